@@ -1,0 +1,151 @@
+"""Every error evalkit raises on purpose.
+
+EvalkitError                     base; its text is one clear message for the user
+├── UsageError                   the user asked for something impossible: exit code 2, before anything is sent
+│   ├── EntryError               a mistake inside a run entry; shows the string with the place marked
+│   ├── ConfigError              a mistake inside a file (YAML, conf), with file and place
+│   └── UnknownNameError         no such run spec, scenario, metric, model …, with the nearest names
+├── PluginError                  a plugin can't be imported, or two claim one name
+├── DataError                    a benchmark file is missing, truncated or has another checksum
+├── StoreError                   a run directory is locked, corrupt or of a newer format
+├── SystemicError                going on makes no sense (wrong key, dead server, budget spent): exit code 3
+└── ClientError                  one request failed
+    ├── TransientError           worth another attempt (overload, 5xx, connection, timeout, malformed body)
+    │   └── OverloadError        the server asks for less (429, 503, 529); may carry Retry-After
+    ├── BadRequestError          the server refuses this request; another attempt gets the same answer
+    └── AuthenticationError      the server refuses this key; no request can succeed
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EvalkitError(Exception):
+    """Base of all errors with a message meant for the user."""
+
+    exit_code: int = 3
+
+
+class UsageError(EvalkitError):
+    """What was asked for is not possible; nothing was loaded or sent."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file is wrong; the message names file and place."""
+
+
+class EntryError(UsageError):
+    """A run entry is wrong.
+
+    Args:
+        message: What is wrong and what would be right.
+        entry: The run entry as given.
+        span: Start and end offset of the wrong part in `entry`.
+        source: Where the entry came from (file and line), if not the command line.
+    """
+
+    def __init__(
+        self, message: str, entry: str, span: tuple[int, int] = (0, 0), source: str | None = None
+    ) -> None:
+        self.message, self.entry, self.span, self.source = message, entry, span, source
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        start, end = self.span
+        marked = f"  {self.entry}\n  {' ' * start}{'^' * max(1, end - start)}"
+        where = f" ({self.source})" if self.source else ""
+        return f"{self.message}{where}\n{marked}"
+
+
+class UnknownNameError(UsageError):
+    """No plugin, model or parameter has this name.
+
+    Args:
+        kind: What was looked for, in words ("run spec", "metric").
+        name: The name that was not found.
+        known: The names that exist.
+        hint: One more sentence, such as a plugin that failed to import.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        self.kind, self.name = kind, name
+        self.nearest = nearest_names(name, known)
+        message = f"unknown {kind} '{name}'"
+        if self.nearest:
+            message += f"; did you mean {' or '.join(repr(n) for n in self.nearest)}?"
+        super().__init__(f"{message} {hint}".rstrip())
+
+
+class PluginError(UsageError):
+    """A plugin can't be loaded, or two plugins claim the same name."""
+
+
+class DataError(EvalkitError):
+    """A benchmark file is missing, damaged, or not the one that was pinned."""
+
+
+class StoreError(EvalkitError):
+    """A run directory can't be used: locked, corrupt, or of a newer format."""
+
+
+class SystemicError(EvalkitError):
+    """Going on makes no sense; what is done stays done and can be resumed."""
+
+
+class ClientError(EvalkitError):
+    """One request failed.
+
+    Attributes:
+        reason: One word for tables and journals: `timeout`, `connection`, `overload`, `server_error`,
+            `malformed`, `bad_request`, `authentication`.
+    """
+
+    reason: str = "error"
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        if reason is not None:
+            self.reason = reason
+
+
+class TransientError(ClientError):
+    """Another attempt may succeed."""
+
+    reason = "server_error"
+
+
+class OverloadError(TransientError):
+    """The server asks for less (429, 503, 529).
+
+    Attributes:
+        retry_after_s: Seconds the server asked to wait, or None.
+    """
+
+    reason = "overload"
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class BadRequestError(ClientError):
+    """The server refuses this very request; never retried."""
+
+    reason = "bad_request"
+
+
+class AuthenticationError(ClientError):
+    """The server refuses the key; the whole deployment stops."""
+
+    reason = "authentication"
+
+
+def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """The known names most like `name`, best first; also matches regardless of case."""
+    by_folded = {k.casefold(): k for k in known}
+    matches = difflib.get_close_matches(name.casefold(), by_folded, n=limit, cutoff=0.6)
+    return [by_folded[m] for m in matches]

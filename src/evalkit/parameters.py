@@ -1,0 +1,196 @@
+"""The parameters of a plugin, read from its signature, and values for them, read from text.
+
+A plugin is a function or a class. Its annotations are its contract: `bool`, `int`, `float`, `str`,
+`Literal[...]`, `X | None`, `list[X]` / `tuple[X, ...]` (written `a|b|c` in a run entry).
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+from evalkit.errors import UsageError, nearest_names
+
+REQUIRED: Any = inspect.Parameter.empty
+_TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a plugin.
+
+    Attributes:
+        type: The annotation as a value, such as `int` or `Literal["a", "b"]`.
+        default: The default value; `REQUIRED` where there is none.
+        doc: Its line in the docstring's `Args:` section.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    doc: str = ""
+
+    @property
+    def required(self) -> bool:
+        """Whether a value must be given."""
+        return self.default is REQUIRED
+
+    @property
+    def type_name(self) -> str:
+        """The type as a person would write it."""
+        return type_name(self.type)
+
+
+class ValueProblem(UsageError):
+    """A text is no value of the wanted type; says what is."""
+
+
+def parameters_of(target: Callable[..., Any], skip: Sequence[str] = ()) -> list[Parameter]:
+    """The keyword parameters of a function or class, in order, leaving out `skip` and `self`."""
+    function = target.__init__ if inspect.isclass(target) else target
+    if function is object.__init__:
+        return []
+    hints = typing.get_type_hints(function)
+    docs = _argument_docs(target)
+    found = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in ("self", *skip) or parameter.kind in (
+            inspect.Parameter.VAR_POSITIONAL,
+            inspect.Parameter.VAR_KEYWORD,
+        ):
+            continue
+        hint = hints.get(parameter.name, str)
+        found.append(Parameter(parameter.name, hint, parameter.default, docs.get(parameter.name, "")))
+    return found
+
+
+def parse_value(text: str, wanted: Any) -> Any:
+    """Read `text` as a value of the annotation `wanted`.
+
+    Raises:
+        ValueProblem: The text is no such value; the message says which texts are.
+    """
+    origin, args = get_origin(wanted), get_args(wanted)
+    if origin in (Union, types.UnionType):
+        return _parse_union(text, args)
+    if origin is Literal:
+        for value in args:
+            if text == str(value):
+                return value
+        nearest = nearest_names(text, [str(a) for a in args])
+        hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+        raise ValueProblem(f"'{text}' is not one of {', '.join(str(a) for a in args)}{hint}")
+    if origin in (list, tuple):
+        item = args[0] if args else str
+        values = [parse_value(part, item) for part in text.split("|")] if text else []
+        return tuple(values) if origin is tuple else values
+    return _parse_scalar(text, wanted)
+
+
+def check_value(value: Any, wanted: Any) -> Any:
+    """Check (and convert, where nothing is lost) a Python value against an annotation.
+
+    Raises:
+        ValueProblem: The value does not fit.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(wanted).validate_python(value)
+    except ValidationError as error:
+        raise ValueProblem(f"{value!r} is not {type_name(wanted)}: {error.errors()[0]['msg']}") from None
+
+
+def bind_arguments(
+    kind: str, name: str, target: Callable[..., Any], args: Mapping[str, Any], skip: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The arguments checked against the signature of plugin `name`.
+
+    Raises:
+        UsageError: An argument is unknown, missing or of the wrong type.
+    """
+    known = {p.name: p for p in parameters_of(target, skip)}
+    for given in args:
+        if given not in known:
+            nearest = nearest_names(given, known)
+            hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+            raise UsageError(f"{kind} '{name}' has no parameter '{given}'{hint}")
+    missing = [p.name for p in known.values() if p.required and p.name not in args]
+    if missing:
+        raise UsageError(f"{kind} '{name}' needs {', '.join(missing)}")
+    try:
+        return {key: check_value(value, known[key].type) for key, value in args.items()}
+    except ValueProblem as problem:
+        raise UsageError(f"{kind} '{name}': {problem}") from None
+
+
+def type_name(wanted: Any) -> str:
+    """An annotation as a person would write it: `int`, `a | b`, `list of int`."""
+    origin, args = get_origin(wanted), get_args(wanted)
+    if origin in (Union, types.UnionType):
+        return " | ".join(type_name(a) for a in args)
+    if origin is Literal:
+        return " | ".join(repr(a) for a in args)
+    if origin in (list, tuple):
+        return f"list of {type_name(args[0]) if args else 'str'}"
+    if wanted is type(None):
+        return "None"
+    return getattr(wanted, "__name__", str(wanted))
+
+
+def summary_of(target: Callable[..., Any]) -> str:
+    """The first line of a plugin's docstring."""
+    doc = inspect.getdoc(target) or ""
+    return doc.strip().split("\n", 1)[0]
+
+
+def _parse_union(text: str, args: Sequence[Any]) -> Any:
+    if type(None) in args and text in ("", "none", "None", "null"):
+        return None
+    problems = []
+    for option in args:
+        if option is type(None):
+            continue
+        try:
+            return parse_value(text, option)
+        except ValueProblem as problem:
+            problems.append(str(problem))
+    raise ValueProblem("; ".join(problems))
+
+
+def _parse_scalar(text: str, wanted: Any) -> Any:
+    if wanted is bool:
+        if text.casefold() in _TRUE:
+            return True
+        if text.casefold() in _FALSE:
+            return False
+        raise ValueProblem(f"'{text}' is not a bool; write true or false")
+    if wanted is int or wanted is float:
+        try:
+            return wanted(text)
+        except ValueError:
+            article = "an int" if wanted is int else "a float"
+            raise ValueProblem(f"'{text}' is not {article}") from None
+    return text
+
+
+def _argument_docs(target: Callable[..., Any]) -> dict[str, str]:
+    """The `Args:` section of a Google-style docstring, name to text on one line."""
+    doc = inspect.getdoc(target) or ""
+    if inspect.isclass(target):
+        doc += "\n" + (inspect.getdoc(target.__init__) or "")
+    docs: dict[str, str] = {}
+    for section in re.findall(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", doc, flags=re.MULTILINE):
+        current = ""
+        for line in section.splitlines():
+            if start := re.match(r"^ {4}(\w+)(?: \([^)]*\))?: (.*)$", line):
+                current = start[1]
+                docs[current] = start[2].strip()
+            elif current and line.strip():
+                docs[current] += " " + line.strip()
+    return docs

@@ -1,0 +1,171 @@
+"""One registry per kind of plugin, all of them alike.
+
+A plugin is registered by a decorator (`@scenario("name")`) that returns it unchanged. Nothing is imported to
+know the built-in names: they come from the generated catalogue (`catalog.json`), and a name's module is
+imported when the name is first used. Two plugins of one name are an error that names both places.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from evalkit.errors import PluginError, UnknownNameError
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Registry:
+    """The plugins of one kind.
+
+    Attributes:
+        kind: What they are, in words, for messages.
+        builtin: Module of each built-in name, filled from the catalogue; imported on first use.
+        broken: Plugin sources that failed to load, with the reason, for "unknown name" messages.
+    """
+
+    kind: str
+    targets: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    builtin: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def register(self, name: str, target: Callable[..., Any]) -> None:
+        """Add a plugin.
+
+        Raises:
+            PluginError: The name is malformed, or taken by a plugin defined elsewhere.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9_][\w.\-/]*", name):
+            raise PluginError(
+                f"'{name}' can't be the name of a {self.kind}: letters, digits and _ - . / only"
+            )
+        origin = origin_of(target)
+        taken = self.origins.get(name) or self.builtin.get(name)
+        if taken is not None and not _same_place(taken, origin, target):
+            raise PluginError(f"two plugins claim the {self.kind} '{name}': {taken} and {origin}; rename one")
+        self.targets[name] = target
+        self.origins[name] = origin
+
+    def get(self, name: str) -> Callable[..., Any]:
+        """The plugin of this name, its module imported if need be.
+
+        Raises:
+            UnknownNameError: No plugin has this name.
+        """
+        if name not in self.targets and name in self.builtin:
+            importlib.import_module(self.builtin[name])
+        if name not in self.targets:
+            hints = [f"(plugin {source} did not load: {why})" for source, why in self.broken.items()]
+            raise UnknownNameError(self.kind, name, self.names(), " ".join(hints))
+        return self.targets[name]
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted({*self.targets, *self.builtin})
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.targets or name in self.builtin
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+
+RUN_SPECS = Registry("run spec")
+SCENARIOS = Registry("scenario")
+ADAPTERS = Registry("adapter")
+METRICS = Registry("metric")
+JUDGES = Registry("judge")
+CLIENTS = Registry("client")
+EXPANDERS = Registry("run expander")
+
+REGISTRIES: dict[str, Registry] = {
+    "run_spec": RUN_SPECS,
+    "scenario": SCENARIOS,
+    "adapter": ADAPTERS,
+    "metric": METRICS,
+    "judge": JUDGES,
+    "client": CLIENTS,
+    "expander": EXPANDERS,
+}
+
+
+def _decorator(registry: Registry, name: str) -> Callable[[T], T]:
+    def register(target: T) -> T:
+        registry.register(name, target)
+        return target
+
+    return register
+
+
+def run_spec_function(name: str) -> Callable[[T], T]:
+    """Register a function that returns a `RunSpec`; its parameters are what a run entry may set."""
+    return _decorator(RUN_SPECS, name)
+
+
+def scenario(name: str) -> Callable[[T], T]:
+    """Register a `Scenario` class."""
+    return _decorator(SCENARIOS, name)
+
+
+def adapter(name: str) -> Callable[[T], T]:
+    """Register an `Adapter` class under its method name."""
+    return _decorator(ADAPTERS, name)
+
+
+def metric(name: str) -> Callable[[T], T]:
+    """Register a metric: a function `(gold, prediction) -> float`, or a `Metric` class."""
+    return _decorator(METRICS, name)
+
+
+def judge(name: str) -> Callable[[T], T]:
+    """Register a judge."""
+    return _decorator(JUDGES, name)
+
+
+def client(name: str) -> Callable[[T], T]:
+    """Register a `Client` class; its parameters are what a deployment may set."""
+    return _decorator(CLIENTS, name)
+
+
+def run_expander(name: str) -> Callable[[T], T]:
+    """Register a function `(run_spec, value) -> run specs` that a run entry calls as `name=value`."""
+    return _decorator(EXPANDERS, name)
+
+
+@contextmanager
+def isolated_registries() -> Iterator[None]:
+    """Undo on leaving whatever was registered inside; for tests."""
+    saved = {
+        kind: (dict(r.targets), dict(r.origins), dict(r.builtin), dict(r.broken))
+        for kind, r in REGISTRIES.items()
+    }
+    try:
+        yield
+    finally:
+        for kind, registry in REGISTRIES.items():
+            registry.targets, registry.origins, registry.builtin, registry.broken = saved[kind]
+
+
+def origin_of(target: Callable[..., Any]) -> str:
+    """Where a plugin is defined: `package.module:line` for packages, `path.py:line` for files."""
+    module = inspect.getmodule(target)
+    name = module.__name__ if module else "?"
+    try:
+        line = inspect.getsourcelines(target)[1]
+        if name.startswith("evalkit_plugin_") or name == "__main__":
+            name = inspect.getsourcefile(target) or name
+    except (OSError, TypeError):
+        return f"{name}:{target.__qualname__}"
+    return f"{name}:{line}"
+
+
+def _same_place(taken: str, origin: str, target: Callable[..., Any]) -> bool:
+    """A module that is imported again (a notebook, a reload) may register its names again."""
+    return taken.split(":")[0] in (origin.split(":")[0], target.__module__)

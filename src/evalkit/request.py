@@ -1,0 +1,140 @@
+"""What is asked of a model, and where in a run it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+RequestMode = Literal["original", "calibration"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What the deterministic baselines may know of the task; never sent, stored, or part of a cache key.
+
+    Attributes:
+        choices: The outputs that would be accepted as an answer to this request (letters); empty if open.
+        train_outputs: The gold output of every train instance, shared by all requests of a run.
+    """
+
+    choices: tuple[str, ...] = ()
+    train_outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A prompt and how to sample from it. Field names and meaning are HELM's where HELM has them.
+
+    Attributes:
+        messages: A chat; None means that `prompt` is all there is.
+        num_completions: How many completions to draw (`n`).
+        top_k_per_token: How many alternatives to report per token (`top_logprobs`); 1 = none wanted.
+        echo_prompt: Score the prompt: its tokens come back with log-probabilities.
+        random: Tells apart otherwise equal requests (HELM's num_trials); also used as seed.
+    """
+
+    prompt: str
+    messages: tuple[Message, ...] | None = None
+    temperature: float = 1.0
+    num_completions: int = 1
+    top_k_per_token: int = 1
+    max_tokens: int = 100
+    stop_sequences: tuple[str, ...] = ()
+    echo_prompt: bool = False
+    top_p: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    random: str | None = None
+    hints: Hints | None = field(default=None, compare=False, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The request as a plain dictionary: defaults left out, hints never in it."""
+        plain: dict[str, Any] = {"prompt": self.prompt}
+        if self.messages is not None:
+            plain["messages"] = [{"role": m.role, "content": m.content} for m in self.messages]
+        for name, default in _PLAIN_FIELDS:
+            value = getattr(self, name)
+            if value != default:
+                plain[name] = value
+        return plain
+
+    @staticmethod
+    def from_json(plain: Mapping[str, Any]) -> Request:
+        """The inverse of `to_json`."""
+        known = dict(plain)
+        if (messages := known.get("messages")) is not None:
+            known["messages"] = tuple(Message(**m) for m in messages)
+        if (stop := known.get("stop_sequences")) is not None:
+            known["stop_sequences"] = tuple(stop)
+        return Request(**known)
+
+
+_PLAIN_FIELDS: tuple[tuple[str, Any], ...] = (
+    ("temperature", 1.0),
+    ("num_completions", 1),
+    ("top_k_per_token", 1),
+    ("max_tokens", 100),
+    ("stop_sequences", ()),
+    ("echo_prompt", False),
+    ("top_p", 1.0),
+    ("presence_penalty", 0.0),
+    ("frequency_penalty", 0.0),
+    ("random", None),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestState:
+    """A request in its place within a run.
+
+    Attributes:
+        key: Unique within the run and the same on every machine: what resume goes by.
+        instance_id: The instance it asks about.
+        trial: The train trial (which few-shot examples were drawn).
+        sample: Which of `num_trials` repetitions this is.
+        reference_index: The reference being scored, for one-request-per-reference adapters.
+        request_mode: "original" or "calibration" for those adapters.
+        output_mapping: Letter to reference text, for multiple choice.
+        num_train_instances: Few-shot examples left in the prompt after fitting it to the window.
+        prompt_truncated: Whether the prompt itself had to be cut.
+        unit_size: How many requests are scored together (one per reference, say); 1 for generation.
+    """
+
+    key: str
+    instance_id: str
+    trial: int
+    request: Request
+    sample: int = 0
+    reference_index: int | None = None
+    request_mode: RequestMode | None = None
+    output_mapping: Mapping[str, str] | None = None
+    num_train_instances: int = 0
+    prompt_truncated: bool = False
+    unit_size: int = 1
+
+
+def request_key(
+    instance_id: str,
+    trial: int,
+    sample: int = 0,
+    reference_index: int | None = None,
+    request_mode: RequestMode | None = None,
+) -> str:
+    """The stable key of a request: `t0/id17`, `t1/id17/s2/r3/calibration`."""
+    key = f"t{trial}/{instance_id}"
+    if sample:
+        key += f"/s{sample}"
+    if reference_index is not None:
+        key += f"/r{reference_index}"
+    if request_mode is not None:
+        key += f"/{request_mode}"
+    return key

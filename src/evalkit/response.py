@@ -1,0 +1,138 @@
+"""What came back: an answer, or a failure with its reason. The two never mix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a completion with its natural-log probability, and its best alternatives."""
+
+    text: str
+    logprob: float
+    top_logprobs: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One generated text.
+
+    Attributes:
+        logprob: Sum over the tokens, natural log; None where the server gives none.
+        thinking: Reasoning text that the server reports apart from the answer.
+    """
+
+    text: str
+    finish_reason: FinishReason = "unknown"
+    logprob: float | None = None
+    tokens: tuple[Token, ...] | None = None
+    thinking: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts as the server bills them; zero where it reports none."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer.
+
+    Attributes:
+        latency_s: From sending the successful attempt to its last byte.
+        served_model: The model name that the server reports, which may be a dated snapshot.
+        cached: Taken from the response cache; cost nothing now.
+        attempts: How often the request was sent until it succeeded.
+    """
+
+    completions: tuple[Completion, ...]
+    usage: Usage = Usage()
+    latency_s: float = 0.0
+    served_model: str | None = None
+    cached: bool = False
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """No answer, and why. Listed, counted, retried by the next start; never scored.
+
+    Attributes:
+        reason: One word (`timeout`, `connection`, `overload`, `server_error`, `malformed`, `bad_request`, …).
+        message: The last error in words, without secrets.
+    """
+
+    reason: str
+    message: str
+    attempts: int = 1
+
+
+Outcome = Response | Failure
+
+
+def response_to_json(response: Response) -> dict[str, Any]:
+    """A response as a plain dictionary, empty fields left out."""
+    plain: dict[str, Any] = {
+        "completions": [_completion_to_json(c) for c in response.completions],
+        "prompt_tokens": response.usage.prompt_tokens,
+        "completion_tokens": response.usage.completion_tokens,
+        "latency_s": round(response.latency_s, 6),
+    }
+    if response.served_model is not None:
+        plain["served_model"] = response.served_model
+    if response.cached:
+        plain["cached"] = True
+    if response.attempts != 1:
+        plain["attempts"] = response.attempts
+    return plain
+
+
+def response_from_json(plain: Mapping[str, Any]) -> Response:
+    """The inverse of `response_to_json`."""
+    return Response(
+        completions=tuple(_completion_from_json(c) for c in plain["completions"]),
+        usage=Usage(plain.get("prompt_tokens", 0), plain.get("completion_tokens", 0)),
+        latency_s=plain.get("latency_s", 0.0),
+        served_model=plain.get("served_model"),
+        cached=plain.get("cached", False),
+        attempts=plain.get("attempts", 1),
+    )
+
+
+def _completion_to_json(completion: Completion) -> dict[str, Any]:
+    plain: dict[str, Any] = {"text": completion.text, "finish_reason": completion.finish_reason}
+    if completion.logprob is not None:
+        plain["logprob"] = completion.logprob
+    if completion.tokens is not None:
+        plain["tokens"] = [
+            {"text": t.text, "logprob": t.logprob}
+            | ({"top_logprobs": dict(t.top_logprobs)} if t.top_logprobs else {})
+            for t in completion.tokens
+        ]
+    if completion.thinking is not None:
+        plain["thinking"] = completion.thinking
+    return plain
+
+
+def _completion_from_json(plain: Mapping[str, Any]) -> Completion:
+    tokens = plain.get("tokens")
+    return Completion(
+        text=plain["text"],
+        finish_reason=plain.get("finish_reason", "unknown"),
+        logprob=plain.get("logprob"),
+        tokens=None if tokens is None else tuple(Token(**t) for t in tokens),
+        thinking=plain.get("thinking"),
+    )

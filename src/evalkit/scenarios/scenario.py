@@ -1,0 +1,36 @@
+"""The base of all scenarios: a benchmark as a stream of instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from evalkit.instance import Instance
+
+if TYPE_CHECKING:
+    from evalkit.data import DataFile, DataStore
+
+
+class Scenario:
+    """A benchmark. Parameters go into `__init__` with annotations; they are checked before anything loads.
+
+    Attributes:
+        version: Raise it when the instances change for the same data; it is part of a run's identity.
+    """
+
+    version: ClassVar[int] = 1
+
+    def files(self) -> Sequence[DataFile]:
+        """The data files needed; empty for a scenario that makes its instances."""
+        return ()
+
+    def instances(self, data: DataStore) -> Iterable[Instance]:
+        """All instances, train split included, in a fixed order. `data.path(file)` gives a file's local path."""
+        raise NotImplementedError
+
+
+def with_ids(instances: Iterable[Instance]) -> Iterator[Instance]:
+    """Give instances without an id one by position over all splits: `id0`, `id1`, … (as HELM does)."""
+    for position, instance in enumerate(instances):
+        yield instance if instance.id is not None else replace(instance, id=f"id{position}")

@@ -1,0 +1,132 @@
+"""RunSpec: everything that says what one run is, as data.
+
+Frozen, strict, and complete: a run can be repeated from its `run_spec.json` alone. Field names are HELM's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SplitName = Literal["train", "valid", "test"]
+
+
+class Spec(BaseModel):
+    """Base of all specs: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class ObjectSpec(Spec):
+    """A plugin by name, with its arguments (already of the types its signature asks for)."""
+
+    name: str
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class ScenarioSpec(ObjectSpec):
+    """Which benchmark, with its arguments."""
+
+
+class MetricSpec(ObjectSpec):
+    """Which metric, with its arguments."""
+
+
+class Substitution(Spec):
+    """A regular expression replaced over the whole finished prompt."""
+
+    source: str
+    target: str
+
+
+class AdapterSpec(Spec):
+    """How instances become requests. Names, defaults and meaning are HELM's."""
+
+    method: str = ""
+    """The adapter: `generation`, `multiple_choice_joint`, `multiple_choice_separate_original`, …"""
+    global_prefix: str = ""
+    """Text before everything else."""
+    global_suffix: str = ""
+    """Text after everything else."""
+    instructions: str = ""
+    """Text before the few-shot examples."""
+    input_prefix: str = "Input: "
+    """Text before each question."""
+    input_suffix: str = "\n"
+    """Text after each question."""
+    reference_prefix: str = "A. "
+    """Text before each option; its first letter or digit counts up."""
+    reference_prefix_characters: tuple[str, ...] | None = None
+    """The option letters, if not A, B, C, …"""
+    reference_suffix: str = "\n"
+    """Text after each option."""
+    chain_of_thought_prefix: str = ""
+    """Text before the reasoning of a few-shot example."""
+    chain_of_thought_suffix: str = "\n"
+    """Text after the reasoning of a few-shot example."""
+    output_prefix: str = "Output: "
+    """Text before each answer; its trailing blanks are dropped in the question asked."""
+    output_suffix: str = "\n"
+    """Text after each few-shot answer."""
+    instance_prefix: str = "\n"
+    """Text between the blocks of a prompt."""
+    substitutions: tuple[Substitution, ...] = ()
+    """Replacements over the whole prompt, in order."""
+    max_train_instances: int = Field(default=5, ge=0)
+    """Few-shot examples per prompt."""
+    max_eval_instances: int | None = Field(default=None, ge=1)
+    """Evaluate at most so many instances, drawn at random; None: all."""
+    num_outputs: int = Field(default=5, ge=1)
+    """Completions per request; for multiple choice, alternatives per token."""
+    num_train_trials: int = Field(default=1, ge=1)
+    """Repeat with so many different draws of few-shot examples."""
+    num_trials: int = Field(default=1, ge=1)
+    """Send each request so many times."""
+    sample_train: bool = True
+    """Draw the few-shot examples at random (else the first ones)."""
+    model_deployment: str = ""
+    """Where the model is served."""
+    model: str = ""
+    """The model, whoever serves it."""
+    temperature: float = Field(default=1, ge=0)
+    """Sampling temperature; 0 is greedy."""
+    max_tokens: int = Field(default=100, ge=0)
+    """Longest completion, in tokens."""
+    stop_sequences: tuple[str, ...] = ()
+    """The completion ends before any of these."""
+    random: str | None = None
+    """Tells apart otherwise equal requests."""
+    multi_label: bool = False
+    """More than one reference can be right at once."""
+    eval_splits: tuple[SplitName, ...] | None = None
+    """The splits evaluated; None: valid and test together."""
+    output_mapping_pattern: str | None = None
+    """A regular expression that finds the option letter in a completion."""
+
+
+class RunSpec(Spec):
+    """One run: a benchmark, asked in one way of one model, scored by some metrics.
+
+    The name is a label (HELM's naming); what identifies a run is its digest (`specs.digest`).
+    """
+
+    name: str
+    scenario_spec: ScenarioSpec
+    adapter_spec: AdapterSpec
+    metric_specs: tuple[MetricSpec, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    def with_adapter(self, **changes: Any) -> RunSpec:
+        """A copy whose adapter spec has these fields changed (checked like any other value)."""
+        adapter = AdapterSpec.model_validate({**self.adapter_spec.model_dump(), **changes})
+        return self.model_copy(update={"adapter_spec": adapter})
+
+    def named(self, name: str) -> RunSpec:
+        """A copy with another name."""
+        return self.model_copy(update={"name": name})
+
+
+def metric_specs(*names: str) -> tuple[MetricSpec, ...]:
+    """Metric specs without arguments, for run-spec functions."""
+    return tuple(MetricSpec(name=name) for name in names)
