@@ -1,3 +1,114 @@
 """evalkit: evaluate language models, from a run entry to kept, resumable, scored results."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from evalkit.api import load_run, plan, run
+    from evalkit.clients.client import Client
+    from evalkit.data import Archive, DataFile, DataStore
+    from evalkit.errors import EvalkitError, UsageError
+    from evalkit.instance import Instance, Reference
+    from evalkit.metrics.metric import Metric, Unit
+    from evalkit.observer import Observer
+    from evalkit.options import RunOptions
+    from evalkit.registry import adapter, client, judge, metric, run_expander, run_spec_function, scenario
+    from evalkit.request import Request
+    from evalkit.response import Completion, Response, Usage
+    from evalkit.run_specs.layouts import generation, multiple_choice
+    from evalkit.runner import RunResult
+    from evalkit.scenarios.scenario import Scenario
+    from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec, metric_specs
+
+__all__ = [
+    "AdapterSpec",
+    "Archive",
+    "Client",
+    "Completion",
+    "DataFile",
+    "DataStore",
+    "EvalkitError",
+    "Instance",
+    "Metric",
+    "MetricSpec",
+    "Observer",
+    "Reference",
+    "Request",
+    "Response",
+    "RunOptions",
+    "RunResult",
+    "RunSpec",
+    "Scenario",
+    "ScenarioSpec",
+    "Unit",
+    "Usage",
+    "UsageError",
+    "__version__",
+    "adapter",
+    "client",
+    "generation",
+    "judge",
+    "load_run",
+    "metric",
+    "metric_specs",
+    "multiple_choice",
+    "plan",
+    "run",
+    "run_expander",
+    "run_spec_function",
+    "scenario",
+]
+
+# Where each public name lives: nothing is imported before it is used, so `import evalkit` is cheap.
+_HOME_OF = {
+    "AdapterSpec": "evalkit.specs.run_spec",
+    "Archive": "evalkit.data",
+    "Client": "evalkit.clients.client",
+    "Completion": "evalkit.response",
+    "DataFile": "evalkit.data",
+    "DataStore": "evalkit.data",
+    "EvalkitError": "evalkit.errors",
+    "Instance": "evalkit.instance",
+    "Metric": "evalkit.metrics.metric",
+    "MetricSpec": "evalkit.specs.run_spec",
+    "Observer": "evalkit.observer",
+    "Reference": "evalkit.instance",
+    "Request": "evalkit.request",
+    "Response": "evalkit.response",
+    "RunOptions": "evalkit.options",
+    "RunResult": "evalkit.runner",
+    "RunSpec": "evalkit.specs.run_spec",
+    "Scenario": "evalkit.scenarios.scenario",
+    "ScenarioSpec": "evalkit.specs.run_spec",
+    "Unit": "evalkit.metrics.metric",
+    "Usage": "evalkit.response",
+    "UsageError": "evalkit.errors",
+    "adapter": "evalkit.registry",
+    "client": "evalkit.registry",
+    "generation": "evalkit.run_specs.layouts",
+    "judge": "evalkit.registry",
+    "load_run": "evalkit.api",
+    "metric": "evalkit.registry",
+    "metric_specs": "evalkit.specs.run_spec",
+    "multiple_choice": "evalkit.run_specs.layouts",
+    "plan": "evalkit.api",
+    "run": "evalkit.api",
+    "run_expander": "evalkit.registry",
+    "run_spec_function": "evalkit.registry",
+    "scenario": "evalkit.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        import importlib
+
+        return getattr(importlib.import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module 'evalkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -85,6 +85,9 @@ JUDGES = Registry("judge")
 CLIENTS = Registry("client")
 EXPANDERS = Registry("run expander")
 
+# What a metric function gives a perfect prediction, where that is not 1.
+FULL_MARKS: dict[str, float] = {}
+
 REGISTRIES: dict[str, Registry] = {
     "run_spec": RUN_SPECS,
     "scenario": SCENARIOS,
@@ -119,9 +122,21 @@ def adapter(name: str) -> Callable[[T], T]:
     return _decorator(ADAPTERS, name)
 
 
-def metric(name: str) -> Callable[[T], T]:
-    """Register a metric: a function `(gold, prediction) -> float`, or a `Metric` class."""
-    return _decorator(METRICS, name)
+def metric(name: str, *, full_marks: float = 1.0) -> Callable[[T], T]:
+    """Register a metric: a function `(gold, prediction) -> float`, or a `Metric` class.
+
+    Args:
+        name: The name that run specs use.
+        full_marks: What a function gives a perfect prediction; `evalkit validate` checks it.
+    """
+
+    def register(target: T) -> T:
+        METRICS.register(name, target)
+        if full_marks != 1.0:
+            FULL_MARKS[name] = full_marks
+        return target
+
+    return register
 
 
 def judge(name: str) -> Callable[[T], T]:
@@ -155,8 +170,7 @@ def isolated_registries() -> Iterator[None]:
 
 def origin_of(target: Callable[..., Any]) -> str:
     """Where a plugin is defined: `package.module:line` for packages, `path.py:line` for files."""
-    module = inspect.getmodule(target)
-    name = module.__name__ if module else "?"
+    name = target.__module__
     try:
         line = inspect.getsourcelines(target)[1]
         if name.startswith("evalkit_plugin_") or name == "__main__":

@@ -1,0 +1,1 @@
+"""Instances to requests: prompt layout, few-shot choice, fitting to the context window."""

@@ -13,6 +13,9 @@ class Client:
     time-outs are the engine's. It must not return an answer it did not get: it raises instead.
     """
 
+    def configure(self, *, timeout_s: float) -> None:
+        """Told once before the first request: an attempt that takes longer than this has failed."""
+
     async def send(self, request: Request) -> Response:
         """One attempt.
 

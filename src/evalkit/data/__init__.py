@@ -1,0 +1,8 @@
+"""Where benchmark files come from."""
+
+from __future__ import annotations
+
+from evalkit.data.file import Archive, DataFile
+from evalkit.data.store import DataStore
+
+__all__ = ["Archive", "DataFile", "DataStore"]

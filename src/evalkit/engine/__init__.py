@@ -1,0 +1,1 @@
+"""Scheduling, limits, retries, cache and journal."""

@@ -1,0 +1,1 @@
+"""Models, deployments, tags and tokenizers."""

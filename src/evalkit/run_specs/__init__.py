@@ -1,0 +1,1 @@
+"""The built-in run-spec functions, one module per family."""

@@ -1,0 +1,1 @@
+"""Benchmarks as instances, one module per benchmark or family."""

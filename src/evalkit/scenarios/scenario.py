@@ -26,7 +26,7 @@ class Scenario:
         return ()
 
     def instances(self, data: DataStore) -> Iterable[Instance]:
-        """All instances, train split included, in a fixed order. `data.path(file)` gives a file's local path."""
+        """All instances, train split included, in a fixed order. `data.path(file)` is a file's local path."""
         raise NotImplementedError
 
 

@@ -1,0 +1,1 @@
+"""Run entries, conf files, run specs, expanders and digests."""

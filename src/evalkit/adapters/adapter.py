@@ -1,0 +1,171 @@
+"""The base of all adapters: instances in, requests out, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from evalkit.adapters.prompt import Context, Layout, Prompt
+from evalkit.adapters.sampling import few_shot
+from evalkit.adapters.window import NO_WINDOW, Window
+from evalkit.errors import DataError
+from evalkit.instance import Instance
+from evalkit.request import Hints, Request, RequestMode, RequestState, request_key
+from evalkit.specs.run_spec import AdapterSpec
+
+NO_GOLD = "n/a"
+
+
+class Slot(NamedTuple):
+    """One of the requests made for an instance."""
+
+    reference_index: int | None = None
+    mode: RequestMode | None = None
+
+
+class _Series(NamedTuple):
+    """What the requests of one repetition of one train trial share."""
+
+    trial: int
+    sample: int
+    context: Context
+    train_outputs: tuple[str, ...]
+
+
+ONE_SLOT = (Slot(),)
+
+
+def never(key: str) -> bool:
+    """Skip nothing."""
+    return False
+
+
+class Adapter:
+    """Makes requests as an adapter spec says.
+
+    A method says what its prompts look like by overriding `question` and `example`, and what is asked of
+    the model by overriding `parameters`; one that asks several requests per instance overrides `slots`.
+
+    Attributes:
+        version: Raise it when the requests change for the same spec; it is part of a run's identity.
+    """
+
+    version: ClassVar[int] = 1
+
+    def __init__(self, spec: AdapterSpec, window: Window = NO_WINDOW) -> None:
+        self.spec, self.window = spec, window
+        self.layout = Layout(spec)
+
+    def requests(
+        self,
+        instances: Sequence[Instance],
+        train: Sequence[Instance],
+        skip: Callable[[str], bool] = never,
+    ) -> Iterator[RequestState]:
+        """Make the requests, lazily: by train trial, then repetition, then instance in the order given.
+
+        The requests that are scored together follow one another.
+
+        Args:
+            instances: The evaluated instances, with ids.
+            train: The train split, to draw few-shot examples from.
+            skip: Whether the request of this key is not wanted; its prompt is then not built.
+
+        Raises:
+            DataError: An instance lacks what the method needs.
+            UsageError: The context window has no room for a prompt.
+        """
+        outputs = tuple(self.gold(instance) for instance in train if instance.first_correct is not None)
+        for trial in range(self.spec.num_train_trials):
+            context = self.context(train, trial)
+            for sample in range(self.spec.num_trials):
+                series = _Series(trial, sample, context, outputs)
+                yield from self._series_requests(series, instances, skip)
+
+    def _series_requests(
+        self, series: _Series, instances: Sequence[Instance], skip: Callable[[str], bool]
+    ) -> Iterator[RequestState]:
+        """The requests of all instances for one repetition of one train trial."""
+        trial, sample, context, train_outputs = series
+        parameters = self.parameters() | {"random": str(sample) if sample else self.spec.random}
+        hints = Hints((), train_outputs)
+        for instance in instances:
+            instance_id = _id_of(instance)
+            slots = self.slots(instance)
+            for slot in slots:
+                key = request_key(instance_id, trial, sample, *slot)
+                if skip(key):
+                    continue
+                if (choices := self.choices(instance)) != hints.choices:
+                    hints = Hints(choices, train_outputs)
+                prompt = self.prompt(context, instance, slot)
+                yield RequestState(
+                    key=key,
+                    instance_id=instance_id,
+                    trial=trial,
+                    request=Request(prompt.text, hints=hints, **parameters),
+                    sample=sample,
+                    reference_index=slot.reference_index,
+                    request_mode=slot.mode,
+                    output_mapping=self.output_mapping(instance),
+                    num_train_instances=prompt.num_train_instances,
+                    prompt_truncated=prompt.truncated,
+                    unit_size=len(slots),
+                )
+
+    def num_requests(self, instances: Sequence[Instance]) -> int:
+        """How many requests `requests` makes, counted without building prompts."""
+        per_trial = sum(len(self.slots(instance)) for instance in instances)
+        return per_trial * self.spec.num_train_trials * self.spec.num_trials
+
+    def context(self, train: Sequence[Instance], trial: int) -> Context:
+        """The shared part of the prompts of one train trial."""
+        shots = few_shot(train, self.spec.max_train_instances, trial, self.spec.sample_train)
+        return Context(self.layout, self.window, [self.example(shot) for shot in shots])
+
+    def prompt(self, context: Context, instance: Instance, slot: Slot) -> Prompt:
+        """The prompt of one request."""
+        return context.prompt(self.question(instance, slot))
+
+    def slots(self, instance: Instance) -> Sequence[Slot]:
+        """The requests made for an instance; they are scored together."""
+        return ONE_SLOT
+
+    def question(self, instance: Instance, slot: Slot) -> str:
+        """The last block of the prompt."""
+        return self.layout.question(instance.input)
+
+    def example(self, instance: Instance) -> str:
+        """A few-shot block."""
+        return self.layout.example(instance.input, self.gold(instance))
+
+    def gold(self, instance: Instance) -> str:
+        """The output that a few-shot example shows: the first right answer, or all for multi-label."""
+        outputs = [reference.text for reference in instance.correct_references]
+        if not outputs:
+            return NO_GOLD
+        return ", ".join(outputs) if self.spec.multi_label else outputs[0]
+
+    def choices(self, instance: Instance) -> tuple[str, ...]:
+        """The outputs to choose from, for the baselines; empty where the answer is free."""
+        references = instance.references
+        return tuple(reference.text for reference in references) if len(references) > 1 else ()
+
+    def output_mapping(self, instance: Instance) -> Mapping[str, str] | None:
+        """Option letter to option text, where letters are asked for."""
+        return None
+
+    def parameters(self) -> dict[str, Any]:
+        """The fields of a request that are the same for all requests."""
+        return {
+            "temperature": self.spec.temperature,
+            "num_completions": self.spec.num_outputs,
+            "max_tokens": self.spec.max_tokens,
+            "stop_sequences": self.spec.stop_sequences,
+        }
+
+
+def _id_of(instance: Instance) -> str:
+    if instance.id is None:
+        raise DataError(f"an instance has no id: {instance.input[:60]!r}")
+    return instance.id

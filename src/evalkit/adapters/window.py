@@ -1,0 +1,84 @@
+"""The context window of a model: whether a prompt fits, and what is left of one that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from evalkit.errors import UsageError
+
+_REPLACEMENT = "\ufffd"
+
+
+class Tokenizer(Protocol):
+    """What turns text into a model's tokens and back."""
+
+    def encode(self, text: str) -> list[Any]:
+        """The tokens of `text`."""
+
+    def decode(self, tokens: Sequence[Any]) -> str:
+        """The text of `tokens`."""
+
+    def count(self, text: str) -> int:
+        """How many tokens `text` has."""
+
+
+class Window(Protocol):
+    """How much text a model takes."""
+
+    def fits(self, text: str, max_tokens: int) -> bool:
+        """Whether `text` leaves room for a completion of `max_tokens`."""
+
+    def truncate(self, text: str, max_tokens: int) -> str:
+        """The longest beginning of `text` that leaves room for a completion of `max_tokens`."""
+
+
+class _NoWindow:
+    """No limit is known: everything fits."""
+
+    def fits(self, text: str, max_tokens: int) -> bool:
+        return True
+
+    def truncate(self, text: str, max_tokens: int) -> str:
+        return text
+
+
+NO_WINDOW: Window = _NoWindow()
+
+
+class TokenWindow:
+    """A window of `max_request_length` tokens, shared by the prompt and its completion.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        max_request_length: Prompt and completion together take at most so many tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_request_length: int) -> None:
+        self.tokenizer, self.max_request_length = tokenizer, max_request_length
+
+    def fits(self, text: str, max_tokens: int) -> bool:
+        """Whether prompt and completion together take at most `max_request_length` tokens."""
+        return self.tokenizer.count(text) + max_tokens <= self.max_request_length
+
+    def truncate(self, text: str, max_tokens: int) -> str:
+        """`text` cut from the right to leave room for `max_tokens`; unchanged where it fits.
+
+        Raises:
+            UsageError: `max_tokens` leaves no room for a prompt at all (HELM never returns then).
+        """
+        if self.fits(text, max_tokens):
+            return text
+        room_tokens = self.max_request_length - max_tokens
+        if room_tokens <= 0 or not self.fits("", max_tokens):
+            raise UsageError(
+                f"max_tokens={max_tokens} leaves no room for a prompt in a context window of "
+                f"{self.max_request_length} tokens; lower max_tokens or choose a model with a longer window"
+            )
+        cut = self.tokenizer.decode(self.tokenizer.encode(text)[:room_tokens])
+        if not text.startswith(cut):
+            cut = cut.rstrip(_REPLACEMENT)  # the cut went through the bytes of a character
+        # Tokens of a part may be other and more than the part of the tokens, so this is checked again.
+        while not self.fits(cut, max_tokens):
+            cut = cut[:-1]
+        return cut

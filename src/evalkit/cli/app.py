@@ -1,0 +1,71 @@
+"""The command line: commands, exit codes, and how errors are shown.
+
+Exit codes: 0 complete · 1 some instances failed · 2 usage · 3 stopped (wrong key, dead server, budget, data)
+· 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from evalkit import __version__
+from evalkit.cli.list import list_command
+from evalkit.cli.new import new_app
+from evalkit.cli.options import spread_values
+from evalkit.cli.plan import plan_command
+from evalkit.cli.run import run_command
+from evalkit.cli.score import score_command
+from evalkit.cli.show import show_command
+from evalkit.cli.summarize import summarize_command
+from evalkit.cli.validate import validate_command
+from evalkit.errors import EvalkitError
+
+app = typer.Typer(
+    name="evalkit",
+    help="Evaluate language models: from a run entry to kept, resumable, scored results.",
+    epilog="Exit codes: 0 complete, 1 some instances failed, 2 usage, 3 stopped, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run_command)
+app.command("plan")(plan_command)
+app.command("list")(list_command)
+app.command("show")(show_command)
+app.command("validate")(validate_command)
+app.command("score")(score_command)
+app.command("summarize")(summarize_command)
+app.add_typer(new_app, name="new")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"evalkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The `evalkit` command."""
+    try:
+        app(args=spread_values(sys.argv[1:]))
+    except EvalkitError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None

@@ -1,0 +1,72 @@
+"""`evalkit list`: what there is, by kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+KINDS = ("run_spec", "scenario", "adapter", "metric", "judge", "client", "expander", "model")
+
+
+def list_command(
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all if left out.")] = None,
+    plugins: Annotated[
+        list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins to load first.")
+    ] = None,
+    model_deployments: Annotated[
+        list[Path] | None, typer.Option("--model-deployments", help="YAML files with deployments.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A JSON array (with a kind), else one object of arrays.")
+    ] = False,
+) -> None:
+    """List run specs, scenarios, metrics, clients, models …, with their parameters."""
+    from evalkit.cli.output import print_json, print_table
+    from evalkit.errors import UnknownNameError
+    from evalkit.plugins import broken_plugins, load_plugins
+
+    wanted = kind and kind.replace("-", "_").removesuffix("s")
+    if wanted is not None and wanted not in KINDS:
+        raise UnknownNameError("kind", kind or "", KINDS)
+    load_plugins(plugins or ())
+    found = {k: entries_of(k, model_deployments or ()) for k in ([wanted] if wanted else KINDS)}
+    if as_json:
+        print_json(found[wanted] if wanted else found, indent=True)
+    else:
+        rows = [(k, e["name"], signature(e), e["doc"]) for k, entries in found.items() for e in entries]
+        print_table(("kind", "name", "parameters", "what it is"), rows, numeric_from=9)
+    for source, why in broken_plugins().items():
+        typer.echo(f"! plugin {source} did not load: {why}", err=True)
+
+
+def entries_of(kind: str, model_files: Any = ()) -> list[dict[str, Any]]:
+    """All of a kind as plain data: name, doc, params."""
+    if kind != "model":
+        from evalkit.catalog import list_plugins
+
+        return list_plugins(kind)
+    from evalkit.models.catalog import ModelCatalog
+    from evalkit.options import RunOptions
+
+    options = RunOptions(model_deployments=tuple(model_files))
+    models = ModelCatalog.load(options.deployment_files())
+    return [describe_model(models, name) for name in models.names()]
+
+
+def describe_model(models: Any, name: str) -> dict[str, Any]:
+    """A model as plain data; `params` is empty, since models take none in a run entry."""
+    metadata = models.metadata(name)
+    return {
+        "name": name,
+        "doc": metadata.description or metadata.display_name or "",
+        "params": [],
+        "tags": list(metadata.tags),
+        "deployments": [deployment.name for deployment in models.deployments_of(name)],
+    }
+
+
+def signature(entry: dict[str, Any]) -> str:
+    """The parameters of an entry as a person reads them: `subject, method=…`."""
+    return ", ".join(p["name"] if p["required"] else f"{p['name']}={p['default']}" for p in entry["params"])

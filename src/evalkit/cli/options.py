@@ -1,0 +1,97 @@
+"""`RunOptions` as flags: the one schema gives `run` and `plan` their command-line options."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evalkit.options import RunOptions, read_options
+
+# HELM's spellings and the short ones, beside the name of the option itself.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "run_entries": ("-r",),
+    "conf_paths": ("-c",),
+    "models_to_run": (),
+    "max_eval_instances": ("-m",),
+    "num_train_trials": ("-t",),
+    "num_threads": ("-n",),
+    "output_path": ("-o",),
+    "dry_run": ("-d",),
+    "plugins": ("--plugin",),
+}
+# Flags that take several values after one mention, as HELM's do: `-r ENTRY ENTRY`.
+MANY_VALUED = tuple(
+    name for name, field in RunOptions.model_fields.items() if typing.get_origin(field.annotation) is tuple
+)
+
+
+def takes_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags of `RunOptions` and `--config`; it is called with `options=RunOptions`."""
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "options"]
+    config = inspect.Parameter(
+        "config",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            Path | None, typer.Option("--config", help="YAML file with any of these options.")
+        ],
+    )
+    flags = [_flag(name) for name in RunOptions.model_fields]
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> Any:
+        rest = {p.name: given.pop(p.name) for p in own}
+        path = given.pop("config")
+        chosen = {name: value for name, value in given.items() if value not in (None, [], ())}
+        return command(options=read_options(path, chosen), **rest)
+
+    wrapped.__signature__ = inspect.Signature([*flags, config, *own])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in [*flags, config, *own]}
+    return wrapped
+
+
+def spread_values(arguments: Sequence[str]) -> list[str]:
+    """`-r A B` as `-r A -r B`, for the flags that take several values."""
+    many = {f"--{name.replace('_', '-')}" for name in MANY_VALUED}
+    many |= {alias for name in MANY_VALUED for alias in ALIASES.get(name, ())}
+    spread: list[str] = []
+    flag = ""
+    fresh = False
+    for argument in arguments:
+        if argument.startswith("-") and argument != "-":
+            flag, fresh = (argument, True) if argument in many else ("", False)
+            spread.append(argument)
+        elif flag and not fresh:
+            spread += [flag, argument]
+        else:
+            spread.append(argument)
+            fresh = False
+    return spread
+
+
+def _flag(name: str) -> inspect.Parameter:
+    field = RunOptions.model_fields[name]
+    annotation: Any = field.annotation
+    spelled = f"--{name.replace('_', '-')}"
+    if typing.get_origin(annotation) is tuple:
+        annotation = list[typing.get_args(annotation)[0]]  # type: ignore[misc]
+        flags: tuple[str, ...] = (spelled, *ALIASES.get(name, ()))
+    else:
+        if isinstance(annotation, types.UnionType):
+            annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
+        flags = (spelled, *ALIASES.get(name, ()))
+    shown: Any = field.default if field.default not in (None, (), False) else False
+    option = typer.Option(*flags, help=field.description, show_default=str(shown) if shown else False)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[annotation | None, option],
+    )

@@ -1,0 +1,41 @@
+"""How results are printed: JSON for programs, tables for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+
+
+def print_json(value: Any, *, indent: bool = False) -> None:
+    """Print a value as JSON, on one line unless `indent`."""
+    import orjson
+
+    option = orjson.OPT_INDENT_2 if indent else 0
+    sys.stdout.write(orjson.dumps(value, option=option, default=str).decode() + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric_from: int = 2) -> None:
+    """Print a table; columns from `numeric_from` on are aligned right. Plain text without a terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, column in enumerate(columns):
+        right = position >= numeric_from
+        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=right)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    if not console.is_terminal:
+        console.width = 200
+    console.print(table)
+
+
+def echo_note(message: str) -> None:
+    """Print a remark to standard error."""
+    typer.echo(f"note: {message}", err=True)

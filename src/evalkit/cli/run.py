@@ -1,0 +1,41 @@
+"""`evalkit run`: do the runs, show progress, end with a table and an exit code."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from evalkit.cli.options import takes_run_options
+from evalkit.options import RunOptions
+
+
+@takes_run_options
+def run_command(
+    *,
+    options: RunOptions,
+    as_json: Annotated[bool, typer.Option("--json", help="End with the table's rows as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the table.")] = False,
+) -> None:
+    """Evaluate models: run entries or conf files to scored, kept results. The same command again resumes."""
+    import asyncio
+
+    from evalkit.cli.plan import show_plan
+    from evalkit.cli.progress import progress_for
+    from evalkit.planning import make_plan, open_workplace
+
+    place = open_workplace(options)
+    plan = make_plan(place, fetch=not options.dry_run)
+    if options.dry_run:
+        show_plan(plan, place, as_json=as_json)
+        return
+
+    from evalkit.cli.table import show_results
+    from evalkit.running import exit_code, run_all
+
+    with progress_for(quiet=quiet) as observer:
+        for note in plan.notes:
+            observer.note(note)
+        results = asyncio.run(run_all(plan, place, observer))
+    show_results(results, options.suite_path, as_json=as_json)
+    raise typer.Exit(exit_code(results))

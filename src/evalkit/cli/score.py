@@ -1,0 +1,36 @@
+"""`evalkit score`: recompute the metrics of stored runs from their journals; sends nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def score_command(
+    paths: Annotated[list[Path], typer.Argument(help="Runs, suites or output paths.")],
+    plugins: Annotated[
+        list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins that the runs' metrics need.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Rows as JSON.")] = False,
+) -> None:
+    """Recompute the metrics of stored runs from their stored answers, without any request."""
+    from evalkit.cli.output import print_json
+    from evalkit.cli.table import print_rows
+    from evalkit.engine.lock import RunLock
+    from evalkit.plugins import load_plugins
+    from evalkit.results.run_directory import find_runs
+    from evalkit.results.scoring import score_run
+    from evalkit.results.summary import summary_rows
+
+    load_plugins(plugins or ())
+    directories = [run for path in paths for run in find_runs(path)]
+    for directory in directories:
+        with RunLock(directory.lock_path):
+            score_run(directory)
+    rows = summary_rows(directories)
+    if as_json:
+        print_json(rows, indent=True)
+    else:
+        print_rows(rows)

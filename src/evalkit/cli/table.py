@@ -1,0 +1,82 @@
+"""The table that `run` ends with and `summarize` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from evalkit.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from evalkit.runner import RunResult
+
+COLUMNS = ("run", "metric", "mean", "± stderr", "95 % interval", "n", "failed")
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print summary rows; a run's name stands on its first line only."""
+    shown, last = [], None
+    for row in rows:
+        name = row["run"] if row["run"] != last else ""
+        last = row["run"]
+        metric = row["metric"] if row["split"] == "all" else f"{row['metric']} [{row['split']}]"
+        shown.append(
+            (
+                name,
+                metric,
+                _number(row["mean"]),
+                _number(row["stderr"]),
+                "" if row["ci95_low"] is None else f"{row['ci95_low']:.3f} – {row['ci95_high']:.3f}",
+                f"{row['n']:,}" if row["n"] == row["n_total"] else f"{row['n']:,} of {row['n_total']:,}",
+                str(row["n_failed"]),
+            )
+        )
+    print_table(COLUMNS, shown)
+
+
+def show_results(results: Sequence[RunResult], suite_path: Path, *, as_json: bool) -> None:
+    """Print the numbers of finished runs, then what went wrong, one line each."""
+    from evalkit.results.summary import stat_row
+
+    rows = [
+        {**stat_row(result.name, stat), "status": result.status}
+        for result in results
+        for stat in result.stats
+        if stat.kind == "score" and stat.split == "all"
+    ]
+    if as_json:
+        print_json(
+            {"rows": rows, "runs": [_describe(result) for result in results]},
+            indent=True,
+        )
+    elif rows:
+        print_rows(rows)
+    for result in results:
+        if result.status != "complete":
+            typer.echo(f"{result.status}: {result.name}: {result.message}", err=True)
+    costs = [result.cost_usd for result in results if result.cost_usd is not None]
+    if costs and not as_json:
+        typer.echo(f"cost: ${sum(costs):.4f}")
+    if not as_json:
+        typer.echo(f"kept in {suite_path}")
+
+
+def _describe(result: RunResult) -> dict[str, Any]:
+    return {
+        "run": result.name,
+        "status": result.status,
+        "message": result.message,
+        "path": str(result.path) if result.path else None,
+        "counts": dict(result.counts),
+        "failures": dict(result.failures),
+        "cost_usd": result.cost_usd,
+    }
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.1f}"

@@ -1,0 +1,132 @@
+"""Anthropic's Messages API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evalkit.clients.client import Client
+from evalkit.clients.completions import cut_at_stop, finish_reason, merged
+from evalkit.clients.credentials import read_key, refuse_secret_headers
+from evalkit.clients.http import Endpoint
+from evalkit.errors import BadRequestError, TransientError, UsageError
+from evalkit.registry import client
+from evalkit.request import Request
+from evalkit.response import Completion, Response, Usage
+
+
+@client("anthropic")
+@dataclass(kw_only=True, eq=False, repr=False)
+class AnthropicClient(Client):
+    """Anthropic's Messages API. It gives no log-probabilities and takes no seed; both are passed over.
+
+    Args:
+        model: What the API calls the model; if left out, taken from the deployment's model name.
+        base_url: Without `/v1`.
+        api_key_env: The environment variable with the key.
+        api_key_file: A file with the key, instead.
+        version: The value of the `anthropic-version` header.
+        reasoning_tokens: Added to every length limit, as room for thinking.
+        omit_fields: Request fields this model refuses, never sent (`temperature`, `top_p`, …); stop sequences
+            are then applied here.
+        extra_body: Fields sent with every request as they are, such as `thinking`.
+        extra_headers: Headers sent with every request; never a key.
+    """
+
+    model: str | None = None
+    base_url: str = "https://api.anthropic.com"
+    api_key_env: str = "ANTHROPIC_API_KEY"
+    api_key_file: str | None = None
+    version: str = "2023-06-01"
+    reasoning_tokens: int = 0
+    omit_fields: tuple[str, ...] = ()
+    extra_body: dict[str, Any] | None = None
+    extra_headers: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.model is None:
+            raise UsageError("the client 'anthropic' needs model")
+        key = read_key(self.api_key_env, self.api_key_file) or ""
+        headers = dict(self.extra_headers or {})
+        refuse_secret_headers(headers)
+        headers |= {"x-api-key": key, "anthropic-version": self.version}
+        base_url = self.base_url.rstrip("/").removesuffix("/v1")
+        self._endpoint = Endpoint(base_url + "/v1/messages", headers, (key,))
+
+    def configure(self, *, timeout_s: float) -> None:
+        """An attempt that takes longer than this has failed."""
+        self._endpoint.set_timeout(timeout_s)
+
+    async def send(self, request: Request) -> Response:
+        """One attempt; several sends at once for more than one completion."""
+        body = self.body(request)
+        if request.num_completions == 1:
+            return await self._send_one(request, body)
+        sends = (self._send_one(request, body) for _ in range(request.num_completions))
+        return merged(await asyncio.gather(*sends))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._endpoint.close()
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The JSON that is sent for a request.
+
+        Raises:
+            BadRequestError: The API can't do what the request asks.
+        """
+        if request.echo_prompt:
+            raise BadRequestError("Anthropic's API can't score a prompt")
+        if request.presence_penalty or request.frequency_penalty:
+            raise BadRequestError("Anthropic's API has no presence_penalty and no frequency_penalty")
+        messages = [{"role": "user", "content": request.prompt}]
+        system = ""
+        if request.messages is not None:
+            messages = [
+                {"role": m.role, "content": m.content} for m in request.messages if m.role != "system"
+            ]
+            system = "\n\n".join(m.content for m in request.messages if m.role == "system")
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": messages,
+            "max_tokens": request.max_tokens + self.reasoning_tokens,
+            "temperature": min(request.temperature, 1.0),
+        }
+        if system:
+            body["system"] = system
+        if request.top_p != 1:
+            body["top_p"] = request.top_p
+        # The API refuses stop sequences of blanks only; those are applied to the answer.
+        if stop := [s for s in request.stop_sequences if s.strip()]:
+            body["stop_sequences"] = stop
+        for name in self.omit_fields:
+            body.pop(name, None)
+        if self.extra_body:
+            body.update(self.extra_body)
+        return body
+
+    async def _send_one(self, request: Request, body: Mapping[str, Any]) -> Response:
+        answer, latency_s = await self._endpoint.post(body)
+        try:
+            completion = _completion(answer)
+            usage = _usage(answer["usage"])
+        except (KeyError, TypeError, AttributeError) as error:
+            detail = f"{type(error).__name__}: {error}"
+            raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
+        completion = cut_at_stop(completion, request.stop_sequences)
+        return Response((completion,), usage, latency_s, answer.get("model"))
+
+
+def _completion(answer: Mapping[str, Any]) -> Completion:
+    blocks = answer["content"]
+    text = "".join(block["text"] for block in blocks if block["type"] == "text")
+    thinking = "".join(block["thinking"] for block in blocks if block["type"] == "thinking")
+    return Completion(text, finish_reason(answer.get("stop_reason")), thinking=thinking or None)
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    """Tokens billed: those written to and read from the prompt cache are prompt tokens too."""
+    prompt = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    return Usage(sum(usage.get(name) or 0 for name in prompt), usage.get("output_tokens") or 0)

@@ -1,0 +1,73 @@
+"""What the API clients do alike with completions: stop sequences, finish reasons, seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from evalkit.response import Completion, FinishReason, Response, Usage
+
+FINISH_REASONS: Mapping[str, FinishReason] = {
+    "stop": "stop",
+    "eos": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "content_filter": "content_filter",
+    "refusal": "content_filter",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "tool_use": "tool_calls",
+}
+"""A provider's word for why a completion ended, to ours; anything else is "unknown"."""
+
+
+def finish_reason(word: object) -> FinishReason:
+    """A provider's finish reason in our words."""
+    return FINISH_REASONS.get(word, "unknown") if isinstance(word, str) else "unknown"
+
+
+def cut_at_stop(completion: Completion, stop_sequences: Sequence[str]) -> Completion:
+    """The completion up to the first of the stop sequences; itself if none is in it.
+
+    Tokens that lie wholly behind the cut go, and the log-probability is summed anew.
+    """
+    found = [at for stop in stop_sequences if stop and (at := completion.text.find(stop)) >= 0]
+    if not found:
+        return completion
+    cut = min(found)
+    tokens, logprob = completion.tokens, completion.logprob
+    if tokens is not None:
+        kept, start = [], 0
+        for token in tokens:
+            if start >= cut:
+                break
+            kept.append(token)
+            start += len(token.text)
+        tokens, logprob = tuple(kept), sum(token.logprob for token in kept)
+    return replace(
+        completion, text=completion.text[:cut], finish_reason="stop", tokens=tokens, logprob=logprob
+    )
+
+
+def merged(responses: Sequence[Response]) -> Response:
+    """The completions of several sends as one response: tokens added up, latency of the slowest."""
+    usage = Usage(
+        sum(r.usage.prompt_tokens for r in responses), sum(r.usage.completion_tokens for r in responses)
+    )
+    completions = tuple(completion for response in responses for completion in response.completions)
+    return Response(completions, usage, max(r.latency_s for r in responses), responses[0].served_model)
+
+
+def seed_of(random: str | None) -> int | None:
+    """A seed for the server: the number that `random` is, else one made of it that is always the same."""
+    if random is None:
+        return None
+    if random.isascii() and random.isdigit() and len(random) <= 9:
+        return int(random)
+    digest = hashlib.sha256(random.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:4], "big") >> 1

@@ -1,0 +1,222 @@
+"""Every server that speaks OpenAI's protocol: OpenAI itself, other vendors, vLLM, SGLang, llama.cpp."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from evalkit.clients.client import Client
+from evalkit.clients.completions import cut_at_stop, finish_reason, merged, seed_of
+from evalkit.clients.credentials import read_key, refuse_secret_headers
+from evalkit.clients.http import Endpoint
+from evalkit.errors import BadRequestError, ClientError, TransientError, UsageError
+from evalkit.registry import client
+from evalkit.request import Request
+from evalkit.response import Completion, Response, Token, Usage
+
+OPENAI_URL = "https://api.openai.com/v1"
+_MAX_TOP_LOGPROBS = 20
+
+
+@client("openai")
+@dataclass(kw_only=True, eq=False, repr=False)
+class OpenAIClient(Client):
+    """Any endpoint that speaks OpenAI's chat or completions protocol.
+
+    Args:
+        model: What the server calls the model; if left out, taken from the deployment's model name.
+        base_url: Up to and including `/v1`.
+        api_key_env: The environment variable with the key; OpenAI's own API reads OPENAI_API_KEY.
+        api_key_file: A file with the key, instead.
+        mode: Ask for a chat turn, or for the continuation of a text (only that can score a prompt).
+        max_tokens_field: What this server calls the length limit.
+        reasoning_tokens: Added to every length limit, as room for hidden reasoning.
+        logprobs: Ask for log-probabilities even where a request wants no alternatives.
+        max_stop_sequences: The most stop sequences the server takes; the others are applied here.
+        omit_fields: Request fields this server refuses, never sent: `stop` is then applied here, `n` becomes
+            several sends, and what else is named is left to the server's default.
+        extra_body: Fields sent with every request as they are.
+        extra_headers: Headers sent with every request; never a key.
+    """
+
+    model: str | None = None
+    base_url: str = OPENAI_URL
+    api_key_env: str | None = None
+    api_key_file: str | None = None
+    mode: Literal["chat", "completions"] = "chat"
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    reasoning_tokens: int = 0
+    logprobs: bool = False
+    max_stop_sequences: int = 4
+    omit_fields: tuple[str, ...] = ()
+    extra_body: dict[str, Any] | None = None
+    extra_headers: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.model is None:
+            raise UsageError("the client 'openai' needs model")
+        base_url = self.base_url.rstrip("/")
+        no_source = self.api_key_env is None and self.api_key_file is None
+        key = read_key(
+            "OPENAI_API_KEY" if no_source and base_url == OPENAI_URL else self.api_key_env, self.api_key_file
+        )
+        headers = dict(self.extra_headers or {})
+        refuse_secret_headers(headers)
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        path = "/chat/completions" if self.mode == "chat" else "/completions"
+        self._endpoint = Endpoint(base_url + path, headers, (key,) if key else ())
+        self._omitted = frozenset(self.omit_fields)
+
+    def configure(self, *, timeout_s: float) -> None:
+        """An attempt that takes longer than this has failed."""
+        self._endpoint.set_timeout(timeout_s)
+
+    async def send(self, request: Request) -> Response:
+        """One attempt; several sends at once where the server takes no `n`."""
+        body = self.body(request)
+        if request.num_completions == 1 or "n" in body:
+            return self._parse(request, *await self._endpoint.post(body))
+        sends = (self._send_one(request, body, index) for index in range(request.num_completions))
+        return merged(await asyncio.gather(*sends))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._endpoint.close()
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The JSON that is sent for a request. Defaults of the protocol are left out, the temperature never.
+
+        Raises:
+            BadRequestError: The mode can't do what the request asks.
+        """
+        body: dict[str, Any] = {"model": self.model}
+        if self.mode == "chat":
+            self._add_chat(body, request)
+        else:
+            self._add_completion(body, request)
+        body[self.max_tokens_field] = request.max_tokens + self.reasoning_tokens
+        body["temperature"] = request.temperature
+        if request.top_p != 1:
+            body["top_p"] = request.top_p
+        if request.num_completions != 1:
+            body["n"] = request.num_completions
+        if request.stop_sequences:
+            body["stop"] = list(request.stop_sequences[: self.max_stop_sequences])
+        if request.presence_penalty:
+            body["presence_penalty"] = request.presence_penalty
+        if request.frequency_penalty:
+            body["frequency_penalty"] = request.frequency_penalty
+        if request.random is not None:
+            body["seed"] = seed_of(request.random)
+        for name in self._omitted:
+            body.pop(name, None)
+        if self.extra_body:
+            body.update(self.extra_body)
+        return body
+
+    def _add_chat(self, body: dict[str, Any], request: Request) -> None:
+        if request.echo_prompt:
+            raise BadRequestError("a chat endpoint can't score a prompt; set mode: completions")
+        if request.messages is None:
+            body["messages"] = [{"role": "user", "content": request.prompt}]
+        else:
+            body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
+        if self.logprobs or request.top_k_per_token > 1:
+            body["logprobs"] = True
+            if request.top_k_per_token > 1:
+                body["top_logprobs"] = min(request.top_k_per_token, _MAX_TOP_LOGPROBS)
+
+    def _add_completion(self, body: dict[str, Any], request: Request) -> None:
+        if request.messages is not None:
+            raise BadRequestError("a completions endpoint takes no chat; set mode: chat")
+        body["prompt"] = request.prompt
+        if request.echo_prompt:
+            body["echo"] = True
+        if self.logprobs or request.echo_prompt or request.top_k_per_token > 1:
+            body["logprobs"] = request.top_k_per_token
+
+    async def _send_one(self, request: Request, body: Mapping[str, Any], index: int) -> Response:
+        """One of several sends for one request, each with a seed of its own."""
+        own = dict(body)
+        if "seed" in own:
+            own["seed"] += index
+        return self._parse(request, *await self._endpoint.post(own), wanted=1)
+
+    def _parse(
+        self, request: Request, answer: Mapping[str, Any], latency_s: float, wanted: int | None = None
+    ) -> Response:
+        wanted = wanted or request.num_completions
+        try:
+            choices = answer["choices"]
+            if len(choices) < wanted:
+                raise TransientError(f"{len(choices)} of {wanted} completions came back", "malformed")
+            read = _chat_completion if self.mode == "chat" else _text_completion
+            completions = tuple(read(choice) for choice in choices[:wanted])
+            usage = _usage(answer.get("usage"))
+        except ClientError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            detail = f"{type(error).__name__}: {error}"
+            raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
+        if request.stop_sequences and not request.echo_prompt:
+            completions = tuple(cut_at_stop(c, request.stop_sequences) for c in completions)
+        return Response(completions, usage, latency_s, answer.get("model"))
+
+
+def _chat_completion(choice: Mapping[str, Any]) -> Completion:
+    if choice.get("finish_reason") == "error":
+        raise TransientError(f"the server broke off: {str(choice.get('error', ''))[:200]}")
+    message = choice["message"]
+    content, thoughts = _content(message.get("content"))
+    text = message.get("refusal") or "" if content is None else content
+    thinking = message.get("reasoning_content") or message.get("reasoning") or thoughts or None
+    tokens, logprob = None, None
+    if (logprobs := choice.get("logprobs")) and (listed := logprobs.get("content")) is not None:
+        tokens = tuple(_chat_token(token) for token in listed)
+        logprob = sum(token.logprob for token in tokens)
+    return Completion(text, finish_reason(choice.get("finish_reason")), logprob, tokens, thinking)
+
+
+def _content(content: Any) -> tuple[str | None, str]:
+    """Text and thinking of a message's content, which is a string, null, or a list of typed parts."""
+    if content is None or isinstance(content, str):
+        return content, ""
+    texts, thoughts = [], []
+    for part in content:
+        if part["type"] == "thinking":
+            inner = part["thinking"]
+            thoughts.append(inner if isinstance(inner, str) else "".join(p["text"] for p in inner))
+        elif part["type"] == "text":
+            texts.append(part["text"])
+    return "".join(texts), "".join(thoughts)
+
+
+def _chat_token(token: Mapping[str, Any]) -> Token:
+    alternatives = token.get("top_logprobs")
+    top = {a["token"]: float(a["logprob"]) for a in alternatives} if alternatives else None
+    return Token(token["token"], float(token["logprob"]), top)
+
+
+def _text_completion(choice: Mapping[str, Any]) -> Completion:
+    text = choice["text"]
+    if not isinstance(text, str):
+        raise TypeError("text is no string")
+    tokens, logprob = None, None
+    if (listed := choice.get("logprobs")) is not None:
+        tops = listed.get("top_logprobs") or [None] * len(listed["tokens"])
+        # The first token of an echoed prompt follows nothing, so it has no probability: null, counted as 0.
+        tokens = tuple(
+            Token(token, 0.0 if value is None else float(value), top or None)
+            for token, value, top in zip(listed["tokens"], listed["token_logprobs"], tops, strict=True)
+        )
+        logprob = sum(token.logprob for token in tokens)
+    return Completion(text, finish_reason(choice.get("finish_reason")), logprob, tokens)
+
+
+def _usage(usage: Mapping[str, Any] | None) -> Usage:
+    if usage is None:
+        return Usage()
+    return Usage(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)

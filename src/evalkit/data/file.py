@@ -1,0 +1,55 @@
+"""A benchmark file: its place in a mirror, where it can be downloaded, and what it must be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from evalkit.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A tar (compressed or not) or zip file that holds benchmark files.
+
+    Attributes:
+        sha256: Checksum in hex that the download must have; None if it is not pinned.
+    """
+
+    url: str
+    sha256: str | None = None
+    kind: Literal["tar", "zip"] = "tar"
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One benchmark file.
+
+    Attributes:
+        path: Its place below a mirror and below the cache, with `/`, such as `gsm8k/test.jsonl`.
+        url: Where to download it (http, https or file).
+        sha256: Checksum in hex that its content must have; None if it is not pinned.
+        archive: Instead of `url`: the archive that holds it,
+        member: and its name in there.
+
+    Raises:
+        DataError: `path` leads out of the folder, or an archive comes without member.
+    """
+
+    path: str
+    url: str | None = None
+    sha256: str | None = None
+    archive: Archive | None = None
+    member: str | None = None
+
+    def __post_init__(self) -> None:
+        parts = self.path.split("/")
+        if {"", ".", ".."} & set(parts) or "\\" in self.path or ":" in parts[0]:
+            raise DataError(f"'{self.path}' is not the path of a file within a data directory")
+        if (self.archive is None) != (self.member is None):
+            raise DataError(f"data file '{self.path}': archive and member go together")
+
+    @property
+    def source(self) -> str | None:
+        """Where it comes from, in words for messages; None if it can't be downloaded."""
+        return f"{self.member} in {self.archive.url}" if self.archive else self.url

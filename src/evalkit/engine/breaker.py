@@ -1,0 +1,65 @@
+"""When going on with a deployment makes no sense."""
+
+from __future__ import annotations
+
+from evalkit.errors import OverloadError, SystemicError, TransientError
+
+_FAILURES_AT_START = 10
+_FAILURES_LATER = 20
+_OUTAGE_S = 60.0
+_OVERLOAD_S = 600.0
+_OVERLOADS = 3
+
+
+class Breaker:
+    """Watches the attempts on one deployment and opens when it looks dead. Times are those of one clock.
+
+    It opens when nothing was ever answered and 10 attempts in a row failed; when, after answers, 20 in a row
+    failed and nothing was answered for 60 s; and when overload alone lets nothing through for 10 minutes.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._ever_succeeded = False
+        self._failures = 0
+        self._overloads = 0
+        self._quiet_since: float | None = None
+
+    def succeeded(self) -> None:
+        """An attempt was answered."""
+        self._ever_succeeded = True
+        self.refused()
+
+    def refused(self) -> None:
+        """The server refused one request: no success, but a sign of life."""
+        self._failures = self._overloads = 0
+        self._quiet_since = None
+
+    def failed(self, error: TransientError, now: float) -> SystemicError | None:
+        """An attempt failed.
+
+        Returns:
+            The error to stop with if the breaker opens, else None.
+        """
+        if self._quiet_since is None:
+            self._quiet_since = now
+        quiet_s = now - self._quiet_since
+        if isinstance(error, OverloadError):
+            return self._overloaded(error, quiet_s + (error.retry_after_s or 0.0))
+        self._failures += 1
+        self._overloads = 0
+        if not self._ever_succeeded and self._failures >= _FAILURES_AT_START:
+            return self._open(f"its first {self._failures} attempts all failed", error)
+        if self._failures >= _FAILURES_LATER and quiet_s >= _OUTAGE_S:
+            return self._open(f"{self._failures} attempts in a row failed over {quiet_s:.0f} s", error)
+        return None
+
+    def _overloaded(self, error: OverloadError, quiet_s: float) -> SystemicError | None:
+        self._overloads += 1
+        self._failures = 0
+        if self._overloads >= _OVERLOADS and quiet_s >= _OVERLOAD_S:
+            return self._open(f"overloaded {self._overloads} times in a row over {quiet_s:.0f} s", error)
+        return None
+
+    def _open(self, what: str, error: TransientError) -> SystemicError:
+        return SystemicError(f"{self._name} is stopped: {what}; last error ({error.reason}): {error}")

@@ -1,0 +1,159 @@
+"""How much a whole evaluation may cost: a hard limit on money and tokens, shared by all deployments."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+from evalkit.errors import SystemicError, UsageError
+from evalkit.request import Request
+from evalkit.response import Usage
+
+_TOKENS_PER_BYTE = 0.4
+
+
+class Cost(NamedTuple):
+    """Money and tokens of a request."""
+
+    usd: float = 0.0
+    tokens: int = 0
+
+
+class Budget:
+    """What may be spent. `reserve` before sending, `settle` after: both together never exceed it.
+
+    That holds exactly as long as no request costs more than was reserved for it.
+
+    Args:
+        max_usd: Most that may be spent, in US dollars; None: no limit.
+        max_tokens: Most tokens, prompt and completion together; None: no limit.
+        spent: What earlier starts of the same evaluation have spent already.
+
+    Attributes:
+        spent: All that was spent so far.
+    """
+
+    def __init__(
+        self, max_usd: float | None = None, max_tokens: int | None = None, spent: Cost | None = None
+    ) -> None:
+        if (max_usd is not None and not max_usd >= 0) or (max_tokens is not None and max_tokens < 0):
+            raise UsageError(f"a budget can't be negative: {max_usd} USD, {max_tokens} tokens")
+        self.max_usd = max_usd
+        self.max_tokens = max_tokens
+        self.spent = spent or Cost()
+        self._reserved = Cost()
+        self._in_flight = 0
+        self._waiters: deque[tuple[asyncio.Future[None], Cost]] = deque()
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return self.max_usd is not None or self.max_tokens is not None
+
+    @property
+    def reserved(self) -> Cost:
+        """What requests in flight may still come to cost."""
+        return self._reserved
+
+    async def reserve(self, estimate: Cost) -> None:
+        """Set aside what a request may cost at most; waits while requests in flight may turn out cheaper.
+
+        Raises:
+            SystemicError: It doesn't fit and nothing is in flight that could make room.
+        """
+        if not self._waiters and self._fits(estimate):
+            self._take(estimate)
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((future, estimate))
+        self._admit()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.settle(estimate, Cost())
+            else:
+                self._admit()
+            raise
+
+    def settle(self, reserved: Cost, actual: Cost) -> None:
+        """A request for which `reserved` was set aside is over and has cost `actual`."""
+        self._in_flight -= 1
+        self.spent = Cost(self.spent.usd + actual.usd, self.spent.tokens + actual.tokens)
+        if self._in_flight == 0:
+            self._reserved = Cost()  # no rounding errors are carried along
+        else:
+            usd, tokens = self._reserved
+            self._reserved = Cost(max(0.0, usd - reserved.usd), tokens - reserved.tokens)
+        if self._waiters:
+            self._admit()
+
+    def _fits(self, estimate: Cost) -> bool:
+        usd = self.spent.usd + self._reserved.usd + estimate.usd
+        tokens = self.spent.tokens + self._reserved.tokens + estimate.tokens
+        return (self.max_usd is None or usd <= self.max_usd) and (
+            self.max_tokens is None or tokens <= self.max_tokens
+        )
+
+    def _take(self, estimate: Cost) -> None:
+        self._in_flight += 1
+        self._reserved = Cost(self._reserved.usd + estimate.usd, self._reserved.tokens + estimate.tokens)
+
+    def _admit(self) -> None:
+        while self._waiters:
+            future, estimate = self._waiters[0]
+            if not future.done():
+                if self._fits(estimate):
+                    self._take(estimate)
+                    future.set_result(None)
+                elif self._in_flight:
+                    return
+                else:
+                    future.set_exception(SystemicError(self._spent_message(estimate)))
+            self._waiters.popleft()
+
+    def _spent_message(self, estimate: Cost) -> str:
+        parts = []
+        if self.max_usd is not None:
+            parts.append(
+                f"${self.spent.usd:.4f} of ${self.max_usd:.4f} spent, "
+                f"the next request may cost ${estimate.usd:.4f}"
+            )
+        if self.max_tokens is not None:
+            parts.append(
+                f"{self.spent.tokens:,} of {self.max_tokens:,} tokens used, "
+                f"the next request may take {estimate.tokens:,}"
+            )
+        return f"the budget is spent: {'; '.join(parts)}"
+
+
+class TokenEstimator:
+    """How many tokens a request takes at most, by what was seen so far.
+
+    The tokens per byte of prompt are learned as the largest ratio seen among prompts of similar size: in
+    short prompts a chat template weighs more than the text.
+    """
+
+    def __init__(self) -> None:
+        self._ratios: dict[int, float] = {}
+
+    def estimate(self, request: Request) -> Usage:
+        """Prompt and completion tokens that the request is expected not to exceed."""
+        size_bytes = _prompt_bytes(request)
+        ratio = self._ratios.get(size_bytes.bit_length(), _TOKENS_PER_BYTE)
+        return Usage(int(size_bytes * ratio) + 1, request.max_tokens * request.num_completions)
+
+    def learn(self, request: Request, usage: Usage) -> None:
+        """Take in what a request really took; counts of zero are taken as not reported."""
+        if usage.prompt_tokens <= 0 or (size_bytes := _prompt_bytes(request)) == 0:
+            return
+        size_class = size_bytes.bit_length()
+        ratio = usage.prompt_tokens / size_bytes
+        self._ratios[size_class] = max(ratio, self._ratios.get(size_class, _TOKENS_PER_BYTE))
+
+
+def _prompt_bytes(request: Request) -> int:
+    if request.messages is None:
+        return len(request.prompt.encode("utf-8", "surrogatepass"))
+    return sum(len(message.content.encode("utf-8", "surrogatepass")) for message in request.messages)

@@ -1,0 +1,122 @@
+"""Answers kept across runs, in one SQLite file that several processes may share.
+
+The cache is a convenience: where it can't be used, it misses, with one warning, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from evalkit.engine.journal import decode_json, encode_json
+from evalkit.request import Request
+from evalkit.response import Response, response_from_json, response_to_json
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_LOG = logging.getLogger(__name__)
+_COMMIT_EVERY_S = 0.5
+_BUSY_TIMEOUT_S = 2.0
+
+
+def cache_key(identity_digest: str, request: Request, sample: int) -> bytes:
+    """What tells answers apart: who is asked (the deployment's identity), what, and which repetition."""
+    plain = {"deployment": identity_digest, "request": request.to_json(), "sample": sample}
+    try:
+        canonical = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        canonical = encode_json(plain)
+    return hashlib.sha256(canonical).digest()
+
+
+class ResponseCache:
+    """Responses by `cache_key`. Failures are never stored."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.path = path
+        self._clock = clock
+        self._pending: dict[bytes, bytes] = {}
+        self._committed_at = clock()
+        self._database: sqlite3.Connection | None = None
+        self._try(self._open)
+
+    def get(self, key: bytes) -> Response | None:
+        """The answer stored under this key, marked as cached, or None."""
+        found = self._pending.get(key)
+        if found is None:
+            row = self._try(lambda: self._select(key))
+            found = row[0] if row else None
+        if found is None:
+            return None
+        try:
+            return replace(response_from_json(decode_json(found)), cached=True, attempts=1)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def put(self, key: bytes, response: Response) -> None:
+        """Store an answer; on disk within half a second of the next `put`, or at `close`."""
+        if self._database is None:
+            return
+        self._pending[key] = encode_json(response_to_json(response))
+        if self._clock() - self._committed_at >= _COMMIT_EVERY_S:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write what is pending, in one transaction."""
+        if self._pending:
+            self._try(self._insert_pending)
+            self._pending.clear()
+        self._committed_at = self._clock()
+
+    def close(self) -> None:
+        """Commit and close; more calls do nothing."""
+        self.commit()
+        if self._database is not None:
+            self._try(self._database.close)
+            self._database = None
+
+    def _open(self) -> None:
+        import sqlite3
+
+        database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        self._database = database
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS responses (key BLOB PRIMARY KEY, response BLOB NOT NULL)"
+        )
+
+    def _select(self, key: bytes) -> Any:
+        if self._database is None:
+            return None
+        return self._database.execute("SELECT response FROM responses WHERE key = ?", (key,)).fetchone()
+
+    def _insert_pending(self) -> None:
+        if (database := self._database) is None:
+            return
+        database.execute("BEGIN IMMEDIATE")
+        with database:
+            database.executemany("INSERT OR REPLACE INTO responses VALUES (?, ?)", self._pending.items())
+
+    def _try(self, action: Callable[[], Any]) -> Any:
+        """Do it; if the database refuses, give the cache up for good with one warning."""
+        import sqlite3
+
+        try:
+            return action()
+        except sqlite3.Error as error:
+            _LOG.warning("the response cache %s can't be used, going on without it: %s", self.path, error)
+            if self._database is not None:
+                with suppress(sqlite3.Error):
+                    self._database.close()
+            self._database = None
+            return None

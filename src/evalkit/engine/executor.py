@@ -1,0 +1,395 @@
+"""Sends the requests of one deployment: as many at once as it bears, each until it is answered or has failed.
+
+A request ends in exactly one of three ways: a `Response`, a `Failure`, or, when the executor is stopped
+before its verdict, nothing at all: then it is still owed, and the next start sends it again. All times are
+those of the running event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from evalkit.engine.breaker import Breaker
+from evalkit.engine.budget import Budget, Cost, TokenEstimator
+from evalkit.engine.cache import cache_key
+from evalkit.engine.limiter import Limiter
+from evalkit.engine.retry import RetryPolicy
+from evalkit.errors import (
+    AuthenticationError,
+    BadRequestError,
+    OverloadError,
+    SystemicError,
+    TransientError,
+    UsageError,
+)
+from evalkit.request import Request, RequestState
+from evalkit.response import Failure, Outcome, Response, Usage
+
+if TYPE_CHECKING:
+    import random
+
+    from evalkit.clients.client import Client
+    from evalkit.engine.cache import ResponseCache
+    from evalkit.models.deployment import Limits, Prices
+
+Source = Iterable[RequestState] | Callable[[], Awaitable[Iterable[RequestState]]]
+
+_STARTS_PER_TURN = 8
+_OUTAGE_GRACE_S = 30.0
+_MESSAGE_CHARACTERS = 2000
+# After these the server may have done the work, and may bill it, though no usage came back.
+_PERHAPS_BILLED = ("timeout", "malformed")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorStats:
+    """How an executor is doing now.
+
+    Attributes:
+        in_flight: Requests sent and not yet answered.
+        outstanding: Those, and the ones that wait for leave or for another attempt.
+        limit: How many may be in flight.
+        sent: Attempts so far.
+        retries: Attempts that were not a request's first.
+        overloads: How often the server asked for less.
+    """
+
+    in_flight: int
+    outstanding: int
+    limit: int
+    sent: int
+    retries: int
+    overloads: int
+
+
+class _Lane:
+    """One stream's part of an executor: its tasks, and what has finished but was not yielded.
+
+    Not `complete` once a request was left without a verdict, pulled or not.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[Outcome | None]] = set()
+        self.finished: deque[tuple[RequestState, Outcome]] = deque()
+        self.news = asyncio.Event()
+        self.error: Exception | None = None
+        self.complete = True
+
+
+class Executor:
+    """All requests to one deployment go through one executor, in one event loop.
+
+    Args:
+        client: Makes the single attempts.
+        name: The deployment, for messages.
+        limits: How hard it may be pushed.
+        budget: Shared by all executors of an evaluation; None: unlimited.
+        prices: What its tokens cost; needed if the budget limits money.
+        cache: Answers of earlier runs; None: always ask.
+        identity_digest: The deployment's identity, part of the cache keys.
+        rng: Draws the back-off jitter.
+
+    Raises:
+        UsageError: The budget limits money and there are no prices.
+    """
+
+    def __init__(  # noqa: PLR0913 - what an executor brings together
+        self,
+        client: Client,
+        *,
+        name: str,
+        limits: Limits,
+        budget: Budget | None = None,
+        prices: Prices | None = None,
+        cache: ResponseCache | None = None,
+        identity_digest: str = "",
+        rng: random.Random | None = None,
+    ) -> None:
+        self.name = name
+        self.budget = budget or Budget()
+        if self.budget.max_usd is not None and prices is None:
+            raise UsageError(f"{name} has no prices, so a budget in USD can't be kept; add prices or drop it")
+        self._client = client
+        self._limits = limits
+        self._prices = prices
+        self._cache = cache
+        self._identity_digest = identity_digest
+        self._limiter = Limiter(limits)
+        self._retry = RetryPolicy(limits, rng)
+        self._breaker = Breaker(name)
+        self._estimator = TokenEstimator()
+        self._estimates = self.budget.limited or limits.tokens_per_minute is not None
+        self._turn = asyncio.Lock()
+        self._feeding: _Lane | None = None
+        self._lanes: set[_Lane] = set()
+        self._sending: set[asyncio.Task[Outcome | None]] = set()
+        self._outstanding = self._sent = self._retries = 0
+        self._halted = False
+        self._fatal: SystemicError | None = None
+        self._grace_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called or a systemic error has ended all sending."""
+        return self._halted
+
+    @property
+    def stats(self) -> ExecutorStats:
+        """A snapshot for progress displays."""
+        return ExecutorStats(
+            in_flight=len(self._sending),
+            outstanding=self._outstanding,
+            limit=self._limiter.limit,
+            sent=self._sent,
+            retries=self._retries,
+            overloads=self._limiter.overloads,
+        )
+
+    async def stream(self, source: Source) -> AsyncIterator[tuple[RequestState, Outcome]]:
+        """Yields each request of `source` with its outcome as soon as it is finished, in any order.
+
+        Requests are pulled lazily: about twice as many as may be in flight are outstanding at a time. Several
+        streams may run at once; they take turns in the order they were started, each until its source is
+        exhausted. A `source` that is a function is called, and awaited, when its turn has come: the place for
+        loading data. Wrap the stream in `contextlib.aclosing` where it may be left early.
+
+        Raises:
+            SystemicError: Going on makes no sense; everything that finished was yielded before.
+            Exception: Whatever the source raised, after the requests pulled before it were yielded.
+        """
+        lane = _Lane()
+        self._lanes.add(lane)
+        try:
+            async with self._turn:
+                self._feeding = lane
+                requests = await self._open(lane, source)
+                more = True
+                while more:
+                    more = self._feed(lane, requests)
+                    while lane.finished:
+                        yield lane.finished.popleft()
+                    if more and self._outstanding < self._window:
+                        await asyncio.sleep(0)
+                    elif more:
+                        await lane.news.wait()
+                    lane.news.clear()
+                self._feeding = None
+            while lane.tasks or lane.finished:
+                while lane.finished:
+                    yield lane.finished.popleft()
+                if lane.tasks:
+                    await lane.news.wait()
+                    lane.news.clear()
+            if lane.error is not None:
+                raise lane.error
+            if self._fatal is not None and not lane.complete:
+                raise SystemicError(str(self._fatal)) from self._fatal
+        finally:
+            if self._feeding is lane:
+                self._feeding = None
+            self._lanes.discard(lane)
+            await self._abandon(lane)
+
+    def stop(self, grace_s: float = 30.0) -> None:
+        """Send nothing more; what is in flight has `grace_s` to finish, then it is cancelled and stays owed.
+
+        The streams end normally. May be called again with a shorter grace; call it from the event loop's
+        thread.
+        """
+        self._halt(grace_s)
+
+    @property
+    def _window(self) -> int:
+        return 2 * self._limiter.limit + 16
+
+    async def _open(self, lane: _Lane, source: Source) -> Iterator[RequestState]:
+        if self._halted:
+            lane.complete = False
+            return iter(())
+        try:
+            return iter(await source() if callable(source) else source)
+        except Exception as error:  # noqa: BLE001 - raised to the caller at the stream's end
+            lane.error = error
+            return iter(())
+
+    def _feed(self, lane: _Lane, requests: Iterator[RequestState]) -> bool:
+        """Start some requests, few enough that the event loop is not held up; whether there may be more."""
+        room = min(_STARTS_PER_TURN, self._window - self._outstanding)
+        for _ in range(room):
+            if self._halted or lane.error is not None:
+                break
+            try:
+                state = next(requests)
+            except StopIteration:
+                return False
+            except Exception as error:  # noqa: BLE001 - raised to the caller at the stream's end
+                lane.error = error
+                return False
+            self._start(lane, state)
+        if self._halted:
+            lane.complete = False
+        return not self._halted and lane.error is None
+
+    def _start(self, lane: _Lane, state: RequestState) -> None:
+        if self._cache is not None:
+            cached = self._cache.get(cache_key(self._identity_digest, state.request, state.sample))
+            if cached is not None:
+                lane.finished.append((state, cached))
+                return
+        task = asyncio.create_task(self._answer(state))
+        lane.tasks.add(task)
+        self._outstanding += 1
+        task.add_done_callback(functools.partial(self._on_done, lane, state))
+
+    def _on_done(self, lane: _Lane, state: RequestState, task: asyncio.Task[Outcome | None]) -> None:
+        lane.tasks.discard(task)
+        self._outstanding -= 1
+        if task.cancelled():
+            lane.complete = False
+        elif isinstance(error := task.exception(), Exception):
+            lane.error = error
+        elif error is None and (outcome := task.result()) is not None:
+            lane.finished.append((state, outcome))
+        else:
+            lane.complete = False
+        lane.news.set()
+        if self._feeding is not None:
+            self._feeding.news.set()
+
+    async def _abandon(self, lane: _Lane) -> None:
+        """Cancel what a stream that was left early still has running."""
+        tasks = list(lane.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _answer(self, state: RequestState) -> Outcome | None:
+        """Send until there is a verdict; None if the executor was stopped first."""
+        loop = asyncio.get_running_loop()
+        started, attempts = loop.time(), 0
+        while not self._halted:
+            attempts += 1
+            try:
+                response = await self._attempt(state.request)
+            except TransientError as error:
+                if (fatal := self._breaker.failed(error, loop.time())) is not None:
+                    self._halt(_OUTAGE_GRACE_S, fatal)
+                if self._halted:
+                    return None
+                delay_s = self._retry.delay_s(error, attempts, loop.time() - started)
+                if delay_s is None:
+                    return _failure(error.reason, str(error), attempts)
+                await asyncio.sleep(delay_s)
+                self._retries += 1
+                continue
+            except BadRequestError as error:
+                self._breaker.refused()
+                return _failure(error.reason, str(error), attempts)
+            except AuthenticationError as error:
+                self._halt(0.0, SystemicError(f"{self.name} is stopped ({error.reason}): {error}"))
+                return None
+            except SystemicError as error:
+                # The budget is spent, mostly: what is in flight is paid for and worth waiting for.
+                self._halt(self._limits.timeout_s, error)
+                return None
+            except Exception as error:  # noqa: BLE001 - a client's bug must not lose the request
+                return _failure("client_error", f"{type(error).__name__}: {error}", attempts)
+            self._breaker.succeeded()
+            if attempts != 1:
+                response = replace(response, attempts=attempts)
+            if self._cache is not None:
+                self._cache.put(cache_key(self._identity_digest, state.request, state.sample), response)
+            return response
+        return None
+
+    async def _attempt(self, request: Request) -> Response:
+        """Wait for leave, send once, and tell limiter and budget how it went."""
+        estimate = self._estimator.estimate(request) if self._estimates else Usage()
+        slot = await self._limiter.acquire(estimate.total_tokens)
+        reserved, actual = self._cost(estimate), Cost()
+        try:
+            await self.budget.reserve(reserved)
+        except BaseException:
+            self._limiter.failed(slot)
+            raise
+        try:
+            response = await self._send(request)
+        except OverloadError as error:
+            self._limiter.overloaded(slot, error.retry_after_s)
+            raise
+        except BaseException as error:
+            self._limiter.failed(slot)
+            if isinstance(error, asyncio.CancelledError) or getattr(error, "reason", "") in _PERHAPS_BILLED:
+                actual = reserved
+            raise
+        else:
+            used = response.usage if response.usage.total_tokens else estimate
+            self._limiter.succeeded(slot, used.total_tokens)
+            actual = self._cost(used)
+            if self._estimates:
+                self._estimator.learn(request, response.usage)
+            return response
+        finally:
+            self.budget.settle(reserved, actual)
+
+    async def _send(self, request: Request) -> Response:
+        """One attempt of the client within the time limit."""
+        task: asyncio.Task[Any] | None = asyncio.current_task()
+        assert task is not None
+        self._sent += 1
+        self._sending.add(task)
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                response = await self._client.send(request)
+        except TimeoutError as error:
+            message = str(error) or f"no answer within {self._limits.timeout_s:g} s"
+            raise TransientError(message, "timeout") from error
+        except asyncio.CancelledError:
+            if task.cancelling():
+                raise
+            # Nobody cancelled this request: the client lost something of its own.
+            raise RuntimeError("the client was cancelled from within") from None
+        finally:
+            self._sending.discard(task)
+        if not isinstance(response, Response):
+            raise TypeError(f"the client returned {type(response).__name__}, not a Response")
+        return response
+
+    def _cost(self, usage: Usage) -> Cost:
+        usd = 0.0 if self._prices is None else self._prices.cost_usd(usage)
+        return Cost(usd, usage.total_tokens)
+
+    def _halt(self, grace_s: float, error: SystemicError | None = None) -> None:
+        """End all sending: drop what waits at once, and what is in flight after `grace_s`."""
+        self._halted = True
+        if self._fatal is None:
+            self._fatal = error
+        current = asyncio.current_task()
+        for lane in self._lanes:
+            for task in lane.tasks - self._sending:
+                if task is not current:
+                    task.cancel()
+            lane.news.set()
+        if grace_s <= 0:
+            self._cancel_sending()
+            return
+        loop = asyncio.get_running_loop()
+        if self._grace_timer is not None:
+            if self._grace_timer.when() <= loop.time() + grace_s:
+                return
+            self._grace_timer.cancel()
+        self._grace_timer = loop.call_later(grace_s, self._cancel_sending)
+
+    def _cancel_sending(self) -> None:
+        for task in self._sending:
+            task.cancel()
+
+
+def _failure(reason: str, message: str, attempts: int) -> Failure:
+    return Failure(reason, message[:_MESSAGE_CHARACTERS], attempts)

@@ -1,0 +1,71 @@
+"""One writer per run directory, by a lock that the kernel frees when its holder dies."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import time
+from pathlib import Path
+
+import orjson
+
+from evalkit.errors import StoreError
+
+
+class RunLock:
+    """A context manager that holds the lock file `path`; the file stays, the lock does not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> RunLock:
+        """Take the lock at once or not at all.
+
+        Raises:
+            StoreError: Someone else holds it (the message says who), or the file system has no locks.
+        """
+        if self._descriptor is not None:
+            raise StoreError(f"{self.path} is already locked by this very lock")
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreError(f"can't open the lock file {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._write_holder(descriptor)
+        except OSError as error:
+            holder = _holder(descriptor)
+            os.close(descriptor)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise StoreError(f"{self.path.parent} is in use by {holder}") from None
+            raise StoreError(f"can't lock {self.path}: {error.strerror}") from error
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if (descriptor := self._descriptor) is None:
+            return
+        self._descriptor = None
+        # The file is emptied, not removed: removing it would let two later starters lock two different files.
+        os.ftruncate(descriptor, 0)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+    @staticmethod
+    def _write_holder(descriptor: int) -> None:
+        since = time.strftime("%Y-%m-%d %H:%M:%S %z")
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, orjson.dumps(holder) + b"\n", 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Who wrote the lock file, in words."""
+    try:
+        holder = orjson.loads(os.pread(descriptor, 4096, 0))
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

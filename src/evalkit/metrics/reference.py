@@ -1,0 +1,125 @@
+"""Scores of multiple choice where each reference was a request of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from evalkit.errors import DataError
+from evalkit.instance import Instance
+from evalkit.metrics.metric import Answer, Metric, Unit, require_correct_reference
+from evalkit.registry import metric
+from evalkit.request import RequestMode
+from evalkit.response import Token
+from evalkit.specs.run_spec import AdapterSpec
+
+_METHOD = "multiple_choice_separate"
+
+
+@metric("basic_reference")
+class BasicReference(Metric):
+    """Which reference the model finds likeliest, for the `multiple_choice_separate_*` adapters.
+
+    A reference's score is its log-probability per token; for `multiple_choice_separate_calibrated` it is
+    its log-probability in the question minus that after the bare "Answer:". Gives
+
+    - `exact_match`: the share of right ones among the references of the highest score (1 or 0 but for ties);
+    - `max_prob`: the highest probability when the scores go through a softmax;
+    - `predicted_index`: the first reference of the highest score.
+
+    Requests of all other adapters give nothing here.
+
+    Which tokens are the reference's: HELM takes as many from the end as " " plus the reference has under
+    the model's tokenizer. Here the answer's own tokens decide: the shortest run that covers the reference
+    where it stands at the end of the prompt, so no tokenizer is needed. Both agree unless a tokenizer makes
+    the blank before the reference a token of its own, which HELM counts in.
+    """
+
+    def __init__(self, adapter_spec: AdapterSpec) -> None:
+        self._applies = adapter_spec.method.startswith(_METHOD)
+        self._calibrated = adapter_spec.method.endswith("calibrated")
+        self._modes: tuple[RequestMode, ...] = ("original",)
+        if self._calibrated:
+            self._modes = ("original", "calibration")
+        self._suffix = adapter_spec.output_suffix + adapter_spec.global_suffix
+        if self._applies:
+            self.names = ("exact_match", "max_prob", "predicted_index")
+            self.full_marks = {"exact_match": 1.0}
+
+    def check(self, instance: Instance) -> None:
+        """Refuse an instance without a right answer.
+
+        Raises:
+            DataError: There is none.
+        """
+        if self._applies:
+            require_correct_reference(self.name, instance)
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        """`exact_match`, `max_prob` and `predicted_index`.
+
+        Raises:
+            DataError: A reference has no request, or its tokens and log-probabilities did not come back.
+        """
+        if not self._applies:
+            return {}
+        scores = self._reference_scores(unit)
+        highest = max(scores)
+        winners = {i for i, score in enumerate(scores) if score == highest}
+        right = {i for i, reference in enumerate(unit.instance.references) if reference.is_correct}
+        return {
+            "exact_match": len(winners & right) / len(winners),
+            "max_prob": 1 / math.fsum(math.exp(score - highest) for score in scores),
+            "predicted_index": float(min(winners)),
+        }
+
+    def _reference_scores(self, unit: Unit) -> list[float]:
+        asked = {(a.state.reference_index, a.state.request_mode): a for a in unit.answers}
+        scores = []
+        for index, reference in enumerate(unit.instance.references):
+            sums: list[tuple[float, int]] = []
+            for mode in self._modes:
+                answer = asked.get((index, mode))
+                if answer is None:
+                    raise DataError(
+                        f"reference {index} of instance '{unit.instance.id}' has no {mode} request"
+                    )
+                logprobs = [t.logprob for t in reference_tokens(answer, reference.text, self._suffix)]
+                sums.append((math.fsum(logprobs), len(logprobs)))
+            original, num_tokens = sums[0]
+            scores.append(original - sums[1][0] if self._calibrated else original / num_tokens)
+        return scores
+
+
+def reference_tokens(answer: Answer, reference: str, suffix: str = "") -> Sequence[Token]:
+    """The tokens of an echoed prompt that the reference is made of.
+
+    They are the shortest run of tokens that covers the reference where it stands at the end of the prompt;
+    the first may also hold the blank before it. Tokens that hold nothing but `suffix` are left out.
+
+    Args:
+        answer: A request with `echo_prompt`, and its response.
+        reference: The text of the reference.
+        suffix: What the adapter puts after the reference.
+
+    Raises:
+        DataError: The prompt does not end with the reference (cut to fit, or changed by a substitution), or
+            the response has no tokens, or tokens that spell something else.
+    """
+    key, ending = answer.state.key, reference + suffix
+    if not reference or not answer.state.request.prompt.endswith(ending):
+        raise DataError(f"the prompt of '{key}' does not end with the reference '{reference}'")
+    completions = answer.response.completions
+    tokens = completions[0].tokens if completions else None
+    if not tokens:
+        raise DataError(f"the answer to '{key}' has no token log-probabilities")
+    start = stop = len(tokens)
+    covered = ""
+    while len(covered) < len(ending) and start > 0:
+        start -= 1
+        covered = tokens[start].text + covered
+        if len(covered) <= len(suffix):
+            stop = start
+    if not covered.endswith(ending):
+        raise DataError(f"the tokens of the answer to '{key}' do not end with the reference '{reference}'")
+    return tokens[start:stop]

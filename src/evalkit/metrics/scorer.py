@@ -1,0 +1,217 @@
+"""Scores as answers arrive, in any order, each of them once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from evalkit.errors import UsageError
+from evalkit.instance import Instance
+from evalkit.metrics.metric import Answer, Metric, Unit
+from evalkit.metrics.sheet import Column, Rank, ScoreRow, Sheet
+from evalkit.metrics.stat import Stat
+from evalkit.request import RequestState
+from evalkit.response import Failure, Outcome
+
+METRIC_ERROR = "metric_error"
+
+# Usage stat to whether its zeros and ones are noes and yeses.
+_USAGE_IS_SHARE = {
+    "num_prompt_tokens": False,
+    "num_completion_tokens": False,
+    "latency_s": False,
+    "finish_reason_length": True,
+    "num_train_instances": False,
+    "prompt_truncated": True,
+}
+
+
+@dataclass(slots=True)
+class _PartialUnit:
+    """What is there of a unit of several requests, by request key."""
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+
+class Scorer:
+    """Takes outcomes one by one and turns them into scores, rows and stats.
+
+    Stats do not depend on the order of the outcomes, nor on their repetition. A response is final: neither a
+    failure nor another response displaces it. A failure gives way to a later response, and to a later
+    failure. A metric that raises, or gives a number that is not finite, makes its unit a failed one with the
+    reason `metric_error`; so does a unit that no metric applies to.
+
+    Besides what the metrics give, every answered unit has the usage stats `num_prompt_tokens`,
+    `num_completion_tokens` and `latency_s` (sums over its requests), `finish_reason_length` (share of the
+    completions that hit the token limit), `num_train_instances` and `prompt_truncated`.
+
+    One thread adds; `progress` and the counts may be read from another meanwhile.
+
+    Args:
+        metrics: In the order in which their stats are listed.
+        instances: The evaluated instances in plan order, with ids.
+        num_trials: Train trials (the adapter's `num_train_trials`).
+        num_samples: Repetitions of each request (the adapter's `num_trials`).
+
+    Attributes:
+        metrics: As given.
+        num_unscored: Answered units that a metric could not score.
+
+    Raises:
+        UsageError: Two metrics have the same name; there are no instances, or their ids are not unique.
+        DataError: A metric can't score one of the instances.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[Metric],
+        instances: Sequence[Instance],
+        num_trials: int = 1,
+        num_samples: int = 1,
+    ) -> None:
+        names = [metric.name for metric in metrics]
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise UsageError(f"the same metric is asked for twice: {', '.join(twice)}")
+        self.metrics = tuple(metrics)
+        self._sheet = Sheet(instances, num_trials, num_samples)
+        self._partial: dict[int, _PartialUnit] = {}
+        self.num_unscored = 0
+        for metric in metrics:
+            for instance in instances:
+                metric.check(instance)
+        for index, metric in enumerate(metrics):
+            for position, name in enumerate(metric.names):
+                self._sheet.column(name, "score", (index, position))
+        self._usage: tuple[Column, ...] = tuple(
+            self._sheet.column(name, "usage", (0, position), is_share)
+            for position, (name, is_share) in enumerate(_USAGE_IS_SHARE.items())
+        )
+
+    def add(self, state: RequestState, outcome: Outcome) -> None:
+        """Take the outcome of one request; scores its unit if that completes it.
+
+        Raises:
+            UsageError: The request is no part of this run.
+        """
+        sheet = self._sheet
+        slot = sheet.slot(state.instance_id, state.trial, state.sample)
+        if sheet.answered[slot]:
+            return
+        if state.unit_size > 1:
+            self._add_part(slot, state, outcome)
+        elif isinstance(outcome, Failure):
+            sheet.failures[slot] = outcome
+        else:
+            self._complete(slot, state, (Answer(state, outcome),))
+
+    def stats(self) -> list[Stat]:
+        """All stats: scores in the order of the metrics, then usage; each over everything, then by split."""
+        return self._sheet.stats()
+
+    def rows(self) -> Iterator[ScoreRow]:
+        """What became of every unit, by train trial, then instance, then sample."""
+        return self._sheet.rows()
+
+    @property
+    def progress(self) -> dict[str, float]:
+        """The mean so far of each score that has a value."""
+        return self._sheet.means()
+
+    @property
+    def n_total(self) -> int:
+        """Units planned."""
+        return self._sheet.num_slots
+
+    @property
+    def n_failed(self) -> int:
+        """Units that failed so far."""
+        return len(self._sheet.failures)
+
+    @property
+    def n_scored(self) -> int:
+        """Units scored so far."""
+        return self._sheet.answered.count(1) - self.num_unscored
+
+    def _add_part(self, slot: int, state: RequestState, outcome: Outcome) -> None:
+        """Keep one of several requests until its unit is whole; the unit is failed while one of them is."""
+        part = self._partial.setdefault(slot, _PartialUnit())
+        if not isinstance(outcome, Failure):
+            part.answers.setdefault(state.key, Answer(state, outcome))
+            part.failures.pop(state.key, None)
+        elif state.key not in part.answers:
+            part.failures[state.key] = outcome
+        if len(part.answers) == state.unit_size:
+            del self._partial[slot]
+            self._complete(slot, state, tuple(sorted(part.answers.values(), key=_answer_order)))
+        elif part.failures:
+            self._sheet.failures[slot] = part.failures[min(part.failures)]
+        else:
+            self._sheet.failures.pop(slot, None)
+
+    def _complete(self, slot: int, state: RequestState, answers: tuple[Answer, ...]) -> None:
+        sheet = self._sheet
+        sheet.answered[slot] = 1
+        sheet.failures.pop(slot, None)
+        for column, value in zip(self._usage, _usage(answers), strict=True):
+            column.set(slot, value)
+        unit = Unit(sheet.instance_at(slot), state.trial, state.sample, answers)
+        scores = self._scores(unit)
+        if isinstance(scores, Failure):
+            self.num_unscored += 1
+            sheet.failures[slot] = scores
+            return
+        for name, (rank, value) in scores.items():
+            sheet.column(name, "score", rank).set(slot, value)
+
+    def _scores(self, unit: Unit) -> dict[str, tuple[Rank, float]] | Failure:
+        """All scores of a unit by name, or why it can't be scored: all metrics count, or none."""
+        scores: dict[str, tuple[Rank, float]] = {}
+        for index, metric in enumerate(self.metrics):
+            try:
+                given = metric.score(unit)
+                problem = _problem(given, scores)
+            except Exception as error:  # noqa: BLE001 - plugin code: what it raises is kept as the reason
+                problem = f"{type(error).__name__}: {error}"
+            if problem is not None:
+                return Failure(METRIC_ERROR, f"metric '{metric.name}': {problem}")
+            for position, (name, value) in enumerate(given.items()):
+                scores[name] = ((index, position), float(value))
+        if self.metrics and not scores:
+            return Failure(METRIC_ERROR, f"no metric applies to instance '{unit.instance.id}'")
+        return scores
+
+
+def _problem(given: Mapping[str, float], so_far: Mapping[str, object]) -> str | None:
+    for name, value in given.items():
+        if not math.isfinite(value):
+            return f"gave {value} for '{name}'; scores must be finite"
+        if name in so_far or name in _USAGE_IS_SHARE:
+            return f"gave '{name}', which another metric gives too"
+    return None
+
+
+def _answer_order(answer: Answer) -> tuple[int, bool, str]:
+    state = answer.state
+    return (state.reference_index or 0, state.request_mode == "calibration", state.key)
+
+
+def _usage(answers: tuple[Answer, ...]) -> tuple[float, ...]:
+    """The values of the usage stats for one unit, in their order."""
+    prompt_tokens = completion_tokens = num_train_instances = num_completions = num_cut = 0
+    latency_s, truncated = 0.0, False
+    for answer in answers:
+        state, response = answer.state, answer.response
+        prompt_tokens += response.usage.prompt_tokens
+        completion_tokens += response.usage.completion_tokens
+        latency_s += response.latency_s
+        num_completions += len(response.completions)
+        for completion in response.completions:
+            num_cut += completion.finish_reason == "length"
+        # A calibration request has no few-shot examples on purpose; the others say how many there were.
+        num_train_instances = max(num_train_instances, state.num_train_instances)
+        truncated = truncated or state.prompt_truncated
+    cut_share = num_cut / num_completions if num_completions else 0.0
+    return (prompt_tokens, completion_tokens, latency_s, cut_share, num_train_instances, truncated)

@@ -1,0 +1,161 @@
+"""One number of a run's result, with what it rests on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from evalkit.errors import StoreError
+from evalkit.metrics.interval import IntervalMethod, spread_of, stderr_of
+
+StatKind = Literal["score", "usage"]
+ALL_SPLITS = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a stat is of.
+
+    Attributes:
+        kind: "score" for what metrics give, "usage" for tokens, time and prompts.
+        split: "all", or one split.
+        sub_split: None: the whole split.
+        may_be_share: Whether values of 0 and 1 mean no and yes (and not, say, token counts).
+    """
+
+    name: str
+    kind: StatKind = "score"
+    split: str = ALL_SPLITS
+    sub_split: str | None = None
+    may_be_share: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """The values of one stat in a fixed order, and what is missing.
+
+    Attributes:
+        values: One finite number per scored unit.
+        clusters: The cluster of each value.
+        trials: The train trial of each value.
+        n_failed: Units that failed.
+        n_total: Units planned.
+    """
+
+    values: Sequence[float]
+    clusters: Sequence[int]
+    trials: Sequence[int]
+    n_failed: int
+    n_total: int
+    num_trials: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """The mean of one score over units, n scored of n total, with its uncertainty.
+
+    Attributes:
+        n: Units with a value; what mean, sum and interval are over.
+        n_failed: Units that failed; never part of the mean.
+        n_total: Units planned; `n_total - n - n_failed` have not been answered, or have no such score.
+        mean: None if nothing was scored.
+        stderr: Standard error of the mean, over instances; None if undefined.
+        ci95: 95% confidence interval, None if undefined; `ci95_method` says how it was found.
+        num_clusters: None if the units are independent; see `evalkit.metrics.interval`.
+        min: Smallest value; None if nothing was scored. So is `max`.
+        num_trials: Train trials planned.
+        trial_means: The mean within each train trial; None for one in which nothing was scored.
+        trial_stderr: Standard error of the mean of the trial means (how much the choice of few-shot examples
+            matters); None for a single trial or while one has no mean.
+    """
+
+    name: str
+    kind: StatKind
+    split: str
+    sub_split: str | None
+    n: int
+    n_failed: int
+    n_total: int
+    mean: float | None
+    stderr: float | None
+    ci95: tuple[float, float] | None
+    ci95_method: IntervalMethod | None
+    num_clusters: int | None
+    sum: float
+    sum_squared: float
+    min: float | None
+    max: float | None
+    num_trials: int
+    trial_means: tuple[float | None, ...]
+    trial_stderr: float | None
+
+    @staticmethod
+    def of(label: Label, observed: Observations) -> Stat:
+        """The stat of these observations; exactly the same for the same values, in whatever order."""
+        values = observed.values
+        total = math.fsum(values)
+        spread = spread_of(values, observed.clusters, label.may_be_share)
+        trial_means = _trial_means(observed)
+        known_means = [mean for mean in trial_means if mean is not None]
+        return Stat(
+            name=label.name,
+            kind=label.kind,
+            split=label.split,
+            sub_split=label.sub_split,
+            n=len(values),
+            n_failed=observed.n_failed,
+            n_total=observed.n_total,
+            mean=total / len(values) if values else None,
+            stderr=spread.stderr,
+            ci95=spread.ci95,
+            ci95_method=spread.method,
+            num_clusters=spread.num_clusters,
+            sum=total,
+            sum_squared=math.fsum(v * v for v in values),
+            min=min(values, default=None),
+            max=max(values, default=None),
+            num_trials=observed.num_trials,
+            trial_means=trial_means,
+            trial_stderr=stderr_of(known_means) if len(known_means) == len(trial_means) else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The stat as a plain dictionary; undefined fields left out."""
+        plain = {key: value for key, value in asdict(self).items() if value is not None}
+        plain["trial_means"] = list(self.trial_means)
+        if self.ci95 is not None:
+            plain["ci95"] = list(self.ci95)
+        return plain
+
+    @staticmethod
+    def from_json(plain: Mapping[str, Any]) -> Stat:
+        """The inverse of `to_json`.
+
+        Raises:
+            StoreError: A field is missing or unknown.
+        """
+        names = [f.name for f in fields(Stat)]
+        unknown = sorted(set(plain) - set(names))
+        missing = [name for name in names if name not in plain and name not in _OPTIONAL]
+        if unknown or missing:
+            wrong = [f"unknown field '{f}'" for f in unknown] + [f"no field '{f}'" for f in missing]
+            raise StoreError(f"this is no stat of this version of evalkit: {', '.join(wrong)}")
+        values: dict[str, Any] = {name: plain.get(name) for name in names}
+        values["trial_means"] = tuple(plain["trial_means"])
+        if (ci95 := plain.get("ci95")) is not None:
+            values["ci95"] = (ci95[0], ci95[1])
+        return Stat(**values)
+
+
+_OPTIONAL = frozenset(
+    ("sub_split", "mean", "stderr", "ci95", "ci95_method", "num_clusters", "min", "max", "trial_stderr")
+)
+
+
+def _trial_means(observed: Observations) -> tuple[float | None, ...]:
+    by_trial: list[list[float]] = [[] for _ in range(observed.num_trials)]
+    for trial, value in zip(observed.trials, observed.values, strict=True):
+        by_trial[trial].append(value)
+    return tuple(math.fsum(values) / len(values) if values else None for values in by_trial)

@@ -1,0 +1,133 @@
+"""Lists of entries in a YAML file, each checked against a model, every complaint with file and line."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from evalkit.errors import ConfigError, nearest_names
+from evalkit.specs.run_spec import Spec
+
+Keys = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a file.
+
+    Attributes:
+        section: The top-level key it stands under.
+        value: The entry, validated.
+        place: Where it is, as `file.yaml:12`.
+    """
+
+    section: str
+    value: Spec
+    place: str
+
+
+def read_entries(path: Path, sections: Mapping[str, type[Spec]]) -> list[Entry]:
+    """All entries of a YAML file whose top level maps section names to lists.
+
+    Raises:
+        ConfigError: The file can't be read or is no YAML; a section, key or value is wrong; a key is there
+            twice. The message names the line and, for a mistyped key, the nearest right one.
+    """
+    data, lines = _load(path)
+    if data is None:
+        return []
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: the top level must have the keys {', '.join(sections)}")
+    entries = []
+    for section, items in data.items():
+        if section not in sections:
+            place = f"{path}:{lines.get((section,), 1)}"
+            raise ConfigError(f"{place}: unknown key '{section}'{_hint(str(section), list(sections))}")
+        if not isinstance(items, list | None):
+            raise ConfigError(f"{path}:{lines[section,]}: '{section}' must be a list")
+        for index, item in enumerate(items or ()):
+            value = _validate(path, lines, (section, index), item, sections[section])
+            entries.append(Entry(section, value, f"{path}:{lines[section, index]}"))
+    return entries
+
+
+def _load(path: Path) -> tuple[Any, dict[Keys, int]]:
+    """The file's data, and the line of each key and list item by its path."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read: {error}") from None
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    lines: dict[Keys, int] = {}
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None, lines
+        _collect_lines(path, node, (), lines)
+        return loader.construct_document(node), lines
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{line}: {error.problem or error}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    finally:
+        loader.dispose()
+
+
+def _collect_lines(path: Path, node: Any, at: Keys, lines: dict[Keys, int]) -> None:
+    if node.id == "mapping":
+        for key, value in node.value:
+            here = (*at, str(key.value))
+            line = key.start_mark.line + 1
+            if here in lines:
+                raise ConfigError(
+                    f"{path}:{line}: the key '{key.value}' is already set on line {lines[here]}"
+                )
+            lines[here] = line
+            _collect_lines(path, value, here, lines)
+    elif node.id == "sequence":
+        for index, item in enumerate(node.value):
+            lines[*at, index] = item.start_mark.line + 1
+            _collect_lines(path, item, (*at, index), lines)
+
+
+def _validate(path: Path, lines: Mapping[Keys, int], at: Keys, item: Any, model: type[Spec]) -> Spec:
+    try:
+        return model.model_validate(item)
+    except ValidationError as invalid:
+        error = invalid.errors()[0]
+        where = error["loc"]
+        line = next(lines[*at, *where[:n]] for n in range(len(where), -1, -1) if (*at, *where[:n]) in lines)
+        named = f" of '{item['name']}'" if isinstance(item, dict) and item.get("name") else ""
+        field = ".".join(str(part) for part in where)
+        if error["type"] == "extra_forbidden":
+            known = _fields_at(model, where[:-1])
+            problem = f"unknown key '{where[-1]}'{named}{_hint(str(where[-1]), known)}"
+        elif error["type"] == "missing":
+            problem = f"the key '{field}'{named} is missing"
+        else:
+            problem = f"'{field}'{named}: {error['msg'].removeprefix('Value error, ')}"
+        raise ConfigError(f"{path}:{line}: {problem}") from None
+
+
+def _fields_at(model: type[Spec], where: tuple[str | int, ...]) -> list[str]:
+    """The field names of the model nested at `where` inside `model`."""
+    for part in where:
+        annotation = model.model_fields[str(part)].annotation
+        nested = [annotation, *typing.get_args(annotation)]
+        model = next(t for t in nested if isinstance(t, type) and issubclass(t, Spec))
+    return list(model.model_fields)
+
+
+def _hint(name: str, known: list[str]) -> str:
+    nearest = nearest_names(name, known, limit=1)
+    return f"; did you mean '{nearest[0]}'?" if nearest else f"; known: {', '.join(known)}"

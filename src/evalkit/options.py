@@ -1,0 +1,159 @@
+"""What a user can ask of `run` and `plan`: one schema for the Python API, YAML files and the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from evalkit.errors import ConfigError, UsageError, nearest_names
+from evalkit.specs.run_spec import Spec
+
+
+class RunOptions(Spec):
+    """Options of a run. Every field is a keyword of `evalkit.run`, a key of a config file, and a flag."""
+
+    run_entries: tuple[str, ...] = Field(
+        default=(), description="Run entries, such as mmlu:subject=anatomy,model=openai/gpt-5-mini."
+    )
+    conf_paths: tuple[Path, ...] = Field(
+        default=(), description="Conf files with run entries (HELM's format or YAML)."
+    )
+    models_to_run: tuple[str, ...] = Field(
+        default=(), description="Models or deployments that take the place of a wildcard or missing model."
+    )
+    groups_to_run: tuple[str, ...] = Field(
+        default=(), description="Keep only runs that belong to one of these groups."
+    )
+    priority: int | None = Field(
+        default=None, description="Leave out conf entries whose priority number is larger."
+    )
+    max_eval_instances: int | None = Field(
+        default=None,
+        ge=1,
+        description="Evaluate at most so many instances per run (drawn as HELM draws them).",
+    )
+    num_train_trials: int | None = Field(
+        default=None, ge=1, description="Repeat with so many different draws of few-shot examples."
+    )
+    suite: str = Field(
+        default="default", description="Name of the folder that the runs are kept in.", pattern=r"^[^/]+$"
+    )
+    output_path: Path = Field(default=Path("benchmark_output"), description="Where results go.")
+    num_threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="At most so many requests in flight per deployment (over its own limit).",
+    )
+    dry_run: bool = Field(default=False, description="Only show the plan.")
+    data_dir: Path | None = Field(
+        default=None, description="Local mirror of benchmark files (or set EVALKIT_DATA_DIR)."
+    )
+    offline: bool = Field(default=False, description="Never download a benchmark file.")
+    unverified_data: bool = Field(
+        default=False, description="Accept benchmark files whose checksum is not the pinned one."
+    )
+    model_deployments: tuple[Path, ...] = Field(
+        default=(),
+        description="YAML files with deployments (default: model_deployments.yaml if it is there).",
+    )
+    plugins: tuple[str, ...] = Field(
+        default=(), description="Plugins to load: a module name or a path to a .py file."
+    )
+    fresh: bool = Field(
+        default=False, description="Start over: set aside what these runs have, answer everything anew."
+    )
+    cache: bool = Field(
+        default=False,
+        description="Reuse answers of earlier runs to the very same request of the same deployment.",
+    )
+    budget_usd: float | None = Field(
+        default=None, gt=0, description="Stop before spending more than this, in US dollars."
+    )
+    budget_tokens: int | None = Field(
+        default=None, gt=0, description="Stop before using more tokens than this."
+    )
+
+    @property
+    def suite_path(self) -> Path:
+        """The folder that holds the run directories of this suite."""
+        return self.output_path / "runs" / self.suite
+
+    def mirror(self) -> Path | None:
+        """The local mirror of benchmark files, from the option or EVALKIT_DATA_DIR."""
+        if self.data_dir is not None:
+            return self.data_dir
+        value = os.environ.get("EVALKIT_DATA_DIR")
+        return Path(value) if value else None
+
+    def deployment_files(self) -> list[Path]:
+        """The deployment files to read; the one of the working directory if none is named."""
+        if self.model_deployments:
+            return list(self.model_deployments)
+        default = Path("model_deployments.yaml")
+        return [default] if default.is_file() else []
+
+
+def read_options(config: Path | None, given: Mapping[str, Any]) -> RunOptions:
+    """The options of a YAML file, overridden by those given.
+
+    Raises:
+        ConfigError: The file is missing or no YAML, or has an unknown key or a wrong value.
+        UsageError: A given option has a wrong value.
+    """
+    values = _read_yaml(config) if config is not None else {}
+    values.update(given)
+    try:
+        return RunOptions.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, config, given) from None
+
+
+def _explain(error: ValidationError, config: Path | None, given: Mapping[str, Any]) -> UsageError:
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        nearest = nearest_names(name, RunOptions.model_fields)
+        problem = f"no option '{name}'" + (f"; did you mean '{nearest[0]}'?" if nearest else "")
+    else:
+        problem = f"option '{name}': {first['msg']}, got {first['input']!r}"
+    if config is not None and name not in given:
+        return ConfigError(f"{config}: {problem}")
+    return UsageError(problem)
+
+
+def _read_yaml(config: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{config}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{config}: not valid YAML: {' '.join(str(error).split())}") from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{config}: expected options as `name: value` lines")
+    return {key: _relative_to(config, key, value) for key, value in loaded.items()}
+
+
+_PATH_OPTIONS = ("conf_paths", "output_path", "data_dir", "model_deployments")
+
+
+def _relative_to(config: Path, key: str, value: Any) -> Any:
+    """Paths in a config file are meant from the file's own folder; a lone string may stand for a list."""
+    lists = ("run_entries", "models_to_run", "groups_to_run", "plugins", "conf_paths", "model_deployments")
+    if key in lists and isinstance(value, str):
+        value = [value]
+    folder = config.parent
+    if key in _PATH_OPTIONS and isinstance(value, str):
+        return folder / value
+    if key in _PATH_OPTIONS and isinstance(value, Sequence):
+        return [folder / str(item) for item in value]
+    if key == "plugins" and isinstance(value, Sequence):
+        return [str(folder / item) if str(item).endswith(".py") else str(item) for item in value]
+    return value

@@ -1,0 +1,235 @@
+"""From options to planned runs: everything that can be known, and checked, before a request is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from evalkit.errors import DataError, UsageError
+from evalkit.instance import TRAIN, Instance
+from evalkit.options import RunOptions
+from evalkit.parameters import bind_arguments
+from evalkit.plugins import load_plugins
+from evalkit.registry import ADAPTERS, METRICS, SCENARIOS
+from evalkit.request import RequestState
+from evalkit.specs.conf import ConfEntry, read_conf
+from evalkit.specs.digest import RunDigest, differing_fields, identity, run_digest
+from evalkit.specs.expand import ExpandOptions, expand_entries
+from evalkit.specs.run_spec import RunSpec
+
+if TYPE_CHECKING:
+    from evalkit.adapters.adapter import Adapter
+    from evalkit.data import DataStore
+    from evalkit.models.catalog import ModelCatalog
+    from evalkit.models.deployment import ModelDeployment
+    from evalkit.scenarios.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What plans are made from: options, models, and data."""
+
+    options: RunOptions
+    models: ModelCatalog
+    data: DataStore
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run spec with everything resolved.
+
+    Attributes:
+        entry: The run entry it came from.
+        digest: None where a data file without a pinned checksum is not local yet.
+        identity: All that the digest covers.
+    """
+
+    entry: str
+    run_spec: RunSpec
+    deployment: ModelDeployment
+    scenario: Scenario
+    digest: RunDigest | None
+    identity: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The run name."""
+        return self.run_spec.name
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The runs to do, in order, and what the user should know about them."""
+
+    runs: tuple[PlannedRun, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRun:
+    """A planned run with its instances: `requests()` are what will be sent.
+
+    Attributes:
+        instances: The evaluated ones, in plan order.
+        train: The few-shot pool.
+    """
+
+    adapter: Adapter
+    instances: list[Instance]
+    train: list[Instance]
+    num_requests: int = field(default=0)
+
+    def requests(self, answered: frozenset[str] | set[str] = frozenset()) -> Iterator[RequestState]:
+        """The requests in plan order, without those whose key is in `answered`."""
+        return self.adapter.requests(self.instances, self.train, skip=answered.__contains__)
+
+
+def open_workplace(options: RunOptions) -> Workplace:
+    """Load plugins and model files.
+
+    Raises:
+        PluginError: A plugin that was named does not load.
+        ConfigError: A model file is wrong.
+    """
+    from evalkit.data import DataStore
+    from evalkit.models.catalog import ModelCatalog
+
+    load_plugins(options.plugins)
+    mirror = options.mirror()
+    if mirror is not None and not mirror.is_dir():
+        raise UsageError(f"the data directory {mirror} does not exist")
+    data = DataStore(mirror=mirror, offline=options.offline, verify=not options.unverified_data)
+    return Workplace(options, ModelCatalog.load(options.deployment_files()), data)
+
+
+def make_plan(place: Workplace, *, fetch: bool = False) -> Plan:
+    """Resolve and check every run that the options ask for.
+
+    Args:
+        place: Options, models and data.
+        fetch: Download the data files that are missing; without it, no socket is opened.
+
+    Raises:
+        UsageError: A mistake in an entry, file or option; nothing has been loaded or sent.
+        DataError: A data file can't be had.
+    """
+    options = place.options
+    entries = [ConfEntry(description=text, priority=1) for text in options.run_entries]
+    for path in options.conf_paths:
+        entries = [*entries, *read_conf(path)]
+    if not entries:
+        raise UsageError("nothing to run: give --run-entries or --conf-paths")
+    expansion = expand_entries(
+        entries,
+        place.models,
+        ExpandOptions(
+            models_to_run=options.models_to_run,
+            groups_to_run=options.groups_to_run,
+            priority=options.priority,
+            max_eval_instances=options.max_eval_instances,
+            num_train_trials=options.num_train_trials,
+        ),
+    )
+    notes = [f"left out {entry.description}: {reason}" for entry, reason in expansion.skipped]
+    runs = [plan_run(e.entry.description, e.run_spec, place, fetch=fetch) for e in expansion.run_specs]
+    kept, more_notes = _told_apart(runs)
+    return Plan(tuple(kept), (*notes, *more_notes))
+
+
+def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = False) -> PlannedRun:
+    """Resolve and check one run spec.
+
+    Raises:
+        UsageError: It names a plugin, argument or deployment that does not exist.
+        DataError: A data file can't be had (only with `fetch`).
+    """
+    from evalkit.clients.factory import check_client
+
+    spec = run_spec.scenario_spec
+    scenario_class = SCENARIOS.get(spec.name)
+    scenario: Scenario = scenario_class(**bind_arguments("scenario", spec.name, scenario_class, spec.args))
+    adapter_class: Any = ADAPTERS.get(run_spec.adapter_spec.method)
+    for metric_spec in run_spec.metric_specs:
+        skip = ("gold", "prediction", "adapter_spec")
+        bind_arguments("metric", metric_spec.name, METRICS.get(metric_spec.name), metric_spec.args, skip)
+    deployment = place.models.deployment(run_spec.adapter_spec.model_deployment)
+    check_client(deployment)
+    files = scenario.files()
+    if fetch:
+        for file in files:
+            place.data.path(file)
+    details = {
+        "deployment_identity": deployment.identity(),
+        "data_digest": place.data.digest(files),
+        "versions": {"scenario": scenario.version, "adapter": adapter_class.version},
+    }
+    known = details["data_digest"] is not None or not files
+    return PlannedRun(
+        entry=entry,
+        run_spec=run_spec,
+        deployment=deployment,
+        scenario=scenario,
+        digest=run_digest(run_spec, **details) if known else None,
+        identity=identity(run_spec, **details),
+    )
+
+
+def data_is_local(run: PlannedRun, place: Workplace) -> bool:
+    """Whether the run's instances can be made without a download."""
+    return all(place.data.is_local(file) for file in run.scenario.files())
+
+
+def load_instances(run: PlannedRun, place: Workplace) -> LoadedRun:
+    """Make the instances and choose the evaluated ones.
+
+    Raises:
+        DataError: A data file is missing or damaged, or the scenario gives one id to two instances.
+    """
+    from evalkit.adapters.sampling import downsample
+    from evalkit.scenarios.scenario import with_ids
+
+    adapter_spec = run.run_spec.adapter_spec
+    everything = list(with_ids(run.scenario.instances(place.data)))
+    if len({instance.id for instance in everything}) != len(everything):
+        raise DataError(f"scenario '{run.run_spec.scenario_spec.name}' gives one id to several instances")
+    instances = downsample(everything, adapter_spec.max_eval_instances, adapter_spec.eval_splits)
+    if not instances:
+        raise DataError(
+            f"{run.name}: no instance to evaluate in splits {adapter_spec.eval_splits or 'valid, test'}"
+        )
+    adapter: Adapter = ADAPTERS.get(adapter_spec.method)(adapter_spec, window_of(run.deployment))
+    train = [instance for instance in everything if instance.split == TRAIN]
+    return LoadedRun(adapter, instances, train, adapter.num_requests(instances))
+
+
+def window_of(deployment: ModelDeployment) -> Any:
+    """The context window that prompts for this deployment must fit."""
+    from evalkit.adapters.window import NO_WINDOW, TokenWindow
+    from evalkit.models.tokenizers import tokenizer
+
+    length = deployment.max_request_length or deployment.max_sequence_length
+    if length is None or deployment.tokenizer_name is None:
+        return NO_WINDOW
+    return TokenWindow(tokenizer(deployment.tokenizer_name), length)
+
+
+def _told_apart(runs: list[PlannedRun]) -> tuple[list[PlannedRun], list[str]]:
+    """Equal digests once; one name with two digests reported with the fields that differ."""
+    kept: list[PlannedRun] = []
+    by_digest: dict[str, PlannedRun] = {}
+    by_name: dict[str, PlannedRun] = {}
+    notes = []
+    for run in runs:
+        twin = by_digest.get(run.digest.full) if run.digest else None
+        if twin is not None:
+            notes.append(f"{run.entry} is the same run as {twin.entry}; it runs once")
+            continue
+        first = by_name.setdefault(run.name, run)
+        if first is not run:
+            fields = ", ".join(differing_fields(first.identity, run.identity))
+            notes.append(f"two runs are named {run.name}; kept apart by digest, they differ in {fields}")
+        if run.digest:
+            by_digest[run.digest.full] = run
+        kept.append(run)
+    return kept, notes

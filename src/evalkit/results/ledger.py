@@ -1,0 +1,161 @@
+"""The ledger of a run: counts what it has, and keeps its manifest true from the first moment to the last."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from evalkit import __version__
+from evalkit.response import Failure, Outcome, Usage
+from evalkit.results.run_directory import Manifest, RunDirectory, RunStatus
+from evalkit.specs.digest import RunDigest
+from evalkit.specs.run_spec import RunSpec
+
+if TYPE_CHECKING:
+    from evalkit.engine.journal import JournalIndex
+    from evalkit.models.deployment import Prices
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a ledger is about: the run spec, where it came from, and what identifies it."""
+
+    run_spec: RunSpec
+    entry: str
+    digest: RunDigest
+    identity: Mapping[str, Any]
+
+
+class Ledger:
+    """Bookkeeping of one start of a run.
+
+    Attributes:
+        directory: Where the run is kept.
+        manifest: The manifest as last written.
+        failures: Requests without an answer whose last attempt failed: key to reason.
+    """
+
+    def __init__(self, directory: RunDirectory, manifest: Manifest, prices: Prices | None) -> None:
+        self.directory, self.manifest, self._prices = directory, manifest, prices
+        self.failures: dict[str, str] = {}
+        self._began_s = time.monotonic()
+        self._num_answered = 0
+        self._num_requests = 0
+        self._usage = Usage()
+        self._cost_usd = manifest.cost_usd or 0.0
+
+    @classmethod
+    def open(cls, directory: RunDirectory, subject: Subject, prices: Prices | None) -> Ledger:
+        """Open the ledger of a run, writing run spec and manifest first if this is its first start."""
+        manifest = directory.manifest()
+        if manifest is None:
+            directory.write_run_spec(subject.run_spec)
+            manifest = Manifest(
+                name=subject.run_spec.name,
+                entry=subject.entry,
+                digest=subject.digest.full,
+                request_digest=subject.digest.requests,
+                identity=subject.identity,
+                started_at=_now(),
+            )
+            directory.write_manifest(manifest)
+        return cls(directory, manifest, prices)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether an earlier start answered and scored everything."""
+        return self.manifest.status == "complete"
+
+    @property
+    def num_owed(self) -> int:
+        """Requests without an answer."""
+        return self._num_requests - self._num_answered
+
+    def begin(self, num_instances: int, num_requests: int, index: JournalIndex) -> None:
+        """Note what there is to do, and what earlier starts have done."""
+        self.failures = {key: failure.reason for key, failure in index.failures.items()}
+        self._num_answered, self._num_requests = len(index.answered), num_requests
+        self._usage = Usage(index.prompt_tokens, index.completion_tokens)
+        self.manifest = replace(
+            self.manifest,
+            status="running",
+            message="",
+            starts=self.manifest.starts + 1,
+            counts={**self._counts(), "num_instances": num_instances},
+            versions={"evalkit": __version__, "python": platform.python_version()},
+        )
+        self.directory.write_manifest(self.manifest)
+
+    def count(self, key: str, outcome: Outcome) -> float | None:
+        """Count an outcome; returns what it cost in US dollars, None where prices are not known."""
+        if isinstance(outcome, Failure):
+            self.failures[key] = outcome.reason
+            return None
+        self.failures.pop(key, None)
+        self._num_answered += 1
+        if outcome.cached:
+            return 0.0
+        used = outcome.usage
+        self._usage = Usage(
+            self._usage.prompt_tokens + used.prompt_tokens,
+            self._usage.completion_tokens + used.completion_tokens,
+        )
+        if self._prices is None:
+            return None
+        cost_usd = self._prices.cost_usd(used)
+        self._cost_usd += cost_usd
+        return cost_usd
+
+    def close(self, status: RunStatus | None = None, message: str = "", num_unscored: int = 0) -> Manifest:
+        """Write the final manifest.
+
+        Args:
+            status: Why the run ended early; None lets the counts decide between complete and partial.
+            message: The reason in one line.
+            num_unscored: Answered instances that a metric could not score.
+        """
+        counts = self._counts()
+        if status is None:
+            done = counts["num_answered"] == counts["num_requests"] and not num_unscored
+            status = "complete" if done else "partial"
+        self.manifest = replace(
+            self.manifest,
+            status=status,
+            message=message or self._failure_summary(num_unscored),
+            counts={**self.manifest.counts, **counts, "num_unscored": num_unscored},
+            usage={
+                "prompt_tokens": self._usage.prompt_tokens,
+                "completion_tokens": self._usage.completion_tokens,
+            },
+            cost_usd=None if self._prices is None else round(self._cost_usd, 6),
+            seconds=round(self.manifest.seconds + time.monotonic() - self._began_s, 3),
+            finished_at=_now(),
+        )
+        self.directory.write_manifest(self.manifest)
+        return self.manifest
+
+    def failures_by_reason(self) -> Mapping[str, int]:
+        """How many requests failed for each reason, most frequent first."""
+        return dict(Counter(self.failures.values()).most_common())
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "num_requests": self._num_requests,
+            "num_answered": self._num_answered,
+            "num_failed": len(self.failures),
+        }
+
+    def _failure_summary(self, num_unscored: int) -> str:
+        parts = [f"{count} {reason}" for reason, count in self.failures_by_reason().items()]
+        if num_unscored:
+            parts.append(f"{num_unscored} not scored")
+        return ", ".join(parts)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,328 @@
+"""The directory of one run: what is in it, and which directory a run spec gets.
+
+    <output path>/runs/<suite>/<run name>/
+        run_spec.json    what was asked, as data
+        manifest.json    digest and what it covers, status, counts, versions, times, tokens, cost
+        instances.jsonl  the evaluated instances, in plan order
+        journal.jsonl    every finished request with its answer or failure, in order of arrival
+        scores.jsonl     scores per instance, in plan order (derived from the two above)
+        stats.json       the numbers (derived)
+        run.lock         held while a process works on the run
+
+A run name is a label; the digest says what a run is. A second spec of one name gets `<name>@<digest8>`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from evalkit.errors import StoreError
+from evalkit.instance import Instance, Reference
+from evalkit.specs.digest import RunDigest, differing_fields
+from evalkit.specs.run_spec import RunSpec
+
+FORMAT_VERSION = 1
+RunStatus = Literal["running", "complete", "partial", "stopped", "interrupted", "error"]
+
+# File systems allow 255 bytes per name; leave room for `@<digest8>` and temporary suffixes.
+_LONGEST_NAME_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What is known of a run at one glance.
+
+    Attributes:
+        digest: Identity of the run; `request_digest` leaves the metrics out.
+        identity: Everything the digest covers, for telling two runs of one name apart.
+        status: `complete` (all answered), `partial` (some failed), `stopped` (budget, wrong key, dead
+            server), `interrupted`, `error`, or `running`, also after a kill.
+        message: Why it is not complete.
+        counts: num_instances, num_requests, num_answered, num_failed.
+        seconds: Wall time over all starts.
+    """
+
+    name: str
+    entry: str
+    digest: str
+    request_digest: str
+    identity: Mapping[str, Any]
+    status: RunStatus = "running"
+    message: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    usage: Mapping[str, int] = field(default_factory=dict)
+    cost_usd: float | None = None
+    seconds: float = 0.0
+    starts: int = 0
+    started_at: str = ""
+    finished_at: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Paths and files of one run."""
+
+    path: Path
+
+    @property
+    def journal_path(self) -> Path:
+        """The journal of responses."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def lock_path(self) -> Path:
+        """The lock held while a process works on the run."""
+        return self.path / "run.lock"
+
+    @property
+    def scores_path(self) -> Path:
+        """Scores per instance."""
+        return self.path / "scores.jsonl"
+
+    @property
+    def instances_path(self) -> Path:
+        """The evaluated instances."""
+        return self.path / "instances.jsonl"
+
+    def manifest(self) -> Manifest | None:
+        """The manifest, or None where there is none yet.
+
+        Raises:
+            StoreError: It is damaged, or of a newer format.
+        """
+        plain = self._read_json("manifest.json")
+        if plain is None:
+            return None
+        if plain.get("format", 0) > FORMAT_VERSION:
+            raise StoreError(
+                f"{self.path} was written by a newer evalkit (format {plain['format']}); update evalkit"
+            )
+        known = {name: plain[name] for name in Manifest.__dataclass_fields__ if name in plain}
+        try:
+            return Manifest(**known)
+        except TypeError as error:
+            raise StoreError(f"{self.path / 'manifest.json'} is no manifest: {error}") from None
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Replace the manifest atomically."""
+        write_json(self.path / "manifest.json", asdict(manifest))
+
+    def run_spec(self) -> RunSpec:
+        """The run spec.
+
+        Raises:
+            StoreError: There is none, or it is damaged.
+        """
+        plain = self._read_json("run_spec.json")
+        if plain is None:
+            raise StoreError(f"{self.path} is no run directory: it has no run_spec.json")
+        return RunSpec.model_validate(plain)
+
+    def write_run_spec(self, run_spec: RunSpec) -> None:
+        """Write the run spec atomically."""
+        write_json(self.path / "run_spec.json", run_spec.model_dump(mode="json"))
+
+    def write_instances(self, instances: Sequence[Instance]) -> None:
+        """Write the evaluated instances, unless they are there."""
+        if not self.instances_path.exists():
+            write_lines(self.instances_path, (_instance_to_json(i) for i in instances))
+
+    def instances(self) -> list[Instance]:
+        """The evaluated instances in plan order.
+
+        Raises:
+            StoreError: The file is missing or damaged.
+        """
+        return [_instance_from_json(line) for line in read_lines(self.instances_path)]
+
+    def stats(self) -> list[dict[str, Any]]:
+        """The numbers as plain data; empty before the run has any."""
+        plain = self._read_json("stats.json")
+        return plain["stats"] if plain is not None else []
+
+    def write_stats(self, stats: Iterable[Mapping[str, Any]]) -> None:
+        """Replace the numbers atomically."""
+        write_json(self.path / "stats.json", {"stats": list(stats)})
+
+    def _read_json(self, name: str) -> Any:
+        path = self.path / name
+        try:
+            return orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except orjson.JSONDecodeError as error:
+            raise StoreError(f"{path} is damaged: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryChoice:
+    """Which directory a run gets, and why.
+
+    Attributes:
+        exists: It holds a run of this very digest, to be resumed.
+        differs: How the run that has the plain name differs from this one, as `field: theirs -> ours`.
+        reuse: A run whose requests are the same (it was scored otherwise): its answers can be taken over.
+    """
+
+    directory: RunDirectory
+    exists: bool
+    differs: tuple[str, ...] = ()
+    reuse: RunDirectory | None = None
+
+
+def choose_directory(
+    suite_path: Path, name: str, digest: RunDigest, identity: Mapping[str, Any]
+) -> DirectoryChoice:
+    """The directory for a run: its own if it was started before, else a new one beside its namesakes."""
+    label = _folder_name(name)
+    plain = RunDirectory(suite_path / label)
+    marked = RunDirectory(suite_path / f"{label}@{digest.full[:8]}")
+    holder = plain.manifest()
+    if holder is not None and holder.digest == digest.full:
+        return DirectoryChoice(plain, exists=True)
+    if marked.manifest() is not None:
+        return DirectoryChoice(marked, exists=True, differs=_differences(holder, identity))
+    reuse = _same_requests(suite_path, label, digest)
+    if holder is None and not (plain.path / "run_spec.json").exists():
+        return DirectoryChoice(plain, exists=False, reuse=reuse)
+    return DirectoryChoice(marked, exists=False, differs=_differences(holder, identity), reuse=reuse)
+
+
+def set_aside(directory: RunDirectory) -> Path | None:
+    """Move what a run has to `.replaced/` in its suite, for a fresh start; nothing is deleted."""
+    if not directory.path.exists():
+        return None
+    folder = directory.path.parent / ".replaced"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{directory.path.name}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.{os.getpid()}"
+    directory.path.rename(target)
+    return target
+
+
+def adopt_answers(directory: RunDirectory, source: RunDirectory) -> None:
+    """Copy the journal of a run with the same requests; a torn or damaged line in it is owed again."""
+    if source.journal_path.exists() and not directory.journal_path.exists():
+        temporary = directory.journal_path.with_suffix(".part")
+        shutil.copyfile(source.journal_path, temporary)
+        temporary.rename(directory.journal_path)
+
+
+def find_runs(path: Path) -> list[RunDirectory]:
+    """All runs below `path` (a run, a suite, or an output path), in order of name.
+
+    Raises:
+        StoreError: There is none.
+    """
+    if (path / "manifest.json").is_file():
+        return [RunDirectory(path)]
+    found = [
+        RunDirectory(manifest.parent)
+        for pattern in ("*/manifest.json", "*/*/manifest.json", "runs/*/*/manifest.json")
+        for manifest in path.glob(pattern)
+        if not any(part.startswith(".") for part in manifest.relative_to(path).parts)
+    ]
+    if not found:
+        raise StoreError(f"no runs in {path}")
+    return sorted(found, key=lambda run: str(run.path))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, atomically and durably."""
+    _replace(path, iter((orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),)))
+
+
+def write_lines(path: Path, values: Iterable[Any]) -> None:
+    """Write values as JSON lines, atomically and durably, in bounded memory."""
+    _replace(path, (orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE) for value in values))
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """The values of a file of JSON lines.
+
+    Raises:
+        StoreError: The file is missing, or a line is damaged; names the line.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield orjson.loads(line)
+                except orjson.JSONDecodeError as error:
+                    raise StoreError(f"{path}:{number} is damaged: {error}") from None
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing") from None
+
+
+def _replace(path: Path, chunks: Iterator[bytes]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"can't write {path}: {error.strerror}") from error
+
+
+def _folder_name(name: str) -> str:
+    label = name.replace(os.path.sep, "_")
+    encoded = label.encode()
+    if len(encoded) <= _LONGEST_NAME_BYTES:
+        return label
+    import hashlib
+
+    return (
+        encoded[:_LONGEST_NAME_BYTES].decode(errors="ignore") + "~" + hashlib.sha256(encoded).hexdigest()[:8]
+    )
+
+
+def _differences(holder: Manifest | None, identity: Mapping[str, Any]) -> tuple[str, ...]:
+    if holder is None:
+        return ("another program's run has the name",)
+    return tuple(differing_fields(holder.identity, identity))
+
+
+def _same_requests(suite_path: Path, label: str, digest: RunDigest) -> RunDirectory | None:
+    for path in (suite_path / label, *sorted(suite_path.glob(f"{_escape(label)}@*"))):
+        directory = RunDirectory(path)
+        manifest = directory.manifest()
+        if manifest is not None and manifest.request_digest == digest.requests:
+            return directory
+    return None
+
+
+def _escape(label: str) -> str:
+    import glob
+
+    return glob.escape(label)
+
+
+def _instance_to_json(instance: Instance) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "id": instance.id,
+        "split": instance.split,
+        "input": instance.input,
+        "references": [{"text": r.text, "tags": list(r.tags)} for r in instance.references],
+    }
+    for name in ("sub_split", "group", "extra"):
+        if (value := getattr(instance, name)) is not None:
+            plain[name] = value
+    return plain
+
+
+def _instance_from_json(plain: Mapping[str, Any]) -> Instance:
+    references = tuple(Reference(r["text"], tuple(r["tags"])) for r in plain["references"])
+    rest = {name: plain.get(name) for name in ("id", "sub_split", "group", "extra")}
+    return Instance(input=plain["input"], references=references, split=plain["split"], **rest)

@@ -1,0 +1,150 @@
+"""A stored run as a reader sees it: spec, numbers, and one record per scored instance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from evalkit.engine.journal import Record, read_journal
+from evalkit.errors import StoreError
+from evalkit.metrics.stat import Stat
+from evalkit.response import Response
+from evalkit.results.run_directory import Manifest, RunDirectory, read_lines
+from evalkit.results.scoring import read_stats
+from evalkit.specs.run_spec import RunSpec
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRecord:
+    """One evaluated instance in one trial: what was asked, what came back, how it scored.
+
+    Attributes:
+        references: The right answers.
+        prompts: The prompts sent, one per request (one for generation, one per reference for others).
+        outputs: The first completion of each request; None where the request failed.
+        status: "scored", "failed" (reason says why) or "missing" (not asked yet).
+        scores: Metric name to value; empty unless scored.
+    """
+
+    instance_id: str
+    trial: int
+    sample: int
+    split: str
+    input: str
+    references: tuple[str, ...]
+    status: Literal["scored", "failed", "missing"]
+    reason: str | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    prompts: tuple[str, ...] = ()
+    outputs: tuple[str | None, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    latency_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run read back from its directory."""
+
+    directory: RunDirectory
+    run_spec: RunSpec
+    manifest: Manifest
+    stats: tuple[Stat, ...]
+
+    @classmethod
+    def open(cls, path: Path) -> StoredRun:
+        """Read spec, manifest and numbers.
+
+        Raises:
+            StoreError: There is no run at `path`, or it is damaged.
+        """
+        directory = RunDirectory(path)
+        manifest = directory.manifest()
+        if manifest is None:
+            raise StoreError(f"{path} is no run directory: it has no manifest.json")
+        return cls(directory, directory.run_spec(), manifest, read_stats(directory))
+
+    def stat(self, name: str, split: str = "all") -> Stat:
+        """The number of a metric.
+
+        Raises:
+            StoreError: The run has no such number; lists those it has.
+        """
+        for stat in self.stats:
+            if stat.name == name and stat.split == split and stat.sub_split is None:
+                return stat
+        names = ", ".join(sorted({s.name for s in self.stats}))
+        raise StoreError(f"{self.directory.path} has no stat '{name}' for split '{split}'; it has {names}")
+
+    def records(self) -> Iterator[InstanceRecord]:
+        """One record per instance and trial, in plan order."""
+        answers = self._answers()
+        instances = {instance.id: instance for instance in self.directory.instances()}
+        for row in read_lines(self.directory.scores_path):
+            instance = instances[row["instance_id"]]
+            key = (row["instance_id"], row.get("trial", 0), row.get("sample", 0))
+            found = answers.get(key, [])
+            done = [r.outcome for r in found if isinstance(r.outcome, Response)]
+            yield InstanceRecord(
+                instance_id=row["instance_id"],
+                trial=row.get("trial", 0),
+                sample=row.get("sample", 0),
+                split=instance.split,
+                input=instance.input,
+                references=tuple(r.text for r in instance.correct_references),
+                status=row["status"],
+                reason=row.get("reason"),
+                scores=row.get("scores", {}),
+                prompts=tuple(r.state.request.prompt for r in found),
+                outputs=tuple(_first_text(r) for r in found),
+                prompt_tokens=sum(o.usage.prompt_tokens for o in done),
+                completion_tokens=sum(o.usage.completion_tokens for o in done),
+                latency_s=sum(o.latency_s for o in done),
+            )
+
+    def dataframe(self) -> pandas.DataFrame:
+        """The records as a table, one column per metric.
+
+        Raises:
+            ImportError: pandas is not installed; the message has the command.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError("dataframes need pandas: pip install 'evalkit[dataframe]'") from None
+        rows = []
+        for record in self.records():
+            plain = asdict(record)
+            rows.append({**plain, **plain.pop("scores")})
+        return pandas.DataFrame(rows)
+
+    def _answers(self) -> dict[tuple[str, int, int], list[Record]]:
+        """The last record per request, a response before a failure, grouped by what is scored together."""
+        latest: dict[str, Record] = {}
+        for record in read_journal(self.directory.journal_path):
+            if isinstance(record, Record):
+                held = latest.get(record.state.key)
+                if (
+                    held is None
+                    or isinstance(record.outcome, Response)
+                    or not isinstance(held.outcome, Response)
+                ):
+                    latest[record.state.key] = record
+        grouped: dict[tuple[str, int, int], list[Record]] = {}
+        for record in latest.values():
+            state = record.state
+            grouped.setdefault((state.instance_id, state.trial, state.sample), []).append(record)
+        for records in grouped.values():
+            records.sort(key=lambda r: (r.state.reference_index or 0, r.state.request_mode or ""))
+        return grouped
+
+
+def _first_text(record: Record) -> str | None:
+    if isinstance(record.outcome, Response) and record.outcome.completions:
+        return record.outcome.completions[0].text
+    return None

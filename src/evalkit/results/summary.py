@@ -1,0 +1,54 @@
+"""The numbers of many runs as rows of one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from evalkit.metrics.stat import Stat
+from evalkit.results.run_directory import RunDirectory
+from evalkit.results.scoring import read_stats
+
+
+def stat_row(run: str, stat: Stat) -> dict[str, Any]:
+    """One number of one run as a row.
+
+    `n` instances were scored of `n_total`; `n_failed` have no answer. `stderr` and `ci95` are over instances.
+    """
+    return {
+        "run": run,
+        "metric": stat.name,
+        "split": stat.split if stat.sub_split is None else f"{stat.split}/{stat.sub_split}",
+        "mean": stat.mean,
+        "stderr": stat.stderr,
+        "ci95_low": stat.ci95[0] if stat.ci95 else None,
+        "ci95_high": stat.ci95[1] if stat.ci95 else None,
+        "n": stat.n,
+        "n_failed": stat.n_failed,
+        "n_total": stat.n_total,
+        "num_trials": stat.num_trials,
+        "trial_stderr": stat.trial_stderr,
+    }
+
+
+def summary_rows(
+    directories: Iterable[RunDirectory], *, by_split: bool = False, usage: bool = False
+) -> list[dict[str, Any]]:
+    """The stored numbers of runs, one row per run and metric.
+
+    Args:
+        directories: The runs.
+        by_split: Also the numbers per split, where a run has several.
+        usage: Also token counts and latencies.
+    """
+    rows = []
+    for directory in directories:
+        manifest = directory.manifest()
+        status = manifest.status if manifest else "error"
+        for stat in read_stats(directory):
+            if stat.split != "all" and not by_split:
+                continue
+            if stat.kind == "usage" and not usage:
+                continue
+            rows.append({**stat_row(directory.path.name, stat), "status": status})
+    return rows

@@ -1,0 +1,123 @@
+"""The story of a run: run spec → requests → responses → scores → stats.
+
+`run_one` is the function to read. It is safe to call again after any interruption: what the journal holds is
+kept, only what is owed is sent. `evalkit.running` lets the runs of a plan overlap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from evalkit.engine.executor import Executor
+from evalkit.engine.journal import Journal, scan_journal
+from evalkit.engine.lock import RunLock
+from evalkit.errors import SystemicError
+from evalkit.metrics.feed import ScoreFeed
+from evalkit.metrics.stat import Stat
+from evalkit.observer import Observer
+from evalkit.planning import PlannedRun, Workplace, load_instances
+from evalkit.results.claim import claim_directory
+from evalkit.results.ledger import Ledger, Subject
+from evalkit.results.run_directory import Manifest, RunDirectory, RunStatus
+from evalkit.results.scoring import make_scorer, read_stats, write_scores
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended, and its numbers.
+
+    Attributes:
+        status: `complete`, `partial` (some requests failed), `stopped`, `interrupted` or `error`.
+        message: Why it is not complete, in one line.
+        counts: num_instances, num_requests, num_answered, num_failed.
+        failures: Failed requests by reason.
+        cost_usd: Over all starts of the run; None where prices are not known.
+    """
+
+    name: str
+    status: RunStatus
+    path: Path | None = None
+    message: str = ""
+    stats: tuple[Stat, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What runs share: one executor per deployment, one scoring thread, one observer."""
+
+    place: Workplace
+    executors: Mapping[str, Executor]
+    scoring: ThreadPoolExecutor
+    observer: Observer
+
+
+async def run_one(run: PlannedRun, shop: Workshop) -> RunResult:
+    """Evaluate one planned run, from wherever an earlier start left it.
+
+    Raises:
+        StoreError: The run directory is locked by another process, or damaged.
+        DataError: The instances can't be made.
+    """
+    assert run.digest is not None, "data is fetched before a run starts"
+    subject = Subject(run.run_spec, run.entry, run.digest, run.identity)
+    directory, notes = claim_directory(subject, shop.place.options.suite_path, fresh=shop.place.options.fresh)
+    for note in notes:
+        shop.observer.note(f"{run.name}: {note}")
+    with RunLock(directory.lock_path):
+        ledger = Ledger.open(directory, subject, run.deployment.prices)
+        if ledger.is_complete:
+            return result_of(directory, ledger.manifest, read_stats(directory))
+        return await _work(run, shop, ledger)
+
+
+async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
+    directory, executor = ledger.directory, shop.executors[run.deployment.name]
+    status: RunStatus | None = None
+    message = ""
+    # Runs of one deployment take turns at handing over requests, so that few hold their instances in memory.
+    async with executor.turn() as turn, Journal.open(directory.journal_path) as journal:
+        loaded = await asyncio.to_thread(load_instances, run, shop.place)
+        index = await asyncio.to_thread(scan_journal, directory.journal_path)
+        for damage in index.damage:
+            shop.observer.note(f"{directory.journal_path}: {damage}; asked again")
+        directory.write_instances(loaded.instances)
+        ledger.begin(len(loaded.instances), loaded.num_requests, index)
+        shop.observer.opened(run.name, loaded.num_requests, len(index.answered))
+
+        feed = ScoreFeed(make_scorer(run.run_spec, loaded.instances), shop.scoring)
+        feed.add_journal(directory.journal_path, end=journal.size_at_open)
+        try:
+            async for state, outcome in turn.stream(loaded.requests(index.answered)):
+                journal.append(state, outcome)
+                cost_usd = ledger.count(state.key, outcome)
+                await feed.add(state, outcome)
+                shop.observer.finished_request(run.name, outcome, cost_usd)
+        except SystemicError as error:
+            status, message = "stopped", str(error)
+        if status is None and executor.stopped and ledger.num_owed:
+            status, message = "interrupted", "interrupted; the same command goes on from here"
+    await feed.finish()
+    stats = await asyncio.to_thread(write_scores, directory, feed.scorer)
+    manifest = ledger.close(status, message, feed.scorer.num_unscored)
+    result = result_of(directory, manifest, stats)
+    return replace(result, failures=ledger.failures_by_reason())
+
+
+def result_of(directory: RunDirectory, manifest: Manifest, stats: tuple[Stat, ...]) -> RunResult:
+    """A result as the run directory tells it."""
+    return RunResult(
+        name=directory.path.name,
+        status=manifest.status,
+        path=directory.path,
+        message=manifest.message,
+        stats=stats,
+        counts=manifest.counts,
+        cost_usd=manifest.cost_usd,
+    )

@@ -1,0 +1,173 @@
+"""Digests: what a run is, as opposed to what it is called.
+
+Two runs with equal digests ask the same questions in the same way and score them alike. The digest has two
+parts: a spec that differs only in its metrics has the same `requests` part, so stored responses can be scored
+again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from evalkit.errors import UsageError
+from evalkit.specs.run_spec import RunSpec
+
+_SCORES = ("metric_specs",)
+_ABSENT: Any = object()
+_LONGEST_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class RunDigest:
+    """The two parts of a run's digest, each a sha256 in hexadecimal.
+
+    Attributes:
+        requests: Over everything that changes a request or its answer.
+        scores: Over everything that changes only how answers are scored.
+    """
+
+    requests: str
+    scores: str
+
+    @property
+    def full(self) -> str:
+        """One sha256 over both parts."""
+        return digest([self.requests, self.scores])
+
+
+def digest(value: Any) -> str:
+    """The sha256, in hexadecimal, of the canonical JSON of `value`.
+
+    Raises:
+        UsageError: `value` holds something that has no JSON form.
+    """
+    # A lone surrogate can come from a JSON file; it must hash, not crash.
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """`value` as JSON with sorted keys and no blanks, in which equal numbers look equal (1.0 is `1`).
+
+    Raises:
+        UsageError: `value` holds something that has no JSON form.
+    """
+    return json.dumps(_plain(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def identity(
+    run_spec: RunSpec,
+    *,
+    deployment_identity: Mapping[str, Any],
+    data_digest: str | None,
+    versions: Mapping[str, int],
+) -> dict[str, Any]:
+    """What identifies a run, defaults filled in, as plain JSON values: this is what `run_digest` hashes.
+
+    Name and groups are labels and stay out.
+
+    Args:
+        run_spec: The run.
+        deployment_identity: What of the deployment changes answers (revision, dtype, chat template, …).
+        data_digest: Digest of the benchmark's files; None where it has none.
+        versions: Versions of the scenario and the adapter.
+    """
+    plain: dict[str, Any] = _plain(
+        {
+            "scenario_spec": run_spec.scenario_spec,
+            "adapter_spec": run_spec.adapter_spec,
+            "deployment": deployment_identity,
+            "data_digest": data_digest,
+            "versions": versions,
+            "metric_specs": run_spec.metric_specs,
+        }
+    )
+    return plain
+
+
+def run_digest(
+    run_spec: RunSpec,
+    *,
+    deployment_identity: Mapping[str, Any],
+    data_digest: str | None,
+    versions: Mapping[str, int],
+) -> RunDigest:
+    """The digest of a run; the arguments are those of `identity`."""
+    whole = identity(
+        run_spec, deployment_identity=deployment_identity, data_digest=data_digest, versions=versions
+    )
+    return RunDigest(
+        requests=digest({key: part for key, part in whole.items() if key not in _SCORES}),
+        scores=digest({key: whole[key] for key in _SCORES}),
+    )
+
+
+def differing_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """How two identities differ, one line a field, sorted, such as `adapter_spec.temperature: 0 -> 0.7`."""
+    return list(_differences("", _plain(a), _plain(b)))
+
+
+def _plain(value: Any) -> Any:
+    """`value` as dictionaries, lists, strings, integers where possible, floats, booleans and None."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return _plain_float(value)
+    if isinstance(value, BaseModel):
+        return _plain(value.model_dump())
+    if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise UsageError(f"only text can be a key in a spec, not {wrong[0]!r}")
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    raise UsageError(f"a {type(value).__name__} can't be part of a spec: {value!r}")
+
+
+def _plain_float(value: float) -> int | float | str:
+    if not math.isfinite(value):
+        return str(value)
+    # Up to 2**53 every whole float is exactly one integer.
+    return int(value) if value.is_integer() and abs(value) <= 2**53 else value
+
+
+def _differences(path: str, a: Any, b: Any) -> Iterator[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in sorted(a.keys() | b.keys()):
+            yield from _differences(
+                f"{path}.{key}" if path else key, a.get(key, _ABSENT), b.get(key, _ABSENT)
+            )
+    elif isinstance(a, list) and isinstance(b, list):
+        for index in range(max(len(a), len(b))):
+            yield from _differences(f"{path}.{index}", _item(a, index), _item(b, index))
+    elif type(a) is not type(b) or a != b:
+        yield f"{path}: {' -> '.join(_shown(a, b))}"
+
+
+def _item(values: Sequence[Any], index: int) -> Any:
+    return values[index] if index < len(values) else _ABSENT
+
+
+def _shown(a: Any, b: Any) -> tuple[str, str]:
+    """Both values on one line each; long ones cut so that the first difference is in sight."""
+    texts = [
+        "absent" if value is _ABSENT else json.dumps(value, ensure_ascii=False, sort_keys=True)
+        for value in (a, b)
+    ]
+    if max(map(len, texts)) <= _LONGEST_SHOWN:
+        return texts[0], texts[1]
+    same = next((i for i, (x, y) in enumerate(zip(*texts, strict=False)) if x != y), min(map(len, texts)))
+    start = max(0, same - 20)
+    first, second = (_excerpt(text, start) for text in texts)
+    return first, second
+
+
+def _excerpt(text: str, start: int) -> str:
+    end = start + _LONGEST_SHOWN
+    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"

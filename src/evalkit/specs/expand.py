@@ -1,0 +1,317 @@
+"""From run entries to run specs: look up, check, fan out, filter.
+
+Every mistake in an entry is an `EntryError` that marks the place and names the nearest right name, found
+before any data or model is loaded. Nothing vanishes silently: what filters leave out is listed with the
+reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from evalkit.errors import EntryError, PluginError, UnknownNameError, UsageError, nearest_names
+from evalkit.parameters import Parameter, ValueProblem, parameters_of, parse_value
+from evalkit.registry import EXPANDERS, RUN_SPECS
+from evalkit.specs.conf import ConfEntry
+from evalkit.specs.entry import Arg, RunEntry, Span, parse_run_entry
+from evalkit.specs.expanders import suffixed
+from evalkit.specs.model_names import ModelNames
+from evalkit.specs.run_spec import RunSpec, Spec
+
+_MODEL, _DEPLOYMENT = "model", "model_deployment"
+
+
+class ExpandOptions(Spec):
+    """What the user asks of all entries together."""
+
+    models_to_run: tuple[str, ...] = ()
+    """Models (or deployments) that take the place of wildcards; runs of other models are left out."""
+    groups_to_run: tuple[str, ...] = ()
+    """Keep only runs that belong to one of these groups."""
+    priority: int | None = None
+    """Leave out entries of a larger priority number; entries without one stay."""
+    max_eval_instances: int | None = Field(default=None, ge=1)
+    """Evaluate at most so many instances where neither entry nor benchmark says how many."""
+    num_train_trials: int | None = Field(default=None, ge=1)
+    """So many draws of few-shot examples, whatever the entry says; always 1 without examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpandedRun:
+    """A run spec and the entry it came from."""
+
+    entry: ConfEntry
+    run_spec: RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """All run specs in the order of their entries, and the entries that gave none, each with the reason."""
+
+    run_specs: list[ExpandedRun] = field(default_factory=list)
+    skipped: list[tuple[ConfEntry, str]] = field(default_factory=list)
+
+
+def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: ExpandOptions) -> Expansion:
+    """The run specs that `entries` stand for.
+
+    Raises:
+        EntryError: One entry is wrong.
+        UnknownNameError: A name in `options.models_to_run` is unknown.
+        UsageError: Several entries are wrong (all are listed), or nothing is left to run.
+        PluginError: A run-spec function or an expander has an impossible signature.
+    """
+    for name in options.models_to_run:
+        models.resolve(name)
+    expansion = Expansion()
+    errors: list[EntryError] = []
+    for entry in entries:
+        try:
+            run_specs, reason = _expand_entry(entry, models, options)
+        except EntryError as error:
+            errors.append(error)
+            continue
+        expansion.run_specs.extend(ExpandedRun(entry, run_spec) for run_spec in run_specs)
+        if not run_specs:
+            expansion.skipped.append((entry, reason))
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise UsageError("\n".join([f"{len(errors)} run entries are wrong", *map(str, errors)]))
+    if not expansion.run_specs:
+        raise UsageError(_nothing_left(expansion.skipped))
+    return expansion
+
+
+def _expand_entry(entry: ConfEntry, models: ModelNames, options: ExpandOptions) -> tuple[list[RunSpec], str]:
+    """The run specs of one entry; where there are none, the reason."""
+    if entry.priority is not None and options.priority is not None and entry.priority > options.priority:
+        return [], f"its priority {entry.priority} is greater than {options.priority}"
+    call = _resolve(parse_run_entry(entry.description, entry.source))
+    run_specs = [
+        run_spec
+        for steps in _with_models(call, models, options.models_to_run)
+        for run_spec in _fan_out(call, steps, models)
+    ]
+    kept, reason = _filtered(run_specs, options)
+    return [_finished(run_spec, entry, options) for run_spec in kept], reason
+
+
+# Looking up and checking
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """An expander with the value an entry gives it."""
+
+    name: str
+    expander: Callable[..., Iterable[RunSpec]]
+    value: Any
+    takes_models: bool
+    span: Span
+
+    def apply(self, run_spec: RunSpec, models: ModelNames) -> Iterable[RunSpec]:
+        extra = (models,) if self.takes_models else ()
+        return self.expander(run_spec, self.value, *extra)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """An entry in which every name and value has been checked."""
+
+    entry: RunEntry
+    base: RunSpec
+    steps: tuple[_Step, ...]
+
+
+def _resolve(entry: RunEntry) -> _Call:
+    """Look up the run-spec function, sort its parameters from expanders, and check all values.
+
+    Raises:
+        EntryError: Something in the entry is wrong.
+        PluginError: The run-spec function or an expander has an impossible signature.
+    """
+    _check_form(entry)
+    try:
+        function = RUN_SPECS.get(entry.name)
+    except UnknownNameError as error:
+        raise entry.error(str(error), entry.name_span) from None
+    parameters = {p.name: p for p in parameters_of(function)}
+    if clashing := [name for name in parameters if name in EXPANDERS]:
+        raise PluginError(
+            f"run spec '{entry.name}' has a parameter '{clashing[0]}', the name of a run expander; rename it"
+        )
+    steps, given = [], {}
+    for arg in entry.args:
+        if arg.key in EXPANDERS:
+            steps.append(_step(entry, arg))
+        elif arg.key in parameters:
+            given[arg.key] = _value(entry, arg, parameters[arg.key])
+        else:
+            raise _unknown_parameter(entry, arg, parameters)
+    _check_once(entry, [(step.expander, step.name, step.span) for step in steps])
+    if missing := [p.name for p in parameters.values() if p.required and p.name not in given]:
+        raise entry.error(f"run spec '{entry.name}' needs {' and '.join(missing)}", entry.name_span)
+    return _Call(entry, _base(entry, function, given), tuple(steps))
+
+
+def _check_form(entry: RunEntry) -> None:
+    """Refuse what HELM's grammar lets through but nobody means."""
+    if not entry.name:
+        raise entry.error("the run entry names no run spec; write name:key=value,…")
+    for arg in entry.args:
+        if not arg.key:
+            raise entry.error("this argument has no name; write key=value", arg.span)
+        if any(char.isspace() for char in arg.key):
+            raise entry.error(f"blanks in the key '{arg.key}'; write none around ',' and '='", arg.key_span)
+    _check_once(entry, [(arg.key, arg.key, arg.span) for arg in entry.args])
+
+
+def _check_once(entry: RunEntry, things: Iterable[tuple[object, str, Span]]) -> None:
+    """Refuse a thing that comes twice, perhaps under two names."""
+    first: dict[object, str] = {}
+    for thing, name, span in things:
+        if thing in first:
+            same = "is given twice" if first[thing] == name else f"says the same as '{first[thing]}'"
+            raise entry.error(f"'{name}' {same}; leave one out", span)
+        first[thing] = name
+
+
+def _unknown_parameter(entry: RunEntry, arg: Arg, parameters: Iterable[str]) -> EntryError:
+    nearest = nearest_names(arg.key, [*parameters, *EXPANDERS])
+    hint = f"; did you mean {' or '.join(repr(name) for name in nearest)}?" if nearest else ""
+    return entry.error(f"run spec '{entry.name}' has no parameter '{arg.key}'{hint}", arg.key_span)
+
+
+def _value(entry: RunEntry, arg: Arg, parameter: Parameter) -> Any:
+    try:
+        return parse_value(arg.raw, parameter.type)
+    except ValueProblem as problem:
+        raise entry.error(f"{arg.key}: {problem}", arg.value_span) from None
+
+
+def _step(entry: RunEntry, arg: Arg) -> _Step:
+    expander = EXPANDERS.get(arg.key)
+    parameters = parameters_of(expander)
+    if len(parameters) not in (2, 3):
+        raise PluginError(f"run expander '{arg.key}' must take (run_spec, value[, models])")
+    value = _value(entry, arg, parameters[1])
+    return _Step(arg.key, expander, value, len(parameters) == 3, arg.span)
+
+
+def _base(entry: RunEntry, function: Callable[..., Any], given: dict[str, Any]) -> RunSpec:
+    with _blaming(entry, None):
+        base = function(**given)
+    if not isinstance(base, RunSpec):
+        raise PluginError(f"run spec '{entry.name}' returned {type(base).__name__}, not a RunSpec")
+    return base
+
+
+@contextmanager
+def _blaming(entry: RunEntry, span: Span | None) -> Iterator[None]:
+    """Turn a complaint about a value inside the block into an error that marks it in the entry."""
+    try:
+        yield
+    except (EntryError, PluginError):
+        raise
+    except UsageError as error:
+        raise entry.error(str(error), span) from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field_name = ".".join(map(str, problem["loc"]))
+        message = f"{field_name} can't be {problem['input']!r}: {problem['msg']}"
+        raise entry.error(message, span) from None
+
+
+# Fanning out
+
+
+def _with_models(call: _Call, models: ModelNames, to_run: Sequence[str]) -> Iterator[tuple[_Step, ...]]:
+    """The steps of a call, once for each model that the user asked for in place of a wildcard or of nothing.
+
+    Raises:
+        EntryError: No model is named anywhere.
+    """
+    asked = tuple(dict.fromkeys(to_run))
+    position = next((i for i, step in enumerate(call.steps) if step.name == _MODEL), None)
+    if position is not None:
+        step = call.steps[position]
+        if not asked or models.wildcard(step.value) is None:
+            yield call.steps
+            return
+        for name in asked:
+            yield (*call.steps[:position], replace(step, value=name), *call.steps[position + 1 :])
+    elif any(step.name == _DEPLOYMENT for step in call.steps):
+        yield call.steps
+    elif asked:
+        for name in asked:
+            yield (*call.steps, _Step(_MODEL, EXPANDERS.get(_MODEL), name, True, call.entry.name_span))
+    else:
+        raise call.entry.error(
+            "no model is named; add model=<name> to the entry, or give --models-to-run <name>"
+        )
+
+
+def _fan_out(call: _Call, steps: Sequence[_Step], models: ModelNames) -> list[RunSpec]:
+    run_specs = [call.base]
+    for step in steps:
+        with _blaming(call.entry, step.span):
+            run_specs = [made for run_spec in run_specs for made in step.apply(run_spec, models)]
+        if not run_specs:
+            raise call.entry.error(f"'{step.name}' leaves nothing to run", step.span)
+    return run_specs
+
+
+# Filters and overrides
+
+
+def _filtered(run_specs: list[RunSpec], options: ExpandOptions) -> tuple[list[RunSpec], str]:
+    """The run specs the user wants; where there are none, the reason."""
+    wanted_models, wanted_groups = set(options.models_to_run), set(options.groups_to_run)
+    if wanted_models:
+        found = dict.fromkeys(run_spec.adapter_spec.model for run_spec in run_specs)
+        run_specs = [
+            run_spec
+            for run_spec in run_specs
+            if {run_spec.adapter_spec.model, run_spec.adapter_spec.model_deployment} & wanted_models
+        ]
+        if not run_specs:
+            return [], f"its model {', '.join(found)} is not among --models-to-run"
+    if wanted_groups:
+        found = dict.fromkeys(group for run_spec in run_specs for group in run_spec.groups)
+        run_specs = [run_spec for run_spec in run_specs if wanted_groups.intersection(run_spec.groups)]
+        if not run_specs:
+            return [], f"its groups ({', '.join(found) or 'none'}) are not among --groups-to-run"
+    return run_specs, ""
+
+
+def _finished(run_spec: RunSpec, entry: ConfEntry, options: ExpandOptions) -> RunSpec:
+    """The run spec with the user's numbers and the entry's groups, its name fit for a directory."""
+    adapter = run_spec.adapter_spec
+    changes: dict[str, int] = {}
+    if adapter.max_eval_instances is None and options.max_eval_instances is not None:
+        changes["max_eval_instances"] = options.max_eval_instances
+    if adapter.max_train_instances == 0:
+        # Without examples to draw, every trial would ask the same.
+        changes["num_train_trials"] = 1
+    elif options.num_train_trials is not None:
+        changes["num_train_trials"] = options.num_train_trials
+    if changes:
+        run_spec = run_spec.with_adapter(**changes)
+    if entry.groups:
+        run_spec = suffixed(run_spec, "groups", "-".join(sorted(entry.groups)), separator=",")
+        run_spec = run_spec.model_copy(update={"groups": (*run_spec.groups, *entry.groups)})
+    return run_spec.named(run_spec.name.replace("/", "_"))
+
+
+def _nothing_left(skipped: Sequence[tuple[ConfEntry, str]]) -> str:
+    if not skipped:
+        return "no run entries were given"
+    shown = [f"  {entry.description}: {reason}" for entry, reason in skipped[:5]]
+    more = [f"  … and {len(skipped) - 5} more"] if len(skipped) > 5 else []
+    return "\n".join(["nothing is left to run", *shown, *more])

@@ -1,0 +1,34 @@
+"""Golden rows as evalkit's objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evalkit.instance import Instance, Reference
+from evalkit.specs.run_spec import AdapterSpec
+
+
+def adapter_spec(plain: Mapping[str, Any]) -> AdapterSpec:
+    """The spec of a row, without HELM's fields that evalkit does not have."""
+    return AdapterSpec.model_validate({k: v for k, v in plain.items() if k in AdapterSpec.model_fields})
+
+
+def instance(plain: Mapping[str, Any]) -> Instance:
+    references = tuple(Reference(r["output"]["text"], tuple(r["tags"])) for r in plain["references"])
+    return Instance(
+        plain["input"]["text"], references, plain["split"], plain["id"], extra=plain.get("extra_data")
+    )
+
+
+class CharacterTokenizer:
+    """One token per character, like that of HELM's simple/model1."""
+
+    def encode(self, text: str) -> list[str]:
+        return list(text)
+
+    def decode(self, tokens: Sequence[str]) -> str:
+        return "".join(tokens)
+
+    def count(self, text: str) -> int:
+        return len(text)

@@ -1,0 +1,76 @@
+"""The registry: collisions, laziness, did-you-mean, isolation."""
+
+from __future__ import annotations
+
+import pytest
+
+from evalkit.errors import PluginError, UnknownNameError
+from evalkit.plugins import load_builtins
+from evalkit.registry import METRICS, REGISTRIES, Registry, isolated_registries, metric
+
+
+def first(gold: str, prediction: str) -> float:
+    return 0.0
+
+
+def make_other_module_function() -> object:
+    namespace: dict[str, object] = {"__name__": "another_module"}
+    exec("def first(gold: str, prediction: str) -> float:\n    return 1.0\n", namespace)
+    return namespace["first"]
+
+
+def test_collision_names_both_places() -> None:
+    registry = Registry("metric")
+    registry.register("m", first)
+    with pytest.raises(PluginError) as raised:
+        registry.register("m", make_other_module_function())  # type: ignore[arg-type]
+    assert "test_registry" in str(raised.value)
+    assert "another_module" in str(raised.value)
+    assert registry.get("m") is first
+
+
+def test_the_same_module_may_register_again() -> None:
+    registry = Registry("metric")
+    registry.register("m", first)
+    registry.register("m", first)
+    assert registry.names() == ["m"]
+
+
+def test_a_builtin_name_can_not_be_taken_even_before_it_is_imported() -> None:
+    load_builtins()
+    with isolated_registries(), pytest.raises(PluginError, match="two plugins claim the metric 'exact_match'"):
+        metric("exact_match")(first)
+
+
+def test_builtins_are_imported_on_first_use() -> None:
+    load_builtins()
+    target = METRICS.get("exact_match")
+    assert target.__module__ == METRICS.builtin["exact_match"]
+
+
+def test_unknown_names_are_answered_with_the_nearest() -> None:
+    load_builtins()
+    with pytest.raises(UnknownNameError) as raised:
+        METRICS.get("exact_mach")
+    assert "did you mean 'exact_match'" in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+def test_a_broken_plugin_is_mentioned_when_a_name_is_not_found() -> None:
+    with isolated_registries():
+        REGISTRIES["metric"].broken["their_plugin"] = "ModuleNotFoundError: No module named 'torch'"
+        with pytest.raises(UnknownNameError, match="their_plugin did not load.*torch"):
+            METRICS.get("their_metric")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a=b", "a,b", "-a", "a:b"])
+def test_names_that_a_run_entry_could_not_spell_are_refused(name: str) -> None:
+    with pytest.raises(PluginError, match="can't be the name"):
+        Registry("metric").register(name, first)
+
+
+def test_isolation_undoes_registrations() -> None:
+    with isolated_registries():
+        metric("only_here")(first)
+        assert "only_here" in METRICS
+    assert "only_here" not in METRICS
