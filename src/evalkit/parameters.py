@@ -17,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from evalkit.errors import UsageError, nearest_names
 
 REQUIRED: Any = inspect.Parameter.empty
+MAX_SHOWN = 12
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -84,7 +85,9 @@ def parse_value(text: str, wanted: Any) -> Any:
                 return value
         nearest = nearest_names(text, [str(a) for a in args])
         hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-        raise ValueProblem(f"'{text}' is not one of {', '.join(str(a) for a in args)}{hint}")
+        shown = ", ".join(str(a) for a in args[:MAX_SHOWN])
+        more = f", … ({len(args)} in all)" if len(args) > MAX_SHOWN else ""
+        raise ValueProblem(f"'{text}' is not one of {shown}{more}{hint}")
     if origin in (list, tuple):
         item = args[0] if args else str
         values = [parse_value(part, item) for part in text.split("|")] if text else []

@@ -131,7 +131,7 @@ def make_plan(place: Workplace, *, fetch: bool = False) -> Plan:
             num_train_trials=options.num_train_trials,
         ),
     )
-    notes = [f"left out {entry.description}: {reason}" for entry, reason in expansion.skipped]
+    notes = _left_out(expansion.skipped)
     runs = [plan_run(e.entry.description, e.run_spec, place, fetch=fetch) for e in expansion.run_specs]
     kept, more_notes = _told_apart(runs)
     return Plan(tuple(kept), (*notes, *more_notes))
@@ -159,19 +159,21 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
     if fetch:
         for file in files:
             place.data.path(file)
-    details = {
-        "deployment_identity": deployment.identity(),
-        "data_digest": place.data.digest(files),
-        "versions": {"scenario": scenario.version, "adapter": adapter_class.version},
-    }
-    known = details["data_digest"] is not None or not files
+    data_digest = place.data.digest(files) if files else None
+    covered = identity(
+        run_spec,
+        deployment_identity=deployment.identity(),
+        data_digest=data_digest,
+        versions={"scenario": scenario.version, "adapter": adapter_class.version},
+    )
+    known = data_digest is not None or not files
     return PlannedRun(
         entry=entry,
         run_spec=run_spec,
         deployment=deployment,
         scenario=scenario,
-        digest=run_digest(run_spec, **details) if known else None,
-        identity=identity(run_spec, **details),
+        digest=run_digest(covered) if known else None,
+        identity=covered,
     )
 
 
@@ -212,6 +214,17 @@ def window_of(deployment: ModelDeployment) -> Any:
     if length is None or deployment.tokenizer_name is None:
         return NO_WINDOW
     return TokenWindow(tokenizer(deployment.tokenizer_name), length)
+
+
+def _left_out(skipped: list[tuple[ConfEntry, str]]) -> list[str]:
+    """One note per reason; a conf can have hundreds of entries of too low a priority."""
+    by_reason: dict[str, list[str]] = {}
+    for entry, reason in skipped:
+        by_reason.setdefault(reason, []).append(entry.description)
+    return [
+        f"left out {entries[0]}{f' and {len(entries) - 1} more' if len(entries) > 1 else ''}: {reason}"
+        for reason, entries in by_reason.items()
+    ]
 
 
 def _told_apart(runs: list[PlannedRun]) -> tuple[list[PlannedRun], list[str]]:

@@ -120,7 +120,7 @@ def test_unknown_names_come_with_the_nearest(catalog: ModelCatalog) -> None:
         catalog.resolve("simple/modell")
     with pytest.raises(UnknownNameError, match="openrouter"):
         catalog.deployment("nowhere/nothing-at-all")
-    with pytest.raises(UnknownNameError, match="deprecated.*old/gone"):
+    with pytest.raises(UnknownNameError, match=r"deprecated.*old/gone"):
         catalog.resolve("org/gone")
 
 

@@ -23,4 +23,5 @@ def test_simple1_samples_and_repeats_and_scores_nothing() -> None:
     adapter = run_spec.adapter_spec
     assert (adapter.max_eval_instances, adapter.num_outputs, adapter.num_train_trials) == (10, 3, 3)
     assert (adapter.temperature, adapter.stop_sequences) == (1, (".",))
-    assert run_spec.metric_specs == run_spec.groups == ()
+    assert not run_spec.metric_specs
+    assert not run_spec.groups

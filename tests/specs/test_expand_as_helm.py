@@ -83,7 +83,7 @@ def test_every_observed_expander_does_as_in_helm(golden: Golden, models: FakeMod
             for run_spec, observed in zip(made, row["run_specs"], strict=True):
                 assert_as_helm(run_spec, observed, observed["name"])
         compared += 1
-    assert compared == 0
+    assert compared >= 92
 
 
 def test_the_deviations_still_deviate(golden: Golden, models: FakeModels) -> None:
@@ -109,7 +109,7 @@ def test_run_names_of_the_shipped_conf_files_are_helms(golden: Golden, models: F
         expansion = expand_entries([entry], models, ExpandOptions(models_to_run=to_run))
         assert " | ".join(run.run_spec.name for run in expansion.run_specs) == row["run_names"]
         compared += 1
-    assert compared == 0
+    assert compared >= 152
 
 
 @pytest.mark.parametrize("file", ["run_specs.json", "requests.json"])
@@ -130,4 +130,4 @@ def test_run_specs_are_helms(golden: Golden, models: FakeModels, file: str) -> N
         assert len(made) == 1
         assert_as_helm(made[0].run_spec, row, name)
         compared += 1
-    assert compared == 0
+    assert compared >= {"run_specs.json": 202, "requests.json": 41}[file]

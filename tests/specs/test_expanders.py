@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
     from tests.specs.conftest import FakeModels
 
 
-def the_one(run_specs: object) -> RunSpec:
-    (run_spec,) = run_specs  # type: ignore[misc,attr-defined]
-    assert isinstance(run_spec, RunSpec)
+def the_one(run_specs: Iterable[RunSpec]) -> RunSpec:
+    (run_spec,) = run_specs
     return run_spec
 
 

@@ -104,7 +104,8 @@ def _validate(path: Path, lines: Mapping[Keys, int], at: Keys, item: Any, model:
     try:
         return model.model_validate(item)
     except ValidationError as invalid:
-        error = invalid.errors()[0]
+        # A mistyped key is an unknown one and a missing one; the first says more.
+        error = min(invalid.errors(), key=lambda e: e["type"] != "extra_forbidden")
         where = error["loc"]
         line = next(lines[*at, *where[:n]] for n in range(len(where), -1, -1) if (*at, *where[:n]) in lines)
         named = f" of '{item['name']}'" if isinstance(item, dict) and item.get("name") else ""

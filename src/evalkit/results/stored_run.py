@@ -124,16 +124,12 @@ class StoredRun:
         return pandas.DataFrame(rows)
 
     def _answers(self) -> dict[tuple[str, int, int], list[Record]]:
-        """The last record per request, a response before a failure, grouped by what is scored together."""
+        """The record that counts per request (a response is final), grouped by what is scored together."""
         latest: dict[str, Record] = {}
         for record in read_journal(self.directory.journal_path):
             if isinstance(record, Record):
                 held = latest.get(record.state.key)
-                if (
-                    held is None
-                    or isinstance(record.outcome, Response)
-                    or not isinstance(held.outcome, Response)
-                ):
+                if held is None or not isinstance(held.outcome, Response):
                     latest[record.state.key] = record
         grouped: dict[tuple[str, int, int], list[Record]] = {}
         for record in latest.values():

@@ -91,17 +91,8 @@ def identity(
     return plain
 
 
-def run_digest(
-    run_spec: RunSpec,
-    *,
-    deployment_identity: Mapping[str, Any],
-    data_digest: str | None,
-    versions: Mapping[str, int],
-) -> RunDigest:
-    """The digest of a run; the arguments are those of `identity`."""
-    whole = identity(
-        run_spec, deployment_identity=deployment_identity, data_digest=data_digest, versions=versions
-    )
+def run_digest(whole: Mapping[str, Any]) -> RunDigest:
+    """The digest of a run from its `identity`."""
     return RunDigest(
         requests=digest({key: part for key, part in whole.items() if key not in _SCORES}),
         scores=digest({key: whole[key] for key in _SCORES}),
