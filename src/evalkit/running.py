@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from evalkit.clients.factory import build_client
 from evalkit.engine.budget import Budget
@@ -105,12 +105,12 @@ def _signals(executors: dict[str, Executor]) -> Iterator[None]:
         for executor in executors.values():
             executor.stop(grace_s=GRACE_S if pressed == 1 else 0.0)
 
-    handled = (signal.SIGINT, signal.SIGTERM)
-    try:
-        for number in handled:
+    handled = []
+    # Outside the main thread (a notebook server) signals are the host's business.
+    with suppress(RuntimeError, ValueError, NotImplementedError):
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
-    except (RuntimeError, ValueError, NotImplementedError):
-        handled = ()  # not the main thread (a notebook server): signals are the host's business
+            handled.append(number)
     try:
         yield
     finally:

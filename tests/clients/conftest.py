@@ -12,7 +12,7 @@ Canned = Callable[..., AbstractAsyncContextManager[str]]
 
 @pytest.fixture
 def canned() -> Canned:
-    """A server that gives the same answer to everything: `async with canned(status, body, headers) as url`."""
+    """A server with one answer to everything: `async with canned(status, body, headers) as url`."""
 
     @asynccontextmanager
     async def run(

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.clients.completions import cut_at_stop, finish_reason, merged, seed_of
+from evalkit.clients.completions import cut_at_stop, finish_reason, merged, seed_of, send_all
+from evalkit.errors import TransientError
 from evalkit.response import Completion, Response, Token, Usage
 
 
@@ -62,6 +65,28 @@ def test_any_text_makes_a_seed_servers_take(text: str) -> None:
     seed = seed_of(text)
     assert seed is not None
     assert 0 <= seed < 2**31
+
+
+def test_the_first_failure_ends_all_sends() -> None:
+    ended: list[str] = []
+
+    async def hang() -> Response:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("hang")
+        raise AssertionError
+
+    async def fail() -> Response:
+        raise TransientError("no")
+
+    async def main() -> None:
+        with pytest.raises(TransientError):
+            await send_all([hang(), fail()])
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert ended == ["hang"]
 
 
 def test_merged() -> None:

@@ -92,7 +92,7 @@ def test_an_empty_account_is_no_overload(canned: Canned, body: bytes) -> None:
 
 
 def test_anthropic_without_credit(canned: Canned) -> None:
-    body = b'{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}'
+    body = b'{"type": "error", "error": {"type": "x", "message": "Your credit balance is too low"}}'
     assert failure(canned, 400, body).reason == "quota"
 
 
@@ -129,6 +129,12 @@ def test_no_error_text_holds_the_key(canned: Canned, status: int) -> None:
             assert "***" in str(error)
             assert KEY not in repr(error)
             assert "abcdef123456" not in repr(error)
+
+
+@pytest.mark.parametrize("offset", [70, 290])
+def test_no_half_of_a_key_is_left_where_a_message_is_cut(canned: Canned, offset: int) -> None:
+    for status in (200, 500):
+        assert KEY[:5] not in str(failure(canned, status, b"x " * (offset // 2) + KEY.encode()))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff", b"[" * 100_000])
@@ -247,8 +253,8 @@ def test_a_proxy_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
 def test_importing_the_clients_imports_nothing_heavy() -> None:
     code = (
         "import sys, evalkit.clients.openai, evalkit.clients.anthropic, evalkit.clients.baselines;"
-        "import evalkit.clients.factory;"
-        "print([m for m in ('aiohttp', 'numpy', 'openai', 'anthropic') if m in sys.modules])"
+        "import evalkit.clients.factory, evalkit.testing.server;"
+        "print([m for m in ('aiohttp', 'asyncio', 'numpy', 'openai', 'anthropic') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -335,7 +335,7 @@ def test_sync_reaches_the_disk_only_when_something_was_written(
         journal.append(_state("b"), ANSWER)
 
 
-_SAMPLE = tuple(
+_SAMPLE: tuple[tuple[str, Outcome], ...] = tuple(
     (f"k{n}", outcome)
     for n, outcome in enumerate(
         (

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from evalkit.clients.client import Client
-from evalkit.clients.completions import cut_at_stop, finish_reason, merged
+from evalkit.clients.completions import cut_at_stop, finish_reason, send_all
 from evalkit.clients.credentials import read_key, refuse_secret_headers
 from evalkit.clients.http import Endpoint
 from evalkit.errors import BadRequestError, TransientError, UsageError
@@ -65,7 +64,7 @@ class AnthropicClient(Client):
         if request.num_completions == 1:
             return await self._send_one(request, body)
         sends = (self._send_one(request, body) for _ in range(request.num_completions))
-        return merged(await asyncio.gather(*sends))
+        return await send_all(sends)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from evalkit.response import Completion, FinishReason, Response, Usage
 
@@ -52,6 +53,18 @@ def cut_at_stop(completion: Completion, stop_sequences: Sequence[str]) -> Comple
     return replace(
         completion, text=completion.text[:cut], finish_reason="stop", tokens=tokens, logprob=logprob
     )
+
+
+async def send_all(sends: Iterable[Coroutine[Any, Any, Response]]) -> Response:
+    """The responses of several sends at once, merged; the first failure ends them all and is raised."""
+    import asyncio
+
+    tasks = [asyncio.ensure_future(send) for send in sends]
+    try:
+        return merged(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def merged(responses: Sequence[Response]) -> Response:

@@ -107,7 +107,8 @@ class Endpoint:
         try:
             parsed = decode(raw)
         except (ValueError, RecursionError):
-            start = self._clean(raw[:80].decode("utf-8", "replace"))
+            # Cleaned before it is cut, so that no half of a key is left at the end.
+            start = self._clean(raw[:1000].decode("utf-8", "replace"))[:80]
             raise TransientError(f"the server's answer is no JSON: {start!r}", "malformed") from None
         if not isinstance(parsed, dict):
             raise TransientError("the server's answer is no JSON object", "malformed")

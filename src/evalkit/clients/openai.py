@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from evalkit.clients.client import Client
-from evalkit.clients.completions import cut_at_stop, finish_reason, merged, seed_of
+from evalkit.clients.completions import cut_at_stop, finish_reason, seed_of, send_all
 from evalkit.clients.credentials import read_key, refuse_secret_headers
 from evalkit.clients.http import Endpoint
 from evalkit.errors import BadRequestError, ClientError, TransientError, UsageError
@@ -80,7 +79,7 @@ class OpenAIClient(Client):
         if request.num_completions == 1 or "n" in body:
             return self._parse(request, *await self._endpoint.post(body))
         sends = (self._send_one(request, body, index) for index in range(request.num_completions))
-        return merged(await asyncio.gather(*sends))
+        return await send_all(sends)
 
     async def close(self) -> None:
         """Close all connections."""

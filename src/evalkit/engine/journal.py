@@ -174,11 +174,11 @@ class Journal:
             self._descriptor = -1
 
     def _mend_tail(self) -> None:
-        start = self._size_bytes
-        tail = b""
-        while start > 0 and b"\n" not in tail:
-            start = max(0, start - _BLOCK_BYTES)
-            tail = os.pread(self._descriptor, min(_BLOCK_BYTES, self._size_bytes - start), start) + tail
+        end, tail = self._size_bytes, b""
+        while end > 0 and b"\n" not in tail:
+            start = max(0, end - _BLOCK_BYTES)
+            tail = os.pread(self._descriptor, end - start, start) + tail
+            end = start
         tail = tail.rpartition(b"\n")[2]
         if not tail:
             return

@@ -8,7 +8,6 @@ shell: `python -m evalkit.testing.server --port 0`, which prints the URL on its 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import hashlib
 import json
 import os
@@ -20,12 +19,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import orjson
-from aiohttp import web
-from aiohttp.web_runner import ServerRunner
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 Answers = Mapping[str, str] | Callable[[str], str]
 FAULTS = ("rate_limited", "overloaded", "server_error", "dropped", "malformed", "stalled")
@@ -140,10 +140,12 @@ class ApiDouble:
         fault = self._draw()
         if config.latency_s:
             spread = config.jitter * (2 * self._random.random() - 1) if config.jitter else 0.0
+            import asyncio
+
             await asyncio.sleep(config.latency_s * (1 + spread))
         if fault is not None:
             return await self._fail(fault, request, anthropic)
-        answered = web.Response(body=_dump(answer(body, prompt, self._text(prompt))), headers=_JSON)
+        answered = _reply(answer(body, prompt, self._text(prompt)))
         self.outcomes["200"] += 1
         self.bodies[hashlib.sha256(raw).hexdigest()] += 1
         if self._log is not None:
@@ -182,12 +184,14 @@ class ApiDouble:
             return self._refuse(500, "api_error", "internal error", anthropic)
         self.outcomes[fault] += 1
         if fault == "malformed":
-            return web.Response(body=b'{"id": "x", "choices": [{"mess', headers=_JSON)
+            return _reply(b'{"id": "x", "choices": [{"mess')
         if fault == "stalled":
+            import asyncio
+
             await asyncio.Event().wait()
         if request.transport is not None:
             request.transport.abort()
-        return web.Response()
+        return _reply(b"")
 
     def _refuse(
         self, status: int, kind: str, message: str, anthropic: bool, headers: Mapping[str, str] | None = None
@@ -195,7 +199,7 @@ class ApiDouble:
         self.outcomes[str(status)] += 1
         error: dict[str, Any] = {"type": kind, "message": message}
         body = {"type": "error", "error": error} if anthropic else {"error": error | {"code": kind}}
-        return web.Response(status=status, body=_dump(body), headers={**_JSON, **(headers or {})})
+        return _reply(body, status, headers)
 
     def _page(self, request: web.BaseRequest) -> web.Response:
         pages: dict[str, Callable[[], Any]] = {
@@ -205,7 +209,7 @@ class ApiDouble:
         }
         if request.path not in pages:
             return self._refuse(404, "not_found_error", f"no such path: {request.path}", anthropic=False)
-        return web.Response(body=_dump(pages[request.path]()), headers=_JSON)
+        return _reply(pages[request.path]())
 
 
 Protocol = Callable[[dict[str, Any], str, str], dict[str, Any]]
@@ -317,6 +321,14 @@ def _key_of(request: web.BaseRequest) -> str:
     )
 
 
+def _reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Bytes as they are, anything else as JSON."""
+    from aiohttp import web
+
+    body = value if isinstance(value, bytes) else _dump(value)
+    return web.Response(status=status, body=body, headers={**_JSON, **headers} if headers else _JSON)
+
+
 def _dump(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
@@ -329,6 +341,9 @@ async def serve(
     config: ServerConfig | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[str]:
     """Run the double; gives its URL, without `/v1`. Port 0 takes a free one."""
+    from aiohttp import web
+    from aiohttp.web_runner import ServerRunner
+
     double = ApiDouble(config or ServerConfig())
     runner = ServerRunner(web.Server(double.handle, access_log=None), shutdown_timeout=0.1)
     await runner.setup()
@@ -370,6 +385,8 @@ def main(argv: list[str] | None = None) -> None:
         required_key=options.required_key,
         log_path=options.log,
     )
+    import asyncio
+
     try:
         asyncio.run(_serve_forever(config, options.host, options.port))
     except KeyboardInterrupt:
@@ -377,6 +394,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 async def _serve_forever(config: ServerConfig, host: str, port: int) -> None:
+    import asyncio
+
     async with serve(config, host, port) as url:
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
