@@ -124,15 +124,15 @@ def test_nonsense_limits_are_refused(usd: float | None, tokens: int | None) -> N
 def test_estimates_learn_the_largest_ratio_of_prompts_of_that_size() -> None:
     estimator = TokenEstimator()
     short, long = Request("x" * 10, max_tokens=7, num_completions=3), Request("x" * 1000, max_tokens=7)
-    assert estimator.estimate(short) == Usage(5, 21)
-    assert estimator.estimate(long) == Usage(401, 7)
+    assert estimator.estimate(short) == Usage(20, 21)
+    assert estimator.estimate(long) == Usage(416, 7)
     estimator.learn(short, Usage(30, 1))  # a chat template
     estimator.learn(short, Usage(20, 1))
     estimator.learn(short, Usage())  # not reported
-    assert estimator.estimate(short).prompt_tokens == 31
-    assert estimator.estimate(long).prompt_tokens == 401
+    assert estimator.estimate(short).prompt_tokens == 46
+    assert estimator.estimate(long).prompt_tokens == 416
 
 
 def test_chats_are_measured_by_their_messages() -> None:
     chat = Request("", (Message("system", "x" * 40), Message("user", "é" * 30)), max_tokens=0)
-    assert TokenEstimator().estimate(chat) == Usage(41, 0)
+    assert TokenEstimator().estimate(chat) == Usage(56, 0)

@@ -335,18 +335,14 @@ def test_sync_reaches_the_disk_only_when_something_was_written(
         journal.append(_state("b"), ANSWER)
 
 
-_SAMPLE: tuple[tuple[str, Outcome], ...] = tuple(
-    (f"k{n}", outcome)
-    for n, outcome in enumerate(
-        (
-            ANSWER,
-            Failure("timeout", "no answer"),
-            Response(
-                (Completion("é\n", "stop", -1.5, (Token("é", -1.5, {"e": -0.25}),), "hm"),), Usage(1, 2)
-            ),
-            Response((Completion("\ud800", logprob=float("nan")),)),
-        )
-    )
+_SAMPLE: tuple[tuple[str, Outcome], ...] = (
+    ("k0", ANSWER),
+    ("k1", Failure("timeout", "no answer")),
+    (
+        "k2",
+        Response((Completion("é\n", "stop", -1.5, (Token("é", -1.5, {"e": -0.25}),), "hm"),), Usage(1, 2)),
+    ),
+    ("k3", Response((Completion("\ud800", logprob=float("nan")),))),
 )
 
 

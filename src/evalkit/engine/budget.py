@@ -11,6 +11,7 @@ from evalkit.request import Request
 from evalkit.response import Usage
 
 _TOKENS_PER_BYTE = 0.4
+_TEMPLATE_TOKENS = 16
 
 
 class Cost(NamedTuple):
@@ -142,7 +143,7 @@ class TokenEstimator:
         """Prompt and completion tokens that the request is expected not to exceed."""
         size_bytes = _prompt_bytes(request)
         ratio = self._ratios.get(size_bytes.bit_length(), _TOKENS_PER_BYTE)
-        return Usage(int(size_bytes * ratio) + 1, request.max_tokens * request.num_completions)
+        return Usage(int(size_bytes * ratio) + _TEMPLATE_TOKENS, request.max_tokens * request.num_completions)
 
     def learn(self, request: Request, usage: Usage) -> None:
         """Take in what a request really took; counts of zero are taken as not reported."""

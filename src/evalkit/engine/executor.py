@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +150,7 @@ class Executor:
             overloads=self._limiter.overloads,
         )
 
-    async def stream(self, source: Source) -> AsyncIterator[tuple[RequestState, Outcome]]:
+    async def stream(self, source: Source) -> AsyncGenerator[tuple[RequestState, Outcome], None]:
         """Yields each request of `source` with its outcome as soon as it is finished, in any order.
 
         Requests are pulled lazily: about twice as many as may be in flight are outstanding at a time. Several
@@ -170,9 +170,9 @@ class Executor:
                 requests = await self._open(lane, source)
                 more = True
                 while more:
-                    more = self._feed(lane, requests)
                     while lane.finished:
                         yield lane.finished.popleft()
+                    more = self._feed(lane, requests)
                     if more and self._outstanding < self._window:
                         await asyncio.sleep(0)
                     elif more:

@@ -41,7 +41,7 @@ class RetryPolicy:
             if error.retry_after_s > _LONGEST_RETRY_AFTER_S:
                 return None
             delay_s = max(delay_s, error.retry_after_s)
-        if attempts >= self._limits.max_attempts and elapsed_s + delay_s > self._patience_for(error):
+        if attempts >= self._limits.max_attempts and elapsed_s >= self._patience_for(error):
             return None
         return delay_s
 
