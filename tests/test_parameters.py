@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Literal
 
 import pytest
@@ -76,10 +77,8 @@ def test_wrong_texts_are_refused_with_what_is_right(text: str, wanted: Any, says
 
 @given(st.text(), st.sampled_from([int, float, bool, str, Literal["a"], list[int], int | None]))
 def test_any_text_gives_a_value_or_a_problem(text: str, wanted: Any) -> None:
-    try:
+    with suppress(ValueProblem):
         parse_value(text, wanted)
-    except ValueProblem as problem:
-        assert str(problem)
 
 
 def test_signatures_are_read_with_docs() -> None:
@@ -95,7 +94,10 @@ def test_signatures_are_read_with_docs() -> None:
 
 
 def test_arguments_are_bound_or_refused() -> None:
-    assert bind_arguments("scenario", "p", plugin, {"subject": "x", "level": 2}) == {"subject": "x", "level": 2}
+    assert bind_arguments("scenario", "p", plugin, {"subject": "x", "level": 2}) == {
+        "subject": "x",
+        "level": 2,
+    }
     with pytest.raises(UsageError, match="no parameter 'subjct'; did you mean 'subject'"):
         bind_arguments("scenario", "p", plugin, {"subjct": "x"})
     with pytest.raises(UsageError, match="needs subject"):

@@ -89,5 +89,5 @@ def test_installed_plugins_load_and_broken_ones_are_isolated(
     load_installed()
     assert "from_package" in METRICS
     assert "installed_bad" in str(broken_plugins())
-    with pytest.raises(UnknownNameError, match="installed_bad.*not_there_at_all"):
+    with pytest.raises(UnknownNameError, match=r"installed_bad.*not_there_at_all"):
         METRICS.get("from_bad_package")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from evalkit.errors import PluginError, UnknownNameError
@@ -13,17 +15,19 @@ def first(gold: str, prediction: str) -> float:
     return 0.0
 
 
-def make_other_module_function() -> object:
-    namespace: dict[str, object] = {"__name__": "another_module"}
-    exec("def first(gold: str, prediction: str) -> float:\n    return 1.0\n", namespace)
-    return namespace["first"]
+def make_other_module_function() -> Callable[[str, str], float]:
+    def second(gold: str, prediction: str) -> float:
+        return 1.0
+
+    second.__module__ = "another_module"
+    return second
 
 
 def test_collision_names_both_places() -> None:
     registry = Registry("metric")
     registry.register("m", first)
     with pytest.raises(PluginError) as raised:
-        registry.register("m", make_other_module_function())  # type: ignore[arg-type]
+        registry.register("m", make_other_module_function())
     assert "test_registry" in str(raised.value)
     assert "another_module" in str(raised.value)
     assert registry.get("m") is first
@@ -38,7 +42,10 @@ def test_the_same_module_may_register_again() -> None:
 
 def test_a_builtin_name_can_not_be_taken_even_before_it_is_imported() -> None:
     load_builtins()
-    with isolated_registries(), pytest.raises(PluginError, match="two plugins claim the metric 'exact_match'"):
+    with (
+        isolated_registries(),
+        pytest.raises(PluginError, match="two plugins claim the metric 'exact_match'"),
+    ):
         metric("exact_match")(first)
 
 
@@ -59,7 +66,7 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
 def test_a_broken_plugin_is_mentioned_when_a_name_is_not_found() -> None:
     with isolated_registries():
         REGISTRIES["metric"].broken["their_plugin"] = "ModuleNotFoundError: No module named 'torch'"
-        with pytest.raises(UnknownNameError, match="their_plugin did not load.*torch"):
+        with pytest.raises(UnknownNameError, match=r"their_plugin did not load.*torch"):
             METRICS.get("their_metric")
 
 

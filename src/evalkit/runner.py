@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evalkit.engine.executor import Executor
-from evalkit.engine.journal import Journal, scan_journal
+from evalkit.engine.journal import open_synced, scan_journal
 from evalkit.engine.lock import RunLock
 from evalkit.errors import SystemicError
 from evalkit.metrics.feed import ScoreFeed
@@ -82,7 +82,7 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
     status: RunStatus | None = None
     message = ""
     # Runs of one deployment take turns at handing over requests, so that few hold their instances in memory.
-    async with executor.turn() as turn, Journal.open(directory.journal_path) as journal:
+    async with executor.turn() as turn, open_synced(directory.journal_path) as journal:
         loaded = await asyncio.to_thread(load_instances, run, shop.place)
         index = await asyncio.to_thread(scan_journal, directory.journal_path)
         for damage in index.damage:
@@ -92,16 +92,18 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
         shop.observer.opened(run.name, loaded.num_requests, len(index.answered))
 
         feed = ScoreFeed(make_scorer(run.run_spec, loaded.instances), shop.scoring)
-        feed.add_journal(directory.journal_path, end=journal.size_at_open)
+        feed.add_journal(directory.journal_path, end=journal.size_bytes)
         try:
-            async for state, outcome in turn.stream(loaded.requests(index.answered)):
+            async for state, outcome in executor.stream(loaded.requests(index.answered), turn):
                 journal.append(state, outcome)
                 cost_usd = ledger.count(state.key, outcome)
                 await feed.add(state, outcome)
                 shop.observer.finished_request(run.name, outcome, cost_usd)
         except SystemicError as error:
             status, message = "stopped", str(error)
-        if status is None and executor.stopped and ledger.num_owed:
+        if ledger.num_owed == 0:
+            status = None
+        elif status is None and executor.stopped:
             status, message = "interrupted", "interrupted; the same command goes on from here"
     await feed.finish()
     stats = await asyncio.to_thread(write_scores, directory, feed.scorer)

@@ -1,8 +1,8 @@
 """Does a benchmark agree with itself? Its right answers, fed back as completions, must get full marks.
 
 No model is asked. The answers go through the same requests and metrics as a model's would, so a gold text
-that the prompt's stop sequence would cut, a letter that maps to another option, or a metric that rejects its own
-gold is found before anything is spent.
+that the prompt's stop sequence would cut, a letter that maps to another option, or a metric that rejects its
+own gold is found before anything is spent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from evalkit.engine.breaker import Breaker
-from evalkit.errors import OverloadError, SystemicError, TransientError
+from evalkit.errors import BadRequestError, OverloadError, SystemicError, TransientError
 
 REFUSED = TransientError("connection refused", "connection")
 
@@ -32,7 +32,7 @@ def test_any_answer_starts_the_count_again() -> None:
     breaker = Breaker("acme/text")
     for _ in range(5):
         assert all(breaker.failed(REFUSED, float(n)) is None for n in range(9))
-        breaker.refused()
+        breaker.refused(BadRequestError("no"))
     for _ in range(5):
         breaker.succeeded()
         assert all(breaker.failed(REFUSED, 10.0 * n) is None for n in range(19))
@@ -50,3 +50,13 @@ def test_a_retry_after_beyond_ten_minutes_opens_it_once_it_repeats() -> None:
     assert breaker.failed(quota, 0.0) is None
     assert breaker.failed(quota, 0.1) is None
     assert breaker.failed(quota, 0.2) is not None
+
+
+def test_a_server_that_refuses_everything_opens_it_but_one_answer_shows_it_is_fine() -> None:
+    no_model = BadRequestError("no such model")
+    breaker = Breaker("acme/text")
+    assert all(breaker.refused(no_model) is None for _ in range(19))
+    assert "refused its first 20 requests" in str(breaker.refused(no_model))
+    breaker = Breaker("acme/text")
+    breaker.succeeded()
+    assert all(breaker.refused(no_model) is None for _ in range(100))

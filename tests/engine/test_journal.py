@@ -157,7 +157,7 @@ def test_a_line_leaves_out_defaults_and_has_everything_else(tmp_path: Path) -> N
     assert second["failure"] == {"reason": "timeout", "message": "too slow", "attempts": 6}
 
 
-def test_later_lines_win_but_a_response_is_never_displaced_by_a_failure(tmp_path: Path) -> None:
+def test_a_response_is_final_and_a_failure_gives_way(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     second = Response((Completion("B"),), Usage(3, 2))
     cached = Response((Completion("C"),), Usage(1000, 1000), cached=True)
@@ -176,7 +176,7 @@ def test_later_lines_win_but_a_response_is_never_displaced_by_a_failure(tmp_path
     assert index.failures == {"a": Failure("overload", "second", 2)}
     assert (index.prompt_tokens, index.completion_tokens, index.num_lines) == (10, 3, 7)
     winners = [(r.state.key, r.outcome) for r in read_winners(path, index)]
-    assert winners == [("a", Failure("overload", "second", 2)), ("b", second), ("c", cached)]
+    assert winners == [("b", ANSWER), ("a", Failure("overload", "second", 2)), ("c", cached)]
 
 
 def test_open_cuts_a_torn_line_and_completes_one_that_lacks_its_newline(tmp_path: Path) -> None:

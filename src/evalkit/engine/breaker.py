@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from evalkit.errors import OverloadError, SystemicError, TransientError
+from evalkit.errors import BadRequestError, ClientError, OverloadError, SystemicError, TransientError
 
 _FAILURES_AT_START = 10
 _FAILURES_LATER = 20
 _OUTAGE_S = 60.0
 _OVERLOAD_S = 600.0
 _OVERLOADS = 3
+_REFUSALS_AT_START = 20
 
 
 class Breaker:
     """Watches the attempts on one deployment and opens when it looks dead. Times are those of one clock.
 
     It opens when nothing was ever answered and 10 attempts in a row failed; when, after answers, 20 in a row
-    failed and nothing was answered for 60 s; and when overload alone lets nothing through for 10 minutes.
+    failed and nothing was answered for 60 s; when overload alone lets nothing through for 10 minutes; and
+    when nothing was ever answered and 20 requests were refused (a model that is not there, say).
     """
 
     def __init__(self, name: str) -> None:
@@ -23,15 +25,27 @@ class Breaker:
         self._ever_succeeded = False
         self._failures = 0
         self._overloads = 0
+        self._refusals = 0
         self._quiet_since: float | None = None
 
     def succeeded(self) -> None:
         """An attempt was answered."""
         self._ever_succeeded = True
-        self.refused()
+        self._alive()
 
-    def refused(self) -> None:
-        """The server refused one request: no success, but a sign of life."""
+    def refused(self, error: BadRequestError) -> SystemicError | None:
+        """The server refused one request: no success, but a sign of life.
+
+        Returns:
+            The error to stop with if it refuses everything, else None.
+        """
+        self._alive()
+        self._refusals += 1
+        if not self._ever_succeeded and self._refusals >= _REFUSALS_AT_START:
+            return self._open(f"it refused its first {self._refusals} requests", error)
+        return None
+
+    def _alive(self) -> None:
         self._failures = self._overloads = 0
         self._quiet_since = None
 
@@ -61,5 +75,5 @@ class Breaker:
             return self._open(f"overloaded {self._overloads} times in a row over {quiet_s:.0f} s", error)
         return None
 
-    def _open(self, what: str, error: TransientError) -> SystemicError:
+    def _open(self, what: str, error: ClientError) -> SystemicError:
         return SystemicError(f"{self._name} is stopped: {what}; last error ({error.reason}): {error}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from evalkit.clients.client import Client
     from evalkit.engine.cache import ResponseCache
     from evalkit.models.deployment import Limits, Prices
-
-Source = Iterable[RequestState] | Callable[[], Awaitable[Iterable[RequestState]]]
 
 _STARTS_PER_TURN = 8
 _OUTAGE_GRACE_S = 30.0
@@ -79,6 +77,32 @@ class _Lane:
         self.news = asyncio.Event()
         self.error: Exception | None = None
         self.complete = True
+
+
+class Turn:
+    """The right to hand over requests to an executor. One at a time has it; the others wait in order."""
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock, self._held = lock, False
+
+    async def __aenter__(self) -> Turn:
+        await self.take()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.pass_on()
+
+    async def take(self) -> None:
+        """Wait for the turn; returns at once if it is had already."""
+        if not self._held:
+            await self._lock.acquire()
+            self._held = True
+
+    def pass_on(self) -> None:
+        """Let the next one begin; more calls do nothing."""
+        if self._held:
+            self._held = False
+            self._lock.release()
 
 
 class Executor:
@@ -150,13 +174,27 @@ class Executor:
             overloads=self._limiter.overloads,
         )
 
-    async def stream(self, source: Source) -> AsyncGenerator[tuple[RequestState, Outcome], None]:
+    def turn(self) -> Turn:
+        """Waits (`async with`) until the streams before have handed over all their requests.
+
+        What is done between that and `stream` (loading data, say) is done while the last requests of the
+        stream before are still in flight, and by one at a time. `stream` passes the turn on when its source
+        is exhausted.
+        """
+        return Turn(self._turn)
+
+    async def stream(
+        self, source: Iterable[RequestState], turn: Turn | None = None
+    ) -> AsyncGenerator[tuple[RequestState, Outcome], None]:
         """Yields each request of `source` with its outcome as soon as it is finished, in any order.
 
         Requests are pulled lazily: about twice as many as may be in flight are outstanding at a time. Several
         streams may run at once; they take turns in the order they were started, each until its source is
-        exhausted. A `source` that is a function is called, and awaited, when its turn has come: the place for
-        loading data. Wrap the stream in `contextlib.aclosing` where it may be left early.
+        exhausted. Wrap the stream in `contextlib.aclosing` where it may be left early.
+
+        Args:
+            source: The requests.
+            turn: The turn that the caller has already; else the stream waits for one.
 
         Raises:
             SystemicError: Going on makes no sense; everything that finished was yielded before.
@@ -164,21 +202,23 @@ class Executor:
         """
         lane = _Lane()
         self._lanes.add(lane)
+        turn = turn or self.turn()
         try:
-            async with self._turn:
-                self._feeding = lane
-                requests = await self._open(lane, source)
-                more = True
-                while more:
-                    while lane.finished:
-                        yield lane.finished.popleft()
-                    more = self._feed(lane, requests)
-                    if more and self._outstanding < self._window:
-                        await asyncio.sleep(0)
-                    elif more:
-                        await lane.news.wait()
-                    lane.news.clear()
-                self._feeding = None
+            await turn.take()
+            self._feeding = lane
+            requests = iter(source)
+            more = True
+            while more:
+                while lane.finished:
+                    yield lane.finished.popleft()
+                more = self._feed(lane, requests)
+                if more and self._outstanding < self._window:
+                    await asyncio.sleep(0)
+                elif more:
+                    await lane.news.wait()
+                lane.news.clear()
+            self._feeding = None
+            turn.pass_on()
             while lane.tasks or lane.finished:
                 while lane.finished:
                     yield lane.finished.popleft()
@@ -192,8 +232,13 @@ class Executor:
         finally:
             if self._feeding is lane:
                 self._feeding = None
+            turn.pass_on()
             self._lanes.discard(lane)
             await self._abandon(lane)
+
+    async def close(self) -> None:
+        """Release the client's connections."""
+        await self._client.close()
 
     def stop(self, grace_s: float = 30.0) -> None:
         """Send nothing more; what is in flight has `grace_s` to finish, then it is cancelled and stays owed.
@@ -206,16 +251,6 @@ class Executor:
     @property
     def _window(self) -> int:
         return 2 * self._limiter.limit + 16
-
-    async def _open(self, lane: _Lane, source: Source) -> Iterator[RequestState]:
-        if self._halted:
-            lane.complete = False
-            return iter(())
-        try:
-            return iter(await source() if callable(source) else source)
-        except Exception as error:  # noqa: BLE001 - raised to the caller at the stream's end
-            lane.error = error
-            return iter(())
 
     def _feed(self, lane: _Lane, requests: Iterator[RequestState]) -> bool:
         """Start some requests, few enough that the event loop is not held up; whether there may be more."""
@@ -288,18 +323,8 @@ class Executor:
                 await asyncio.sleep(delay_s)
                 self._retries += 1
                 continue
-            except BadRequestError as error:
-                self._breaker.refused()
-                return _failure(error.reason, str(error), attempts)
-            except AuthenticationError as error:
-                self._halt(0.0, SystemicError(f"{self.name} is stopped ({error.reason}): {error}"))
-                return None
-            except SystemicError as error:
-                # The budget is spent, mostly: what is in flight is paid for and worth waiting for.
-                self._halt(self._limits.timeout_s, error)
-                return None
             except Exception as error:  # noqa: BLE001 - a client's bug must not lose the request
-                return _failure("client_error", f"{type(error).__name__}: {error}", attempts)
+                return self._give_up(error, attempts)
             self._breaker.succeeded()
             if attempts != 1:
                 response = replace(response, attempts=attempts)
@@ -307,6 +332,21 @@ class Executor:
                 self._cache.put(cache_key(self._identity_digest, state.request, state.sample), response)
             return response
         return None
+
+    def _give_up(self, error: Exception, attempts: int) -> Failure | None:
+        """The verdict on an error that another attempt would not mend; None if it ends all sending."""
+        if isinstance(error, AuthenticationError):
+            self._halt(0.0, SystemicError(f"{self.name} is stopped ({error.reason}): {error}"))
+            return None
+        if isinstance(error, SystemicError):
+            # The budget is spent, mostly: what is in flight is paid for and worth waiting for.
+            self._halt(self._limits.timeout_s, error)
+            return None
+        if isinstance(error, BadRequestError):
+            if (fatal := self._breaker.refused(error)) is not None:
+                self._halt(_OUTAGE_GRACE_S, fatal)
+            return _failure(error.reason, str(error), attempts)
+        return _failure("client_error", f"{type(error).__name__}: {error}", attempts)
 
     async def _attempt(self, request: Request) -> Response:
         """Wait for leave, send once, and tell limiter and budget how it went."""

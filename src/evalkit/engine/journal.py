@@ -2,16 +2,17 @@
 
 A process killed at any instant leaves whole lines and at most one torn last line, which the next
 `Journal.open` cuts. Nothing is rewritten in place: a request asked again gets another line, and readers fold
-by key. A later line wins over an earlier one, but a failure never displaces a response.
+by key. A response is final; a failure gives way to any later line.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from evalkit.request import Request, RequestState
 from evalkit.response import Failure, Outcome, Response, response_from_json, response_to_json
 
 JOURNAL_VERSION = 1
+# A power cut loses at most what was answered in this time; a killed process loses nothing.
+SYNC_EVERY_S = 0.5
 _HEADER_START = b'{"evalkit_journal"'
 _BLOCK_BYTES = 1 << 16
 _REQUEST_FIELDS = frozenset(f.name for f in fields(Request)) - {"hints"}
@@ -110,6 +113,11 @@ class Journal:
             raise
         return journal
 
+    @property
+    def size_bytes(self) -> int:
+        """Length of what has been written."""
+        return self._size_bytes
+
     def append(self, state: RequestState, outcome: Outcome) -> None:
         """Write one whole line; when this returns, it survives the death of this process.
 
@@ -190,13 +198,39 @@ class Journal:
         self._dirty = True
 
 
-def read_journal(path: Path) -> Iterator[Record | Damage]:
-    """All lines in order, one at a time; an incomplete last line is left out.
+@asynccontextmanager
+async def open_synced(path: Path) -> AsyncIterator[Journal]:
+    """A journal that is synced to disk every `SYNC_EVERY_S` while it is open, off the event loop.
+
+    Raises:
+        StoreError: The file can't be opened, or is of a newer format.
+    """
+    journal = Journal.open(path)
+
+    async def keep_syncing() -> None:
+        while True:
+            await asyncio.sleep(SYNC_EVERY_S)
+            await asyncio.to_thread(journal.sync)
+
+    task = asyncio.create_task(keep_syncing())
+    try:
+        yield journal
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        journal.close()
+
+
+def read_journal(path: Path, end: int | None = None) -> Iterator[Record | Damage]:
+    """All lines in order (those before the byte `end`), one at a time; an incomplete last line is left out.
 
     Raises:
         StoreError: There is no such file, or it is of a newer format.
     """
     for offset, line in _lines(path):
+        if end is not None and offset >= end:
+            return
         plain = _parse(path, offset, line)
         if isinstance(plain, dict):
             yield _to_record(plain, offset, len(line))
@@ -316,15 +350,16 @@ def _fold(index: JournalIndex, plain: dict[str, Any], offset: int) -> None:
     key = plain["key"]
     index.num_lines += 1
     response = plain.get("response")
+    if response is not None and "cached" not in response:
+        index.prompt_tokens += response.get("prompt_tokens", 0)
+        index.completion_tokens += response.get("completion_tokens", 0)
+    if key in index.answered:
+        return
     if response is not None:
         index.answered.add(key)
         index.winners[key] = offset
-        if index.failures:
-            index.failures.pop(key, None)
-        if "cached" not in response:
-            index.prompt_tokens += response.get("prompt_tokens", 0)
-            index.completion_tokens += response.get("completion_tokens", 0)
-    elif key not in index.answered:
+        index.failures.pop(key, None)
+    else:
         index.failures[key] = _to_failure(plain["failure"])
         index.winners[key] = offset
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from evalkit.engine.journal import Record, read_journal
+from evalkit.engine.journal import Record, read_winners, scan_journal
 from evalkit.errors import StoreError
 from evalkit.metrics.stat import Stat
 from evalkit.response import Response
@@ -125,14 +125,9 @@ class StoredRun:
 
     def _answers(self) -> dict[tuple[str, int, int], list[Record]]:
         """The record that counts per request (a response is final), grouped by what is scored together."""
-        latest: dict[str, Record] = {}
-        for record in read_journal(self.directory.journal_path):
-            if isinstance(record, Record):
-                held = latest.get(record.state.key)
-                if held is None or not isinstance(held.outcome, Response):
-                    latest[record.state.key] = record
         grouped: dict[tuple[str, int, int], list[Record]] = {}
-        for record in latest.values():
+        path = self.directory.journal_path
+        for record in read_winners(path, scan_journal(path)):
             state = record.state
             grouped.setdefault((state.instance_id, state.trial, state.sample), []).append(record)
         for records in grouped.values():
