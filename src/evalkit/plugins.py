@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import PluginError
-from evalkit.registry import REGISTRIES
+from evalkit.registry import PLUGIN_FILE_PREFIX, REGISTRIES
 
 ENTRY_POINT_GROUP = "evalkit.plugins"
 CATALOG_PATH = Path(__file__).with_name("catalog.json")
@@ -89,9 +89,7 @@ def load_named(source: str) -> None:
     except PluginError:
         raise
     except Exception as error:
-        raise PluginError(
-            f"plugin {source} did not load: {type(error).__name__}: {error}{_place(error)}"
-        ) from error
+        raise PluginError(f"plugin {source} did not load: {described(error)}") from error
 
 
 def _import_file(path: Path) -> None:
@@ -99,7 +97,7 @@ def _import_file(path: Path) -> None:
         raise PluginError(f"plugin {path} does not exist")
     resolved = path.resolve()
     tag = hashlib.sha256(str(resolved).encode()).hexdigest()[:8]
-    name = f"evalkit_plugin_{tag}_{path.stem}"
+    name = f"{PLUGIN_FILE_PREFIX}{tag}_{path.stem}"
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, resolved)
@@ -114,13 +112,15 @@ def _import_file(path: Path) -> None:
         raise
 
 
-def _place(error: Exception) -> str:
-    """The last line of the traceback that lies outside the import machinery."""
+def described(error: BaseException) -> str:
+    """An exception of a plugin's code in one line: type, message, and the line of the plugin."""
+    import sysconfig
     import traceback
 
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-    own = [f for f in frames if not f.filename.endswith("evalkit/plugins.py")]
-    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+    library = (sysconfig.get_path("stdlib"), str(Path(__file__).parent), "<")
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(library)]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _entry_points() -> Iterable[Any]:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from evalkit.errors import PluginError, UnknownNameError
+
+# Module names of plugins loaded from files start so.
+PLUGIN_FILE_PREFIX = "evalkit_plugin_"
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -156,16 +160,24 @@ def run_expander(name: str) -> Callable[[T], T]:
 
 @contextmanager
 def isolated_registries() -> Iterator[None]:
-    """Undo on leaving whatever was registered inside; for tests."""
-    saved = {
-        kind: (dict(r.targets), dict(r.origins), dict(r.builtin), dict(r.broken))
-        for kind, r in REGISTRIES.items()
-    }
+    """Undo on leaving what plugins registered inside; for tests. evalkit's own modules stay registered."""
+    saved = {kind: replace(registry) for kind, registry in REGISTRIES.items()}
+    modules = set(sys.modules)
+    for registry in REGISTRIES.values():
+        registry.targets, registry.origins = dict(registry.targets), dict(registry.origins)
+        registry.broken = dict(registry.broken)
     try:
         yield
     finally:
         for kind, registry in REGISTRIES.items():
-            registry.targets, registry.origins, registry.builtin, registry.broken = saved[kind]
+            own = {n: t for n, t in registry.targets.items() if t.__module__.startswith("evalkit.")}
+            registry.origins = {**saved[kind].origins, **{n: registry.origins[n] for n in own}}
+            registry.targets = {**saved[kind].targets, **own}
+            registry.broken = saved[kind].broken
+        # A plugin file counts as loaded while its module is there.
+        for name in set(sys.modules) - modules:
+            if name.startswith(PLUGIN_FILE_PREFIX):
+                del sys.modules[name]
 
 
 def origin_of(target: Callable[..., Any]) -> str:
@@ -173,7 +185,7 @@ def origin_of(target: Callable[..., Any]) -> str:
     name = target.__module__
     try:
         line = inspect.getsourcelines(target)[1]
-        if name.startswith("evalkit_plugin_") or name == "__main__":
+        if name.startswith(PLUGIN_FILE_PREFIX) or name == "__main__":
             name = inspect.getsourcefile(target) or name
     except (OSError, TypeError):
         return f"{name}:{target.__qualname__}"

@@ -7,6 +7,7 @@ kept, only what is owed is sent. `evalkit.running` lets the runs of a plan overl
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -50,12 +51,19 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """What runs share: one executor per deployment, one scoring thread, one observer."""
+    """What runs share: one executor per deployment, one scoring thread, one observer.
+
+    Attributes:
+        twins: By name and digest of the requests: held by the one run that asks them at the moment.
+    """
 
     place: Workplace
     executors: Mapping[str, Executor]
     scoring: ThreadPoolExecutor
     observer: Observer
+    twins: defaultdict[tuple[str, str], asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
 
 
 async def run_one(run: PlannedRun, shop: Workshop) -> RunResult:
@@ -66,8 +74,14 @@ async def run_one(run: PlannedRun, shop: Workshop) -> RunResult:
         DataError: The instances can't be made.
     """
     assert run.digest is not None, "data is fetched before a run starts"
-    subject = Subject(run.run_spec, run.entry, run.digest, run.identity)
-    directory, notes = claim_directory(subject, shop.place.options.suite_path, fresh=shop.place.options.fresh)
+    # Runs that differ only in their metrics follow each other: the later ones take over the answers.
+    async with shop.twins[run.name, run.digest.requests]:
+        return await _claim_and_work(run, Subject(run.run_spec, run.entry, run.digest, run.identity), shop)
+
+
+async def _claim_and_work(run: PlannedRun, subject: Subject, shop: Workshop) -> RunResult:
+    options = shop.place.options
+    directory, notes = claim_directory(subject, options.suite_path, fresh=options.fresh)
     for note in notes:
         shop.observer.note(f"{run.name}: {note}")
     with RunLock(directory.lock_path):
@@ -79,6 +93,8 @@ async def run_one(run: PlannedRun, shop: Workshop) -> RunResult:
 
 async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
     directory, executor = ledger.directory, shop.executors[run.deployment.name]
+    # Two runs of one name are told apart by their directories.
+    name = directory.path.name
     status: RunStatus | None = None
     message = ""
     # Runs of one deployment take turns at handing over requests, so that few hold their instances in memory.
@@ -89,7 +105,7 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
             shop.observer.note(f"{directory.journal_path}: {damage}; asked again")
         directory.write_instances(loaded.instances)
         ledger.begin(len(loaded.instances), loaded.num_requests, index)
-        shop.observer.opened(run.name, loaded.num_requests, len(index.answered))
+        shop.observer.opened(name, loaded.num_requests, len(index.answered))
 
         feed = ScoreFeed(make_scorer(run.run_spec, loaded.instances), shop.scoring)
         feed.add_journal(directory.journal_path, end=journal.size_bytes)
@@ -98,7 +114,7 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
                 journal.append(state, outcome)
                 cost_usd = ledger.count(state.key, outcome)
                 await feed.add(state, outcome)
-                shop.observer.finished_request(run.name, outcome, cost_usd)
+                shop.observer.finished_request(name, outcome, cost_usd)
         except SystemicError as error:
             status, message = "stopped", str(error)
         if ledger.num_owed == 0:

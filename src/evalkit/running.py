@@ -17,6 +17,7 @@ from evalkit.models.deployment import ModelDeployment
 from evalkit.observer import Observer
 from evalkit.options import RunOptions
 from evalkit.planning import Plan, PlannedRun, Workplace
+from evalkit.plugins import described
 from evalkit.results.run_directory import RunStatus
 from evalkit.runner import RunResult, Workshop, run_one
 from evalkit.specs.digest import digest
@@ -65,8 +66,10 @@ async def run_all(plan: Plan, place: Workplace, observer: Observer) -> list[RunR
 async def _run_safely(run: PlannedRun, shop: Workshop) -> RunResult:
     try:
         result = await run_one(run, shop)
-    except (EvalkitError, OSError) as error:
+    except EvalkitError as error:
         result = RunResult(name=run.name, status="error", message=str(error))
+    except Exception as error:  # noqa: BLE001 - a bug in a plugin ends its own run, not the others
+        result = RunResult(name=run.name, status="error", message=described(error))
     shop.observer.finished_run(result)
     return result
 

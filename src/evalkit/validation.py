@@ -12,12 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evalkit.instance import Instance
-from evalkit.planning import LoadedRun, PlannedRun, Workplace, load_instances
+from evalkit.options import RunOptions
+from evalkit.planning import LoadedRun, Plan, PlannedRun, Workplace, load_instances
 from evalkit.request import RequestState
 from evalkit.response import Completion, Response, Token
 from evalkit.results.scoring import make_scorer
+from evalkit.specs.conf import read_conf
+from evalkit.specs.digest import digest
+from evalkit.specs.entry import parse_run_entry
 
 MAX_PROBLEMS = 20
+STAND_IN_MODEL = "evalkit/echo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,26 @@ class Validation:
     def ok(self) -> bool:
         """Whether every right answer gets full marks."""
         return not self.problems
+
+
+def with_stand_in(options: RunOptions) -> RunOptions:
+    """Options in which an entry without a model of its own gets a stand-in: validation asks none anyway."""
+    if options.models_to_run:
+        return options
+    entries = [*options.run_entries, *(e.description for path in options.conf_paths for e in read_conf(path))]
+    named = [str(parse_run_entry(entry).values.get("model", "")) for entry in entries]
+    explicit = dict.fromkeys(name for name in named if "/" in name)
+    return options.model_copy(update={"models_to_run": (STAND_IN_MODEL, *explicit)})
+
+
+def distinct_runs(plan: Plan) -> list[PlannedRun]:
+    """The runs of a plan that differ in more than the model."""
+    distinct: dict[str, PlannedRun] = {}
+    for run in plan.runs:
+        spec = run.run_spec
+        adapter_spec = spec.adapter_spec.model_copy(update={"model": "", "model_deployment": ""})
+        distinct.setdefault(digest([spec.scenario_spec, adapter_spec, spec.metric_specs]), run)
+    return list(distinct.values())
 
 
 def validate_run(run: PlannedRun, place: Workplace) -> Validation:

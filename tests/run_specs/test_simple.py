@@ -13,7 +13,7 @@ def test_the_parity_tasks_differ_in_how_they_ask() -> None:
     assert simple_mcqa().adapter_spec.method == "multiple_choice_joint"
     assert simple_mcqa().adapter_spec.max_tokens == 5
     assert simple_short_answer_qa().adapter_spec.method == "generation"
-    assert "rouge_l" in [m.name for m in simple_short_answer_qa().metric_specs]
+    assert "f1_score" in [m.name for m in simple_short_answer_qa().metric_specs]
     adapter = simple_classification().adapter_spec
     assert (adapter.input_prefix, adapter.output_prefix) == ("Number: ", "Parity: ")
 

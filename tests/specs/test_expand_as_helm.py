@@ -46,11 +46,15 @@ def exists(description: str) -> bool:
     return entry.name in RUN_SPECS and all(arg.key in known for arg in entry.args)
 
 
+# Metrics of HELM that come with a later part; run specs leave them out until then.
+NOT_HERE_YET = {"rouge_l", "bleu_1", "bleu_4"}
+
+
 def flat_metrics(metrics: Iterable[Mapping[str, Any]]) -> list[str]:
     names: list[str] = []
     for metric in metrics:
         if metric["class"] == "BasicGenerationMetric":
-            names += metric["args"]["names"]
+            names += [name for name in metric["args"]["names"] if name not in NOT_HERE_YET]
         elif metric["class"] == "BasicReferenceMetric":
             names.append("basic_reference")
     return names

@@ -125,6 +125,10 @@ class PlainProgress(ProgressObserver):
         self._print(self.runs[result.name], time.monotonic())
 
     def _print(self, run: RunProgress, now_s: float) -> None:
+        if not run.num_requests:
+            already = " already; nothing to send" if run.status == "complete" else ""
+            sys.stderr.write(f"{run.name}: {run.status}{already}\n")
+            return
         name, done, failed, rate, eta, tokens, cost = run.cells(now_s)
         parts = [
             f"{done} done",

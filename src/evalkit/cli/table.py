@@ -17,11 +17,19 @@ COLUMNS = ("run", "metric", "mean", "± stderr", "95 % interval", "n", "failed")
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print summary rows; a run's name stands on its first line only."""
-    shown, last = [], None
+    """Print summary rows; a run's name stands on its first line only.
+
+    `metric@k` is left out where it says the same as `metric`: HELM reports both even for a single completion.
+    """
+    means = {(row.get("suite"), row["run"], row["split"], row["metric"]): row["mean"] for row in rows}
+    several_suites = len({row.get("suite") for row in rows}) > 1
+    shown, last = [], ""
     for row in rows:
-        name = row["run"] if row["run"] != last else ""
-        last = row["run"]
+        base = (row.get("suite"), row["run"], row["split"], row["metric"].partition("@")[0])
+        if "@" in row["metric"] and means.get(base) == row["mean"]:
+            continue
+        label = f"{row['suite']}/{row['run']}" if several_suites else row["run"]
+        name, last = (label if label != last else ""), label
         metric = row["metric"] if row["split"] == "all" else f"{row['metric']} [{row['split']}]"
         shown.append(
             (

@@ -20,28 +20,25 @@ def validate_command(
     """Check benchmarks: right answers, fed back as completions, must score 1.0 (else exit code 1)."""
     from evalkit.cli.output import print_json, print_table
     from evalkit.planning import make_plan, open_workplace
-    from evalkit.validation import validate_run
+    from evalkit.validation import distinct_runs, validate_run, with_stand_in
 
-    if not options.models_to_run:
-        options = options.model_copy(update={"models_to_run": ("evalkit/echo",)})  # none is asked
-    place = open_workplace(options)
+    place = open_workplace(with_stand_in(options))
     plan = make_plan(place, fetch=True)
     found = []
-    for run in plan.runs:
+    for run in distinct_runs(plan):
         validation = validate_run(run, place)
         found.append(validation)
         if as_json:
             print_json({"ok": validation.ok, **asdict(validation)})
     if not as_json:
         print_table(
-            ("run", "right answers", "instances", "requests", "means"),
+            ("run", "right answers", "instances", "requests"),
             [
                 (
                     v.name,
                     "full marks" if v.ok else "NOT ok",
                     str(v.num_instances),
                     str(v.num_requests),
-                    ", ".join(f"{name} {mean:.3f}" for name, mean in v.means.items()),
                 )
                 for v in found
             ],

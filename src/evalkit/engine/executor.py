@@ -42,6 +42,10 @@ _OUTAGE_GRACE_S = 30.0
 _MESSAGE_CHARACTERS = 2000
 # After these the server may have done the work, and may bill it, though no usage came back.
 _PERHAPS_BILLED = ("timeout", "malformed")
+_ADVICE = {
+    "authentication": "check the deployment's API key (api_key_env or api_key_file)",
+    "quota": "check the account's credit",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +340,8 @@ class Executor:
     def _give_up(self, error: Exception, attempts: int) -> Failure | None:
         """The verdict on an error that another attempt would not mend; None if it ends all sending."""
         if isinstance(error, AuthenticationError):
-            self._halt(0.0, SystemicError(f"{self.name} is stopped ({error.reason}): {error}"))
+            advice = _ADVICE.get(error.reason, _ADVICE["authentication"])
+            self._halt(0.0, SystemicError(f"{self.name} is stopped ({error.reason}): {error}; {advice}"))
             return None
         if isinstance(error, SystemicError):
             # The budget is spent, mostly: what is in flight is paid for and worth waiting for.

@@ -47,7 +47,7 @@ class Ledger:
         self._num_answered = 0
         self._num_requests = 0
         self._usage = Usage()
-        self._cost_usd = manifest.cost_usd or 0.0
+        self._cost_usd = 0.0
 
     @classmethod
     def open(cls, directory: RunDirectory, subject: Subject, prices: Prices | None) -> Ledger:
@@ -81,6 +81,8 @@ class Ledger:
         self.failures = {key: failure.reason for key, failure in index.failures.items()}
         self._num_answered, self._num_requests = len(index.answered), num_requests
         self._usage = Usage(index.prompt_tokens, index.completion_tokens)
+        # From the journal, not the last manifest: a start that was killed wrote none, and was billed.
+        self._cost_usd = 0.0 if self._prices is None else self._prices.cost_usd(self._usage)
         self.manifest = replace(
             self.manifest,
             status="running",

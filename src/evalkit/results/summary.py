@@ -50,5 +50,7 @@ def summary_rows(
                 continue
             if stat.kind == "usage" and not usage:
                 continue
-            rows.append({**stat_row(directory.path.name, stat), "status": status})
+            rows.append(
+                {"suite": directory.path.parent.name, **stat_row(directory.path.name, stat), "status": status}
+            )
     return rows

@@ -19,10 +19,10 @@ def check_scenario(run_entry: str, *, plugins: Iterable[str] = (), **options: An
     """
     from evalkit.options import RunOptions
     from evalkit.planning import load_instances, make_plan, open_workplace
-    from evalkit.validation import validate_run
+    from evalkit.validation import validate_run, with_stand_in
 
-    chosen = {"models_to_run": ("evalkit/echo",), **options}
-    place = open_workplace(RunOptions(run_entries=(run_entry,), plugins=tuple(plugins), **chosen))
+    chosen = RunOptions(run_entries=(run_entry,), plugins=tuple(plugins), **options)
+    place = open_workplace(with_stand_in(chosen))
     plan = make_plan(place, fetch=True)
     for run in plan.runs:
         first, second = load_instances(run, place), load_instances(run, place)

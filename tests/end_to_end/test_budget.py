@@ -1,0 +1,53 @@
+"""A budget is never exceeded, by what the server counts; a larger one goes on."""
+
+from __future__ import annotations
+
+import pytest
+from tests.end_to_end.conftest import Serve
+from tests.end_to_end.workspace import Workspace
+
+ENTRIES = [f"arithmetic:num_test=100,model=test/{name}" for name in ("a", "b")]
+# Each request of the double is billed with some 60 tokens, so all of them together with 12,000.
+PRICES = {"input_usd_per_million_tokens": 1.0, "output_usd_per_million_tokens": 1.0}
+NUM_TOKENS = 4000
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        (("--budget-tokens", NUM_TOKENS), ("--budget-tokens", 100_000)),
+        (("--budget-usd", NUM_TOKENS / 1e6), ("--budget-usd", 1)),
+    ],
+)
+def test_a_budget_is_kept_over_all_deployments(
+    workspace: Workspace, serve: Serve, small: tuple[object, ...], large: tuple[object, ...]
+) -> None:
+    server = serve(latency_s=0.002)
+    for name in ("a", "b"):
+        workspace.deploy(f"test/{name}", server.url, prices=PRICES)
+
+    finished = workspace.evalkit("run", "-q", *small, "-r", *ENTRIES)
+
+    assert finished.code == 3
+    assert "the budget is spent" in finished.err
+    assert 0.9 * NUM_TOKENS < server.num_tokens <= NUM_TOKENS
+    for run in workspace.runs():
+        manifest = run.manifest()
+        assert manifest is not None
+        assert manifest.status == "stopped"
+        assert "the budget is spent" in manifest.message
+
+    finished = workspace.evalkit("run", "-q", *large, "-r", *ENTRIES)
+    assert finished.code == 0, finished.err
+    assert server.num_answered == 200
+    costs = [manifest.cost_usd for run in workspace.runs() if (manifest := run.manifest())]
+    assert sum(cost or 0 for cost in costs) == pytest.approx(server.num_tokens / 1e6, abs=2e-6)
+
+
+def test_a_budget_in_money_needs_prices(workspace: Workspace, serve: Serve) -> None:
+    server = serve()
+    workspace.deploy("test/a", server.url)
+    finished = workspace.evalkit("run", "--budget-usd", 1, "-r", ENTRIES[0])
+    assert finished.code == 2
+    assert "test/a has no prices" in finished.err
+    assert server.num_received == 0

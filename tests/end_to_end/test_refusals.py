@@ -1,0 +1,124 @@
+"""Wrong key, no key, nobody there, no such model: said in one line, at once, with the right exit code."""
+
+from __future__ import annotations
+
+import time
+
+from tests.end_to_end.conftest import Serve
+from tests.end_to_end.servers import dead_url, refusing
+from tests.end_to_end.workspace import Finished, Workspace, contents, index_of
+
+WRONG_KEY = "sk-wrong-c0ffee-0123456789"
+ENTRY = "arithmetic:num_test=1319,model=test/a"
+
+
+def reasons(finished: Finished, name: str = "test/a") -> list[str]:
+    """The lines that say why."""
+    return [line for line in finished.err.splitlines() if f"{name} is stopped" in line]
+
+
+def test_a_wrong_key_is_said_once_and_written_nowhere(workspace: Workspace, serve: Serve) -> None:
+    server = serve(required_key="sk-right-key-000000")
+    workspace.deploy("test/a", server.url, api_key_env="TEST_KEY")
+    workspace.env["TEST_KEY"] = WRONG_KEY
+
+    began_s = time.monotonic()
+    finished = workspace.evalkit("run", "-r", ENTRY)
+
+    assert time.monotonic() - began_s < 10
+    assert finished.code == 3
+    (reason,) = reasons(finished)
+    assert "HTTP 401" in reason
+    assert "check the deployment's API key" in reason
+    assert "Traceback" not in finished.err
+    assert server.num_received <= 64
+    assert WRONG_KEY not in finished.out + finished.err
+    for path, (_, data) in contents(workspace.path).items():
+        assert WRONG_KEY.encode() not in data, path
+    assert index_of(workspace.run()).num_lines == 0
+
+    workspace.env["TEST_KEY"] = "sk-right-key-000000"
+    assert workspace.evalkit("run", "-r", ENTRY, "-q").code == 0
+    assert server.num_answered == 1319
+    for path, (_, data) in contents(workspace.path).items():
+        assert b"sk-right-key" not in data, path
+
+
+def test_a_server_that_echoes_the_key_does_not_make_it_public(workspace: Workspace) -> None:
+    body = b'{"error": {"message": "Incorrect API key: ' + WRONG_KEY.encode() + b'", "type": "x"}}'
+    for status, code in ((401, 3), (400, 3), (500, 3)):
+        server = refusing(status, body)
+        server.start()
+        try:
+            limits = {"backoff_s": 0.01, "max_backoff_s": 0.01}
+            workspace.deploy("test/a", server.url, limits=limits, api_key_env="TEST_KEY")
+            workspace.env["TEST_KEY"] = WRONG_KEY
+            finished = workspace.evalkit("run", "-r", ENTRY, "--suite", f"s{status}")
+        finally:
+            server.close()
+        assert finished.code == code
+        assert "Incorrect API key" in finished.err
+        assert WRONG_KEY not in finished.out + finished.err
+    for path, (_, data) in contents(workspace.path).items():
+        assert WRONG_KEY.encode() not in data, path
+
+
+def test_a_missing_key_is_said_before_anything_is_sent(workspace: Workspace, serve: Serve) -> None:
+    server = serve()
+    workspace.deploy("test/a", server.url)
+    workspace.deploy("test/b", server.url, api_key_env="NO_SUCH_KEY")
+    finished = workspace.evalkit("run", "-r", ENTRY, "arithmetic:num_test=5,model=test/b")
+    assert finished.code == 2
+    (line,) = finished.err.strip().splitlines()
+    assert "test/b" in line
+    assert "NO_SUCH_KEY" in line
+    assert server.num_received == 0
+    assert not workspace.suite().exists()
+
+
+def test_nobody_there_is_found_out_in_seconds(workspace: Workspace) -> None:
+    url = dead_url()
+    workspace.deploy("test/a", url)
+    began_s = time.monotonic()
+    finished = workspace.evalkit("run", "-r", ENTRY)
+    assert time.monotonic() - began_s < 15
+    assert finished.code == 3
+    (reason,) = reasons(finished)
+    assert url in reason
+    assert "Traceback" not in finished.err
+    assert index_of(workspace.run()).num_lines == 0
+
+
+def test_a_model_that_is_not_there_is_one_error_not_1319(workspace: Workspace, serve: Serve) -> None:
+    missing = refusing(404, b'{"error": {"message": "The model `double` does not exist"}}')
+    missing.start()
+    try:
+        workspace.deploy("test/a", missing.url)
+        finished = workspace.evalkit("run", "-r", ENTRY)
+    finally:
+        missing.close()
+    assert finished.code == 3
+    (reason,) = reasons(finished)
+    assert "The model `double` does not exist" in reason
+    assert len(index_of(workspace.run()).failures) < 100
+
+    server = serve()
+    workspace.deploy("test/a", server.url)
+    finished = workspace.evalkit("run", "-r", ENTRY, "-q")
+    assert finished.code == 0, finished.err
+    assert server.num_answered == 1319
+    assert workspace.stored().stat("exact_match").n_failed == 0
+
+
+def test_one_dead_deployment_does_not_touch_the_others(workspace: Workspace, serve: Serve) -> None:
+    server = serve()
+    workspace.deploy("test/dead", dead_url())
+    workspace.deploy("test/a", server.url)
+    entries = ["arithmetic:num_test=50,model=test/dead", "arithmetic:num_test=50,model=test/a"]
+    finished = workspace.evalkit("run", "-q", "-r", *entries)
+    assert finished.code == 3
+    assert server.num_answered == 50
+    alive, dead = (run.manifest() for run in workspace.runs())
+    assert alive is not None
+    assert dead is not None
+    assert (alive.status, dead.status) == ("complete", "stopped")

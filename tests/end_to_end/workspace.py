@@ -1,0 +1,155 @@
+"""A working directory in which the real `evalkit` command is run, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evalkit.engine.journal import JournalIndex, Record, read_journal, scan_journal
+from evalkit.results.run_directory import RunDirectory
+from evalkit.results.stored_run import StoredRun
+
+COMMAND = Path(sys.executable).with_name("evalkit")
+# Generous: only reached when something hangs.
+_ENDS_WITHIN_S = 90.0
+_POLL_S = 0.002
+# Variables of the outside world that would change what the command does.
+_FOREIGN = ("EVALKIT_DATA_DIR", "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+
+
+class Finished(NamedTuple):
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Workspace:
+    """Where commands run and where their results lie."""
+
+    path: Path
+    env: dict[str, str] = field(default_factory=dict)
+    _deployments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def deploy(
+        self,
+        name: str,
+        url: str,
+        *,
+        limits: Mapping[str, Any] | None = None,
+        prices: Mapping[str, float] | None = None,
+        **args: Any,
+    ) -> None:
+        """Describe a deployment, anew if it is there; its URL is no part of what identifies it."""
+        client_spec = {"class_name": "openai", "args": {"base_url": f"{url}/v1", "model": "double", **args}}
+        self._deployments[name] = {
+            "name": name,
+            "client_spec": client_spec,
+            "revision": "1",
+            "limits": dict(limits or {}),
+            **({"prices": dict(prices)} if prices else {}),
+        }
+        text = json.dumps({"model_deployments": list(self._deployments.values())})
+        self.deployments_path.write_text(text, encoding="utf-8")
+
+    @property
+    def deployments_path(self) -> Path:
+        """The deployment file."""
+        return self.path / "model_deployments.yaml"
+
+    def evalkit(self, *arguments: object) -> Finished:
+        """Run the command to its end."""
+        return self.finish(self.start(*arguments))
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Start the command."""
+        environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+        process = subprocess.Popen(
+            [str(COMMAND), *map(str, arguments)],
+            cwd=self.path,
+            env={**environment, "COLUMNS": "200", **self.env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._processes.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen[str]) -> Finished:
+        """Wait for a command's end."""
+        out, err = process.communicate(timeout=_ENDS_WITHIN_S)
+        return Finished(process.returncode, out, err)
+
+    def close(self) -> None:
+        """End what still runs, after a test that failed."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+    def suite(self, name: str = "default") -> Path:
+        """The folder of a suite."""
+        return self.path / "benchmark_output" / "runs" / name
+
+    def runs(self, suite: str = "default") -> list[RunDirectory]:
+        """The runs of a suite, by name."""
+        return [RunDirectory(path) for path in sorted(self.suite(suite).glob("[!.]*"))]
+
+    def run(self, suite: str = "default") -> RunDirectory:
+        """The only run of a suite."""
+        (directory,) = self.runs(suite)
+        return directory
+
+    def stored(self, suite: str = "default") -> StoredRun:
+        """The only run of a suite, as readers see it."""
+        return StoredRun.open(self.run(suite).path)
+
+    def num_lines(self, suite: str = "default") -> int:
+        """Outcomes in the journals of a suite so far; 0 before there is any."""
+        journals = self.suite(suite).glob("[!.]*/journal.jsonl")
+        return sum(max(0, journal.read_bytes().count(b"\n") - 1) for journal in journals)
+
+
+def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
+    """Returns as soon as the condition holds; fails if it does not in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"still not so after {within_s:g} s"
+        time.sleep(_POLL_S)
+
+
+def index_of(directory: RunDirectory) -> JournalIndex:
+    """What the journal of a run holds; an empty index before there is one."""
+    if not directory.journal_path.exists():
+        return JournalIndex()
+    return scan_journal(directory.journal_path)
+
+
+def records_of(directory: RunDirectory) -> list[Record]:
+    """The readable lines of a run's journal."""
+    return [line for line in read_journal(directory.journal_path) if isinstance(line, Record)]
+
+
+def contents(folder: Path, *, leaving_out: tuple[str, ...] = ()) -> dict[str, tuple[int, bytes]]:
+    """Each file below a folder with its time of change and its bytes."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in leaving_out
+    }
+
+
+def timeless_stats(directory: RunDirectory) -> list[dict[str, Any]]:
+    """The numbers of a run without those that measure time."""
+    return [stat for stat in directory.stats() if stat["name"] != "latency_s"]

@@ -1,0 +1,296 @@
+"""The documentation is checked like code: links, commands, snippets, tables and the generated catalogue."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import pytest
+import typer.main
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")],
+    key=lambda page: page.relative_to(ROOT).as_posix(),
+)
+_FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (?P<text>.+)$", re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """A fenced block: the words after its opening fence, and its text."""
+
+    page: Path
+    line: int
+    info: tuple[str, ...]
+    text: str
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(language: str) -> list[Any]:
+    """All blocks of a language as test parameters named `page:line`."""
+    found = [
+        Block(page, text.count("\n", 0, match.start()) + 1, tuple(match["info"].split()), match["text"])
+        for page in PAGES
+        for text in [page.read_text(encoding="utf-8")]
+        for match in _FENCE.finditer(text)
+    ]
+    return [pytest.param(b, id=f"{name_of(b.page)}:{b.line}") for b in found if b.info[:1] == (language,)]
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return _FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    titles = [match["text"].replace("`", "") for match in _HEADING.finditer(prose(page))]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def all_of(names: Iterable[str], page: str) -> list[str]:
+    """The names that a page does not have in code style."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [name for name in names if f"`{name}`" not in text]
+
+
+# Pages and links
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for match in _LINK.finditer(prose(page)):
+        path, _, anchor = match["target"].partition("#")
+        if re.match(r"[a-z]+:", path):
+            continue
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{match[0]} leads nowhere"
+        if anchor:
+            assert anchor in anchors(target), f"{match[0]}: no such heading among {sorted(anchors(target))}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_has_one_title_and_closed_fences(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert re.match(r"# \S", text)
+    assert len(re.findall(r"^# ", prose(page), re.MULTILINE)) == 1
+    assert len(re.findall(r"^```", text, re.MULTILINE)) == 2 * len(_FENCE.findall(text))
+
+
+def test_every_page_can_be_reached() -> None:
+    """The README and the pages it leads to lead to all pages in docs/."""
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        targets = [match["target"].partition("#")[0] for match in _LINK.finditer(prose(page))]
+        waiting += [(page.parent / path).resolve() for path in targets if path and ":" not in path]
+    pages = {page for page in PAGES if (ROOT / "docs") in page.parents}
+    assert not [name_of(page) for page in sorted(pages - reached)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_path_of_a_machine(page: Path) -> None:
+    assert not re.search(r"(?<![\w.~])/(?:work|home|root|tmp|Users)/", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=name_of)
+def test_a_decision_is_dated_and_has_reason_and_alternatives(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert re.search(r"^\d{4}-\d{2}-\d{2}$", text, re.MULTILINE)
+    assert all(f"**{part}.**" in text for part in ("Decision", "Reason", "Alternatives"))
+
+
+# Commands
+
+
+def commands(block: Block) -> Iterator[list[str]]:
+    """The commands of a console block as words; output is passed over, pipes are taken apart."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if line.startswith("$ "):
+            words = shlex.split(line[2:], comments=True)
+            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                words.pop(0)
+            cuts = [-1, *(i for i, word in enumerate(words) if word in ("|", "&&", ">")), len(words)]
+            yield from (words[a + 1 : b] for a, b in pairwise(cuts))
+
+
+def check_evalkit_command(words: list[str]) -> None:
+    """Fail unless the subcommand and all flags exist."""
+    from evalkit.cli.app import app
+
+    command: Any = typer.main.get_command(app)
+    rest = words[1:]
+    while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
+        assert rest[0] in command.commands, f"no command '{rest[0]}'"
+        command = command.commands[rest.pop(0)]
+    known = {flag for param in command.params for flag in (*param.opts, *param.secondary_opts)} | {"--help"}
+    for word in rest:
+        if re.match(r"--?[a-z]", word):
+            assert word.partition("=")[0] in known, f"'{command.name}' has no flag '{word}'"
+
+
+@pytest.mark.parametrize("block", blocks("console"))
+def test_console_commands_exist(block: Block) -> None:
+    found = list(commands(block))
+    assert found, "a console block without a command"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for words in found:
+        if words[0] == "evalkit":
+            check_evalkit_command(words)
+        elif words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), f"no target '{words[1]}'"
+        else:
+            assert words[0] in ("source", "python", "pip"), f"unexpected command {words[0]}"
+
+
+def test_the_command_check_would_notice() -> None:
+    for wrong in ("evalkit rnu", "evalkit run --no-such-flag", "evalkit new scenari x"):
+        with pytest.raises(AssertionError):
+            check_evalkit_command(shlex.split(wrong))
+    check_evalkit_command(shlex.split("evalkit run -r gsm:model=x --data-dir=there -m 3"))
+
+
+def test_cli_page_lists_every_command_and_flag() -> None:
+    from evalkit.cli.app import app
+
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    command: Any = typer.main.get_command(app)
+    for name, sub in command.commands.items():
+        assert f"`evalkit {name}" in page
+        flags = [p.opts for p in sub.params if isinstance(p, click.Option) or p.param_type_name == "option"]
+        for spellings in flags:
+            for flag in spellings:
+                assert f"`{flag}`" in page or flag == "--help", f"{name} {flag} is not in cli.md"
+
+
+# Snippets
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_compiles(block: Block) -> None:
+    compile(block.text, f"{name_of(block.page)}:{block.line}", "exec")
+
+
+@pytest.mark.parametrize("block", [p for p in blocks("python") if "runnable" in p.values[0].info])
+def test_runnable_python_runs(block: Block, tmp_path: Path) -> None:
+    """In a process and a folder of its own, as a reader would run it."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", block.text], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", blocks("yaml"))
+def test_yaml_is_what_it_says(block: Block, tmp_path: Path) -> None:
+    from evalkit.clients.factory import check_client
+    from evalkit.models.catalog import ModelCatalog
+    from evalkit.options import read_options
+    from evalkit.plugins import load_builtins
+    from evalkit.specs.conf import parse_conf
+
+    load_builtins()
+    path = tmp_path / "file.yaml"
+    path.write_text(block.text, encoding="utf-8")
+    kind = block.info[1] if len(block.info) > 1 else "unmarked"
+    if kind == "deployments":
+        models = ModelCatalog.load([path])
+        for name in re.findall(r"^  - name: (\S+)$", block.text, re.MULTILINE):
+            assert check_client(models.deployment(name))["model"]
+    elif kind == "conf":
+        assert parse_conf(block.text, "page", is_yaml=True)
+    else:
+        assert kind == "options", "mark a YAML block as deployments, conf or options"
+        assert read_options(path, {}).run_entries
+
+
+@pytest.mark.parametrize("block", blocks("hocon"))
+def test_conf_files_can_be_read(block: Block) -> None:
+    from evalkit.specs.conf import parse_conf
+
+    assert parse_conf(block.text, "page")
+
+
+@pytest.mark.parametrize("block", blocks("json"))
+def test_json_is_json(block: Block) -> None:
+    import orjson
+
+    assert orjson.loads(block.text)
+
+
+# Tables that repeat what the code says
+
+
+def test_the_catalogue_is_fresh() -> None:
+    generated = runpy.run_path(str(ROOT / "docs/make_catalogue.py"))["catalogue_markdown"]()
+    page = (ROOT / "docs/catalogue.md").read_text(encoding="utf-8")
+    assert page == generated, "run: python docs/make_catalogue.py"
+
+
+def test_every_expander_is_described() -> None:
+    from evalkit.plugins import builtin_catalog
+
+    assert not all_of((e["name"] for e in builtin_catalog()["expander"]), "docs/run-entries.md")
+
+
+def test_every_deployment_field_and_provider_is_described() -> None:
+    from evalkit.models.deployment import Limits, ModelDeployment, Prices
+    from evalkit.models.metadata import WILDCARDS, ModelMetadata
+    from evalkit.models.provider import PROVIDERS
+
+    deployment = [name for name in ModelDeployment.model_fields if name != "client_spec"]
+    names = [*deployment, *Limits.model_fields, *Prices.model_fields, *ModelMetadata.model_fields, *WILDCARDS]
+    names += [f"{prefix}/" for prefix in PROVIDERS]
+    names += [p.api_key_env for p in PROVIDERS.values() if p.api_key_env]
+    assert not all_of(names, "docs/models.md")
+
+
+def test_defaults_of_limits_are_right() -> None:
+    from evalkit.models.deployment import Limits
+
+    page = (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    for name, value in Limits().model_dump().items():
+        shown = "none" if value is None else f"{value:g}"
+        assert re.search(rf"^\| `{name}` \|.*\| {re.escape(shown)} \|$", page, re.MULTILINE), name
+
+
+def test_every_stored_field_is_described() -> None:
+    from evalkit.metrics.stat import Stat
+    from evalkit.request import RequestState
+    from evalkit.results.run_directory import Manifest
+
+    assert not all_of((f.name for f in fields(Manifest)), "docs/run-directory.md")
+    assert not all_of((f.name for f in fields(RequestState)), "docs/run-directory.md")
+    assert not all_of((f.name for f in fields(Stat)), "docs/statistics.md")
+
+
+def test_every_record_and_result_field_is_described() -> None:
+    from evalkit.results.stored_run import InstanceRecord
+    from evalkit.runner import RunResult
+
+    names = [f.name for kind in (InstanceRecord, RunResult) for f in fields(kind)]
+    assert not all_of(names, "docs/python-api.md")
+
+
+def test_exit_codes_are_the_codes() -> None:
+    from evalkit.running import EXIT_CODES
+
+    for page in ("README.md", "docs/cli.md"):
+        listed = re.findall(r"^\| (\d+) \|", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+        assert {int(code) for code in listed} == {*EXIT_CODES.values(), 2}
