@@ -21,7 +21,11 @@ from measure import EVALKIT, MODEL, PYTHON, Figure, Used, benchmark, double, med
 
 HERE = Path(__file__).resolve().parent
 IN_FLIGHT = 64
-LATENCIES_MS = (50, 0)
+# Latency in ms to the goals: wall in s, CPU per request in ms, share of the bare client's throughput.
+GOALS: dict[int, tuple[float | None, float | None, float | None]] = {
+    50: (3.0, 1.5, None),
+    0: (None, None, 0.5),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,47 +136,63 @@ def sending_s(journal: Path, num_requests: int) -> float:
 
 def figures_of(latency_ms: int, num_requests: int, sent: dict[str, Sent]) -> list[Figure]:
     """What is reported for one latency."""
-    ours, bare, start_up = sent["evalkit"], sent["bare"], sent["start-up"]
     at = f"at {latency_ms} ms"
-    ms_per_request = 1000 / num_requests
-    goals = {50: (3.0, 1.5, None)}.get(latency_ms, (None, None, 0.5))
-    wall_ratios = {"bare": ours.used.wall_s / bare.used.wall_s}
-    if latency_ms:
-        least_s = math.ceil(num_requests / IN_FLIGHT) * latency_ms / 1000
-        floor_s = least_s + start_up.used.wall_s - latency_ms / 1000
-        wall_ratios["latency and start-up"] = ours.used.wall_s / floor_s
-    throughput = bare.sending_s / ours.sending_s
-    sending_cpu_s = ours.used.cpu_s - start_up.used.cpu_s
-    figures = [
-        Figure(f"evalkit {at}: wall", ours.used.wall_s, "s", goals[0], ratios=wall_ratios),
-        Figure(
-            f"evalkit {at}: CPU per request, start-up included",
-            ours.used.cpu_s * ms_per_request,
-            "ms",
-            goals[1],
-            ratios={"bare": ours.used.cpu_s / bare.used.cpu_s},
-        ),
-        Figure(f"evalkit {at}: CPU per request, start-up taken off", sending_cpu_s * ms_per_request, "ms"),
-        Figure(f"evalkit {at}: sending phase", ours.sending_s, "s", ratios={"bare": 1 / throughput}),
-        Figure(f"evalkit {at}: throughput over bare, sending", throughput, "", goals[2], at_least=True),
-        Figure(f"evalkit {at}: start-up (a run of one request)", start_up.used.wall_s, "s"),
-    ]
+    start_up_s = sent["start-up"].used.wall_s - latency_ms / 1000
+    figures = evalkit_figures(latency_ms, num_requests, sent, start_up_s)
+    figures.append(Figure(f"evalkit {at}: start-up, from a run of one request", start_up_s, "s"))
     for name in ("bare", "openai"):
         if name in sent:
             used = sent[name].used
             figures += [
                 Figure(f"{name} {at}: wall", used.wall_s, "s"),
-                Figure(f"{name} {at}: CPU per request", used.cpu_s * ms_per_request, "ms"),
+                Figure(f"{name} {at}: CPU per request", used.cpu_s * 1000 / num_requests, "ms"),
                 Figure(f"{name} {at}: sending phase", sent[name].sending_s, "s"),
             ]
     return figures
+
+
+def evalkit_figures(
+    latency_ms: int, num_requests: int, sent: dict[str, Sent], start_up_s: float
+) -> list[Figure]:
+    """Evalkit's own figures.
+
+    The sending phase by the journal may miss some milliseconds at its beginning; wall less start-up has all
+    scoring and writing in it. The truth lies between the two, so both must reach the throughput goal.
+    """
+    ours, bare, start_up = sent["evalkit"], sent["bare"], sent["start-up"]
+    name = f"evalkit at {latency_ms} ms"
+    wall_goal_s, cpu_goal_ms, throughput_goal = GOALS[latency_ms]
+    least_s = math.ceil(num_requests / IN_FLIGHT) * latency_ms / 1000
+    wall_ratios = {"bare": ours.used.wall_s / bare.used.wall_s}
+    if latency_ms:
+        wall_ratios["latency and start-up"] = ours.used.wall_s / (least_s + start_up_s)
+    cpu_ratios = {"bare": ours.used.cpu_s / bare.used.cpu_s}
+    cpu_ms = ours.used.cpu_s * 1000 / num_requests
+    sending_cpu_ms = (ours.used.cpu_s - start_up.used.cpu_s) * 1000 / num_requests
+    after_start_up_s = ours.used.wall_s - start_up_s
+    throughputs = {
+        "sending phase": bare.sending_s / ours.sending_s,
+        "wall less start-up": bare.sending_s / after_start_up_s,
+    }
+    return [
+        Figure(f"{name}: wall", ours.used.wall_s, "s", wall_goal_s, ratios=wall_ratios),
+        Figure(f"{name}: CPU per request", cpu_ms, "ms", cpu_goal_ms, ratios=cpu_ratios),
+        Figure(f"{name}: CPU per request, start-up taken off", sending_cpu_ms, "ms"),
+        Figure(f"{name}: sending phase", ours.sending_s, "s"),
+        Figure(f"{name}: wall less start-up", after_start_up_s, "s"),
+        *(
+            Figure(f"{name}: throughput over bare, {what}", ratio, "", throughput_goal, at_least=True)
+            for what, ratio in throughputs.items()
+        ),
+        Figure(f"{name}: throughput over bare, whole process", 1 / wall_ratios["bare"], ""),
+    ]
 
 
 def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
     """All figures, by latency."""
     task = prepare(options.data_dir and options.data_dir.resolve(), folder)
     figures: list[Figure] = []
-    for latency_ms in LATENCIES_MS:
+    for latency_ms in GOALS:
         with double(latency_ms, folder) as url:
             place = folder / f"{latency_ms}ms"
             place.mkdir()

@@ -42,7 +42,7 @@ class RunOptions(Spec):
     suite: str = Field(
         default="default", description="Name of the folder that the runs are kept in.", pattern=r"^[^/]+$"
     )
-    output_path: Path = Field(default=Path("benchmark_output"), description="Where results go.")
+    output_path: Path = Field(default=Path("benchmark_output"), description="The folder that results go to.")
     num_threads: int | None = Field(
         default=None,
         ge=1,

@@ -140,7 +140,8 @@ def make_plan(place: Workplace, *, fetch: bool = False) -> Plan:
         try:
             runs.append(plan_run(entry.description, expanded.run_spec, place, fetch=fetch))
         except UsageError as error:
-            raise EntryError(str(error), entry.description, source=entry.source) from None
+            whole = (0, len(entry.description))
+            raise EntryError(str(error), entry.description, whole, entry.source) from None
     kept, more_notes = _told_apart(runs)
     return Plan(tuple(kept), (*notes, *more_notes))
 

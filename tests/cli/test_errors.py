@@ -20,7 +20,8 @@ from tests.cli.conftest import Call
         ("gsm:model=simple/model1,shots=4,shots=5", "given twice", "shots=5"),
         ("gsm:model", "expected key=value", "model"),
         ("gsm:model=vlm", "no known model is in it", "model=vlm"),
-        ("arithmetic:digits=99,model=simple/model1", "not between 1 and 9", "a"),
+        ("arithmetic:digits=99,model=a/b", "unknown model", "model=a/b"),
+        ("arithmetic:shots=1", "no model is named", "arithmetic:shots=1"),
     ],
 )
 def test_a_mistake_in_an_entry_is_marked(call: Call, entry: str, says: str, marked: str) -> None:
@@ -75,11 +76,13 @@ def test_config_files_are_strict_and_relative_to_themselves(call: Call, tmp_path
     folder = tmp_path / "conf"
     folder.mkdir()
     (folder / "plugin.py").write_text(
-        "from evalkit import metric\n\n@metric('half')\ndef half(gold: str, prediction: str) -> float:\n    return 0.5\n"
+        "from evalkit import metric\n\n\n@metric('half')\ndef half(gold: str, prediction: str) -> float:\n"
+        "    return 0.5\n"
     )
     config = folder / "run.yaml"
     config.write_text(
-        "run_entries: simple_mcqa\nmodels_to_run: [evalkit/echo]\nmax_eval_instances: 3\nplugins: [plugin.py]\n"
+        "run_entries: simple_mcqa\nmodels_to_run: [evalkit/echo]\n"
+        "max_eval_instances: 3\nplugins: [plugin.py]\n"
     )
     called = call("plan", "--json", "--config", config)
     assert called.code == 0, called.err
@@ -93,10 +96,17 @@ def test_config_files_are_strict_and_relative_to_themselves(call: Call, tmp_path
 def test_unknown_kinds_and_names_have_neighbours(call: Call) -> None:
     assert "did you mean 'metric'" in call("list", "metrix").err
     assert "did you mean 'exact_match'" in call("show", "exact_mtch").err
-    assert call("summarize", "nowhere").code == 3
+    assert call("summarize", "nowhere").code == 2
 
 
 def test_nothing_to_run_is_said(call: Call) -> None:
     called = call("run")
     assert called.code == 2
     assert "--run-entries" in called.err
+
+
+def test_a_value_that_only_the_scenario_can_refuse_marks_the_whole_entry(call: Call) -> None:
+    called = call("run", "-r", "arithmetic:digits=99,model=simple/model1")
+    assert called.code == 2
+    assert "digits=99 is not between 1 and 9" in called.err
+    assert called.err.splitlines()[-1].strip() == "^" * len("arithmetic:digits=99,model=simple/model1")

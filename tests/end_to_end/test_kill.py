@@ -66,7 +66,8 @@ def test_twenty_kills_cost_nothing_but_what_was_in_flight(workspace: Workspace, 
     assert not kept & set(server.hashes()[num_served:])
     times_served = Counter(server.hashes())
     assert len(times_served) == NUM_REQUESTS
-    assert sum(times_served.values()) - NUM_REQUESTS <= NUM_KILLS * IN_FLIGHT
+    # Twice, since an answer may be on its way to the journal while its successor is in flight already.
+    assert sum(times_served.values()) - NUM_REQUESTS <= NUM_KILLS * 2 * IN_FLIGHT
     index = index_of(workspace.run())
     assert len(index.answered) == index.num_lines == NUM_REQUESTS
     assert not index.damage

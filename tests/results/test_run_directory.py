@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.errors import StoreError
+from evalkit.errors import StoreError, UsageError
 from evalkit.instance import Instance, Reference
 from evalkit.results.run_directory import (
     Manifest,
@@ -107,7 +107,7 @@ def test_setting_aside_keeps_everything(tmp_path: Path) -> None:
     assert target is not None
     assert (target / "manifest.json").is_file()
     assert not directory.path.exists()
-    with pytest.raises(StoreError, match="no runs"):
+    with pytest.raises(UsageError, match="no runs"):
         find_runs(tmp_path)
 
 

@@ -87,8 +87,8 @@ def _flag(name: str) -> inspect.Parameter:
         if isinstance(annotation, types.UnionType):
             annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
         flags = (spelled, *ALIASES.get(name, ()))
-    shown: Any = field.default if field.default not in (None, (), False) else False
-    option = typer.Option(*flags, help=field.description, show_default=str(shown) if shown else False)
+    default = "" if field.default in (None, (), False) else f" Default: {field.default}."
+    option = typer.Option(*flags, help=f"{field.description}{default}", show_default=False)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -35,7 +35,7 @@ class RunProgress:
     num_tokens: int = 0
     cost_usd: float | None = None
     began_s: float = 0.0
-    status: str = "waiting"
+    status: str = "running"
 
     @property
     def num_done(self) -> int:
@@ -67,25 +67,30 @@ class RunProgress:
         )
 
 
-class ProgressObserver(Observer):
-    """Keeps count; subclasses show it."""
-
-    def __init__(self) -> None:
-        self.runs: dict[str, RunProgress] = {}
-
-    def planned(self, names: list[str]) -> None:
-        """All runs, waiting."""
-        self.runs = {name: RunProgress(name) for name in names}
+class QuietProgress(Observer):
+    """Remarks only."""
 
     def note(self, message: str) -> None:
         """Print a remark."""
         sys.stderr.write(f"note: {message}\n")
 
+
+class ProgressObserver(QuietProgress):
+    """Keeps count; subclasses show it."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, RunProgress] = {}
+        self.num_planned = 0
+
+    def planned(self, names: list[str]) -> None:
+        """So many runs."""
+        self.num_planned = len(names)
+
     def opened(self, name: str, num_requests: int, num_answered: int) -> None:
         """A run starts to send."""
         run = self.runs.setdefault(name, RunProgress(name))
         run.num_requests, run.num_before = num_requests, num_answered
-        run.began_s, run.status = time.monotonic(), "running"
+        run.began_s = time.monotonic()
 
     def finished_request(self, name: str, outcome: Outcome, cost_usd: float | None) -> None:
         """Count an outcome."""
@@ -157,8 +162,8 @@ class LiveProgress(ProgressObserver):
         active = [run for run in self.runs.values() if run.status == "running"]
         for run in active[:MAX_SHOWN]:
             table.add_row(*(Text(cell) for cell in run.cells(now_s)))
-        finished = sum(run.status not in ("running", "waiting") for run in self.runs.values())
-        table.add_row(Text(f"{finished} of {len(self.runs)} runs finished", style="dim"))
+        num_finished = len(self.runs) - len(active)
+        table.add_row(Text(f"{num_finished} of {self.num_planned} runs finished", style="dim"))
         return table
 
 
@@ -166,7 +171,7 @@ class LiveProgress(ProgressObserver):
 def progress_for(*, quiet: bool) -> Iterator[Observer]:
     """The observer that fits where standard error goes."""
     if quiet:
-        yield Observer()
+        yield QuietProgress()
         return
     if not sys.stderr.isatty():
         yield PlainProgress()

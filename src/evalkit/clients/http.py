@@ -77,7 +77,8 @@ class Endpoint:
         except (aiohttp.ClientError, OSError) as error:
             detail = self._clean(str(error) or type(error).__name__)
             raise TransientError(f"connection to {self.url} failed: {detail}", "connection") from None
-        latency_s = time.perf_counter() - sent_at
+        # As the journal keeps it: numbers made from the journal later are the same to the last digit.
+        latency_s = round(time.perf_counter() - sent_at, 6)
         if status != 200:
             raise self._error(status, headers, raw)
         return self._parse(raw, headers), latency_s

@@ -87,6 +87,7 @@ class ResponseCache:
     def _open(self) -> None:
         import sqlite3
 
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         self._database = database
         database.execute("PRAGMA journal_mode=WAL")
@@ -113,7 +114,7 @@ class ResponseCache:
 
         try:
             return action()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             _LOG.warning("the response cache %s can't be used, going on without it: %s", self.path, error)
             if self._database is not None:
                 with suppress(sqlite3.Error):

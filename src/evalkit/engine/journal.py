@@ -53,6 +53,9 @@ class Damage:
     length: int
     reason: str
 
+    def __str__(self) -> str:
+        return f"the line at byte {self.offset} ({self.length} bytes) can't be read: {self.reason}"
+
 
 @dataclass(slots=True)
 class JournalIndex:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import orjson
 
-from evalkit.errors import StoreError
+from evalkit.errors import StoreError, UsageError
 from evalkit.instance import Instance, Reference
 from evalkit.specs.digest import RunDigest, differing_fields
 from evalkit.specs.run_spec import RunSpec
@@ -221,7 +221,7 @@ def find_runs(path: Path) -> list[RunDirectory]:
     """All runs below `path` (a run, a suite, or an output path), in order of name.
 
     Raises:
-        StoreError: There is none.
+        UsageError: There is none.
     """
     if (path / "manifest.json").is_file():
         return [RunDirectory(path)]
@@ -232,7 +232,7 @@ def find_runs(path: Path) -> list[RunDirectory]:
         if not any(part.startswith(".") for part in manifest.relative_to(path).parts)
     ]
     if not found:
-        raise StoreError(f"no runs in {path}")
+        raise UsageError(f"no runs in {path}" if path.exists() else f"{path} does not exist")
     return sorted(found, key=lambda run: str(run.path))
 
 

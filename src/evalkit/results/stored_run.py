@@ -120,7 +120,8 @@ class StoredRun:
         rows = []
         for record in self.records():
             plain = asdict(record)
-            rows.append({**plain, **plain.pop("scores")})
+            scores = plain.pop("scores")
+            rows.append({**plain, **scores})
         return pandas.DataFrame(rows)
 
     def _answers(self) -> dict[tuple[str, int, int], list[Record]]:

@@ -1,0 +1,34 @@
+"""The right answers of a plan, as the double takes them: prompt to completion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from evalkit.instance import Instance
+from evalkit.options import RunOptions
+from evalkit.planning import load_instances, make_plan, open_workplace
+from evalkit.request import RequestState
+
+
+def gold_answers(**options: Any) -> dict[str, str]:
+    """For each prompt of the plan, its right answer: a letter where the options have letters, else the text."""
+    return {state.request.prompt: _right(instance, state) for instance, state in planned_requests(**options)}
+
+
+def planned_requests(**options: Any) -> Iterator[tuple[Instance, RequestState]]:
+    """Every request of a plan with the instance it asks about."""
+    place = open_workplace(RunOptions(**options))
+    for run in make_plan(place).runs:
+        loaded = load_instances(run, place)
+        instances = {instance.id: instance for instance in loaded.instances}
+        for state in loaded.requests():
+            yield instances[state.instance_id], state
+
+
+def _right(instance: Instance, state: RequestState) -> str:
+    text = instance.correct_references[0].text
+    if state.output_mapping is None:
+        return text
+    (letter,) = [letter for letter, option in state.output_mapping.items() if option == text]
+    return letter
