@@ -12,7 +12,7 @@ from evalkit.clients.factory import build_client
 from evalkit.engine.budget import Budget
 from evalkit.engine.cache import ResponseCache
 from evalkit.engine.executor import Executor
-from evalkit.errors import EvalkitError, UsageError
+from evalkit.errors import EvalkitError
 from evalkit.models.deployment import ModelDeployment
 from evalkit.observer import Observer
 from evalkit.options import RunOptions
@@ -45,7 +45,7 @@ async def run_all(plan: Plan, place: Workplace, observer: Observer) -> list[RunR
     Raises:
         UsageError: A key is missing, or a budget can't be kept; nothing has been sent.
     """
-    cache = _open_cache(place.options)
+    cache = ResponseCache(place.options.output_path / "cache.sqlite") if place.options.cache else None
     budget = Budget(max_usd=place.options.budget_usd, max_tokens=place.options.budget_tokens)
     executors: dict[str, Executor] = {}
     for run in plan.runs:
@@ -72,16 +72,6 @@ async def _run_safely(run: PlannedRun, shop: Workshop) -> RunResult:
         result = RunResult(name=run.name, status="error", message=described(error))
     shop.observer.finished_run(result)
     return result
-
-
-def _open_cache(options: RunOptions) -> ResponseCache | None:
-    if not options.cache:
-        return None
-    try:
-        options.output_path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"can't make the output path {options.output_path}: {error.strerror}") from None
-    return ResponseCache(options.output_path / "cache.sqlite")
 
 
 def _executor(

@@ -12,7 +12,7 @@ from evalkit.request import RequestState
 
 
 def gold_answers(**options: Any) -> dict[str, str]:
-    """For each prompt of the plan, its right answer: a letter where the options have letters, else the text."""
+    """For each prompt of the plan, its right answer: a letter where options have letters, else the text."""
     return {state.request.prompt: _right(instance, state) for instance, state in planned_requests(**options)}
 
 

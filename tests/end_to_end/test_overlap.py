@@ -67,6 +67,6 @@ def test_the_limit_stays_in_use_from_run_to_run(workspace: Workspace, serve: Ser
     assert finished.code == 0, finished.err
     assert server.double.max_in_flight == limit
     assert len(server.crowds) == len(entries) * num_test
-    # If each run waited for the one before, the crowd would shrink to one before each boundary: 4.5 on average.
+    # If each run waited for the one before, the crowd would shrink to one at each boundary: 4.5 on average.
     for boundary in range(num_test, len(server.crowds), num_test):
         assert fmean(server.crowds[boundary - limit : boundary]) > 0.75 * limit

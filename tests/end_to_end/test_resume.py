@@ -148,8 +148,8 @@ def test_other_metrics_need_no_other_answers(workspace: Workspace, serve: Serve,
 
 
 def test_a_run_in_progress_is_locked(workspace: Workspace, serve: Serve) -> None:
-    server = serve(latency_s=0.05)
-    workspace.deploy("test/a", server.url, limits={"max_concurrency": 2})
+    server = serve(latency_s=0.1)
+    workspace.deploy("test/a", server.url, limits={"max_concurrency": 6})
     first = workspace.start("run", "-r", ENTRY, "-q")
     until(lambda: workspace.num_lines() > 0)
 
@@ -207,7 +207,7 @@ def test_a_damaged_line_costs_its_own_request_only(workspace: Workspace, serve: 
     assert finished.code == 0, finished.err
     (note,) = [line for line in finished.err.splitlines() if line.startswith("note: ")]
     assert str(directory.journal_path.relative_to(workspace.path)) in note
-    assert f"byte {offset}" in note
+    assert f"byte {offset} " in note
     assert "asked again" in note
     assert len(server.prompts) - num_served == NUM_REQUESTS - len(kept)
     index = scan_journal(directory.journal_path)

@@ -19,6 +19,7 @@ ENTRY = f"arithmetic:num_test={NUM_REQUESTS},model=test/a"
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 
+@pytest.mark.slow
 @BOTH
 def test_the_first_signal_keeps_what_is_in_flight(
     workspace: Workspace, serve: Serve, number: signal.Signals
@@ -69,6 +70,7 @@ def test_the_second_signal_ends_at_once(workspace: Workspace, serve: Serve, numb
     assert workspace.stored().manifest.status == "interrupted"
 
 
+@pytest.mark.slow
 def test_a_signal_while_runs_wait_for_their_turn_ends_them_all(workspace: Workspace, serve: Serve) -> None:
     server = serve(latency_s=0.1)
     workspace.deploy("test/a", server.url, limits=LIMITS)
