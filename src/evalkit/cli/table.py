@@ -52,6 +52,7 @@ def show_results(results: Sequence[RunResult], suite_path: Path, *, as_json: boo
     rows = [
         {**stat_row(result.name, stat), "status": result.status}
         for result in results
+        if result.counts.get("num_answered") or result.failures
         for stat in result.stats
         if stat.kind == "score" and stat.split == "all"
     ]
@@ -62,14 +63,25 @@ def show_results(results: Sequence[RunResult], suite_path: Path, *, as_json: boo
         )
     elif rows:
         print_rows(rows)
-    for result in results:
-        if result.status != "complete":
-            typer.echo(f"{result.status}: {result.name}: {result.message}", err=True)
+    for line in _complaints(results):
+        typer.echo(line, err=True)
     costs = [result.cost_usd for result in results if result.cost_usd is not None]
     if costs and not as_json:
         typer.echo(f"cost: ${sum(costs):.4f}")
     if not as_json:
         typer.echo(f"kept in {suite_path}")
+
+
+def _complaints(results: Sequence[RunResult]) -> list[str]:
+    """What went wrong; once where many runs have the same trouble, such as a wrong key."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        if result.status != "complete":
+            names.setdefault((result.status, result.message), []).append(result.name)
+    return [
+        f"{status}: {runs[0]}{f' and {len(runs) - 1} more runs' if len(runs) > 1 else ''}: {message}"
+        for (status, message), runs in names.items()
+    ]
 
 
 def _describe(result: RunResult) -> dict[str, Any]:

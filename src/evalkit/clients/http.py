@@ -75,7 +75,8 @@ class Endpoint:
         except TimeoutError:
             raise TransientError(f"no answer from {self.url} in {self._timeout_s:g} s", "timeout") from None
         except (aiohttp.ClientError, OSError) as error:
-            detail = self._clean(str(error) or type(error).__name__)
+            cause = getattr(error, "os_error", error)  # without aiohttp's words about ssl
+            detail = self._clean(getattr(cause, "strerror", None) or str(error) or type(error).__name__)
             raise TransientError(f"connection to {self.url} failed: {detail}", "connection") from None
         # As the journal keeps it: numbers made from the journal later are the same to the last digit.
         latency_s = round(time.perf_counter() - sent_at, 6)
