@@ -1,6 +1,6 @@
-"""A complete plugin: a scenario, a metric and a run spec, in one file. Run it with
+"""A complete plugin: a scenario, a metric and a run spec, in one file.
 
-    evalkit run --plugin examples/reverse_words.py --run-entries reverse_words:length=4,model=simple/model1
+evalkit run --plugin examples/reverse_words.py --run-entries reverse_words:length=4,model=simple/model1
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def reverse_words(length: int = 3) -> RunSpec:
         name=f"reverse_words:length={length}",
         scenario_spec=ScenarioSpec(name="reverse_words", args={"length": length}),
         adapter_spec=evalkit.generation(
-            instructions="Write the words backwards.", input_noun="Words", output_noun="Backwards", max_tokens=30
+            "Write the words backwards.", input_noun="Words", output_noun="Backwards", max_tokens=30
         ),
         metric_specs=evalkit.metric_specs("exact_match", "words_in_place"),
         groups=("reverse_words",),

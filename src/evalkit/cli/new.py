@@ -10,7 +10,7 @@ import typer
 
 new_app = typer.Typer(help="Write a plugin to start from.", no_args_is_help=True)
 
-_PLUGIN = '''"""{title}: a benchmark of one's own. Run it with
+_PLUGIN = '''"""{title}: a benchmark of one's own.
 
     evalkit run --plugin {name}.py --run-entries {name}:model=evalkit/majority
 """
