@@ -56,6 +56,9 @@ class RunOptions(Spec):
     unverified_data: bool = Field(
         default=False, description="Accept benchmark files whose checksum is not the pinned one."
     )
+    no_window: bool = Field(
+        default=False, description="Send prompts whole, even if they exceed the model's context window."
+    )
     model_deployments: tuple[Path, ...] = Field(
         default=(),
         description="YAML files with deployments (default: model_deployments.yaml if it is there).",

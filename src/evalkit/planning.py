@@ -163,6 +163,8 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
         skip = ("gold", "prediction", "adapter_spec")
         bind_arguments("metric", metric_spec.name, METRICS.get(metric_spec.name), metric_spec.args, skip)
     deployment = place.models.deployment(run_spec.adapter_spec.model_deployment)
+    if place.options.no_window:
+        deployment = deployment.without_window()
     check_client(deployment)
     files = scenario.files()
     if fetch:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.adapters.golden_rows import CharacterTokenizer
 
 from evalkit.adapters.adapter import Adapter, Slot
 from evalkit.adapters.generation import GenerationAdapter
@@ -20,6 +19,7 @@ from evalkit.instance import TRAIN, Instance, Reference
 from evalkit.scenarios.gsm import GSM8KScenario
 from evalkit.scenarios.scenario import with_ids
 from evalkit.specs.run_spec import AdapterSpec
+from tests.adapters.golden_rows import CharacterTokenizer
 
 TRAINS = [
     Instance(

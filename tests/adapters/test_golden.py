@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.adapters.golden_rows import CharacterTokenizer, adapter_spec, instance
-from tests.scenarios.canonical import canonical_sha256
 
 import evalkit.adapters.generation
 import evalkit.adapters.multiple_choice
@@ -26,6 +24,8 @@ from evalkit.instance import TRAIN, Instance
 from evalkit.registry import ADAPTERS, SCENARIOS
 from evalkit.request import RequestState
 from evalkit.scenarios.scenario import with_ids
+from tests.adapters.golden_rows import CharacterTokenizer, adapter_spec, instance
+from tests.scenarios.canonical import canonical_sha256
 
 Golden = Callable[[str], Any]
 SCENARIO_NAMES = ("gsm", "mmlu", "simple_mcqa", "simple_short_answer_qa", "simple_classification", "simple1")

@@ -3,12 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.adapters.golden_rows import CharacterTokenizer
 
 from evalkit.adapters.prompt import Context, Layout, Prompt
 from evalkit.adapters.window import NO_WINDOW, TokenWindow
 from evalkit.errors import UsageError
 from evalkit.specs.run_spec import AdapterSpec, Substitution
+from tests.adapters.golden_rows import CharacterTokenizer
 
 
 def layout(**fields: Any) -> Layout:

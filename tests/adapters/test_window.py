@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.adapters.golden_rows import CharacterTokenizer
 
 from evalkit.adapters.window import NO_WINDOW, TokenWindow
 from evalkit.errors import UsageError
+from tests.adapters.golden_rows import CharacterTokenizer
 
 
 class ByteTokenizer:

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Call
 
 from evalkit.cli.options import spread_values
+from tests.cli.conftest import Call
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

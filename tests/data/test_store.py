@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from tests.data.server import FileServer, body, running_server, status, truncated
 
 from evalkit.data import Archive, DataFile, DataStore
 from evalkit.data.download import Downloader
 from evalkit.errors import DataError
+from tests.data.server import FileServer, body, running_server, status, truncated
 
 CONTENT = b'{"question": "1+1?", "answer": "2"}\n' * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -5,10 +5,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.servers import Double, solve
-from tests.end_to_end.workspace import Workspace
 
 from evalkit.testing.server import ServerConfig
+from tests.end_to_end.servers import Double, solve
+from tests.end_to_end.workspace import Workspace
 
 Serve = Callable[..., Double]
 

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.end_to_end.conftest import Serve
-from tests.end_to_end.servers import solve_two_of_three
-from tests.end_to_end.workspace import Workspace, index_of
 
 import evalkit
 from evalkit import Observer, RunResult
@@ -19,6 +16,9 @@ from evalkit.errors import EntryError, StoreError
 from evalkit.registry import isolated_registries
 from evalkit.response import Outcome, Response
 from evalkit.testing.server import Faults
+from tests.end_to_end.conftest import Serve
+from tests.end_to_end.servers import solve_two_of_three
+from tests.end_to_end.workspace import Workspace, index_of
 
 ENTRY = "arithmetic:num_test=60,model=test/a"
 BROKEN = '''

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.end_to_end.conftest import Serve
 from tests.end_to_end.workspace import Workspace
 

@@ -9,12 +9,12 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+
+from evalkit.testing.server import logprob_of
 from tests.end_to_end.conftest import Serve
 from tests.end_to_end.gold import gold_answers, planned_requests
 from tests.end_to_end.servers import dead_url
 from tests.end_to_end.workspace import Workspace, index_of
-
-from evalkit.testing.server import logprob_of
 
 NUM_GSM8K = 1319
 NUM_ANATOMY = 135

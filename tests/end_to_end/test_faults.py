@@ -7,11 +7,11 @@ import re
 from collections import Counter
 
 import pytest
-from tests.end_to_end.conftest import Serve
-from tests.end_to_end.workspace import Workspace, records_of
 
 from evalkit.response import Failure
 from evalkit.testing.server import Faults
+from tests.end_to_end.conftest import Serve
+from tests.end_to_end.workspace import Workspace, records_of
 
 FAULTS = Faults(
     rate_limited=0.10, server_error=0.05, dropped=0.02, stalled=0.01, malformed=0.005, retry_after_s=0.05

@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 
 import pytest
+
 from tests.end_to_end.conftest import Serve
 from tests.end_to_end.servers import Double, prompt_hash, solve_two_of_three
 from tests.end_to_end.workspace import Workspace, index_of, records_of, timeless_stats, until

@@ -9,10 +9,10 @@ import sys
 from typing import Any
 
 import pytest
-from tests.end_to_end.conftest import Serve
-from tests.end_to_end.workspace import Workspace
 
 import evalkit
+from tests.end_to_end.conftest import Serve
+from tests.end_to_end.workspace import Workspace
 
 HEAVY = ("torch", "transformers", "wandb", "openai", "anthropic", "datasets", "vllm", "numpy", "pandas")
 # What runs in a process of its own: the code under watch, then a report of what it loaded and opened.

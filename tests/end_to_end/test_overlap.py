@@ -6,11 +6,10 @@ import time
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from tests.end_to_end.conftest import Serve
-from tests.end_to_end.workspace import Workspace
-
 import evalkit
 from evalkit import Observer, RunResult
+from tests.end_to_end.conftest import Serve
+from tests.end_to_end.workspace import Workspace
 
 OPERATIONS = ("add", "subtract", "multiply")
 

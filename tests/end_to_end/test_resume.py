@@ -8,13 +8,13 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.conftest import Serve
-from tests.end_to_end.servers import Double
-from tests.end_to_end.workspace import Workspace, contents, index_of, records_of, until
 
 from evalkit.engine.journal import scan_journal
 from evalkit.response import Response
 from evalkit.results.run_directory import RunDirectory
+from tests.end_to_end.conftest import Serve
+from tests.end_to_end.servers import Double
+from tests.end_to_end.workspace import Workspace, contents, index_of, records_of, until
 
 NUM_REQUESTS = 100
 ENTRY = f"arithmetic:num_test={NUM_REQUESTS},model=test/a"

@@ -7,10 +7,10 @@ import subprocess
 import time
 
 import pytest
-from tests.end_to_end.conftest import Serve
-from tests.end_to_end.workspace import Workspace, index_of, until
 
 from evalkit.running import GRACE_S
+from tests.end_to_end.conftest import Serve
+from tests.end_to_end.workspace import Workspace, index_of, until
 
 IN_FLIGHT = 8
 LIMITS = {"max_concurrency": IN_FLIGHT, "initial_concurrency": IN_FLIGHT}

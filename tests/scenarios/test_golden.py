@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.scenarios.canonical import canonical_sha256
 
 from evalkit.data import DataStore
 from evalkit.scenarios.arithmetic import ArithmeticScenario
@@ -21,6 +20,7 @@ from evalkit.scenarios.simple import (
     SimpleMCQAScenario,
     SimpleShortAnswerQAScenario,
 )
+from tests.scenarios.canonical import canonical_sha256
 
 Golden = Callable[[str], Any]
 BY_HELM_CLASS: dict[str, type[Scenario]] = {

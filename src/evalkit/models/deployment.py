@@ -93,6 +93,11 @@ class ModelDeployment(Spec):
             filled["max_request_length"] = filled.get("max_sequence_length")
         return filled
 
+    def without_window(self) -> ModelDeployment:
+        """A copy whose context window is not known, so that prompts are never fitted to it."""
+        lengths = ("max_sequence_length", "max_request_length", "max_sequence_and_generated_tokens_length")
+        return self.model_copy(update=dict.fromkeys(lengths))
+
     def identity(self) -> dict[str, Any]:
         """Everything here that can change an answer, as plain data: what digests and cache keys are made of.
 
