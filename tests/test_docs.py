@@ -281,8 +281,8 @@ def test_every_stored_field_is_described() -> None:
 
 
 def test_every_record_and_result_field_is_described() -> None:
+    from evalkit.results.run_result import RunResult
     from evalkit.results.stored_run import InstanceRecord
-    from evalkit.runner import RunResult
 
     names = [f.name for kind in (InstanceRecord, RunResult) for f in fields(kind)]
     assert not all_of(names, "docs/python-api.md")

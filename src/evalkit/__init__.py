@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from evalkit.registry import adapter, client, judge, metric, run_expander, run_spec_function, scenario
     from evalkit.request import Request
     from evalkit.response import Completion, Response, Usage
+    from evalkit.results.run_result import RunResult
     from evalkit.run_specs.layouts import generation, multiple_choice
-    from evalkit.runner import RunResult
     from evalkit.scenarios.scenario import Scenario
     from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec, metric_specs
 
@@ -79,7 +79,7 @@ _HOME_OF = {
     "Request": "evalkit.request",
     "Response": "evalkit.response",
     "RunOptions": "evalkit.options",
-    "RunResult": "evalkit.runner",
+    "RunResult": "evalkit.results.run_result",
     "RunSpec": "evalkit.specs.run_spec",
     "Scenario": "evalkit.scenarios.scenario",
     "ScenarioSpec": "evalkit.specs.run_spec",

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from evalkit.observer import Observer
 from evalkit.options import RunOptions, read_options
 from evalkit.planning import Plan, make_plan, open_workplace
+from evalkit.results.run_result import RunResult
 from evalkit.results.stored_run import StoredRun
-from evalkit.runner import RunResult
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from evalkit.response import Outcome
-    from evalkit.runner import RunResult
+    from evalkit.results.run_result import RunResult
 
 
 class Observer:

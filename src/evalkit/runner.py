@@ -11,42 +11,19 @@ from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from evalkit.engine.executor import Executor
 from evalkit.engine.journal import open_synced, scan_journal
 from evalkit.engine.lock import RunLock
 from evalkit.errors import SystemicError
 from evalkit.metrics.feed import ScoreFeed
-from evalkit.metrics.stat import Stat
 from evalkit.observer import Observer
 from evalkit.planning import PlannedRun, Workplace, load_instances
 from evalkit.results.claim import claim_directory
 from evalkit.results.ledger import Ledger, Subject
-from evalkit.results.run_directory import Manifest, RunDirectory, RunStatus
+from evalkit.results.run_directory import RunStatus
+from evalkit.results.run_result import RunResult, result_of
 from evalkit.results.scoring import make_scorer, read_stats, write_scores
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """How a run ended, and its numbers.
-
-    Attributes:
-        status: `complete`, `partial` (some requests failed), `stopped`, `interrupted` or `error`.
-        message: Why it is not complete, in one line.
-        counts: num_instances, num_requests, num_answered, num_failed.
-        failures: Failed requests by reason.
-        cost_usd: Over all starts of the run; None where prices are not known.
-    """
-
-    name: str
-    status: RunStatus
-    path: Path | None = None
-    message: str = ""
-    stats: tuple[Stat, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
-    failures: Mapping[str, int] = field(default_factory=dict)
-    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +103,3 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
     manifest = ledger.close(status, message, feed.scorer.num_unscored)
     result = result_of(directory, manifest, stats)
     return replace(result, failures=ledger.failures_by_reason())
-
-
-def result_of(directory: RunDirectory, manifest: Manifest, stats: tuple[Stat, ...]) -> RunResult:
-    """A result as the run directory tells it."""
-    return RunResult(
-        name=directory.path.name,
-        status=manifest.status,
-        path=directory.path,
-        message=manifest.message,
-        stats=stats,
-        counts=manifest.counts,
-        cost_usd=manifest.cost_usd,
-    )

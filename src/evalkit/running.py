@@ -19,7 +19,8 @@ from evalkit.options import RunOptions
 from evalkit.planning import Plan, PlannedRun, Workplace
 from evalkit.plugins import described
 from evalkit.results.run_directory import RunStatus
-from evalkit.runner import RunResult, Workshop, run_one
+from evalkit.results.run_result import RunResult
+from evalkit.runner import Workshop, run_one
 from evalkit.specs.digest import digest
 
 EXIT_CODES: dict[RunStatus, int] = {

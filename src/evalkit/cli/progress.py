@@ -15,7 +15,7 @@ from evalkit.response import Failure, Outcome
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from evalkit.runner import RunResult
+    from evalkit.results.run_result import RunResult
 
 PLAIN_EVERY_S = 5.0
 REDRAW_PER_S = 4

@@ -11,7 +11,7 @@ import typer
 from evalkit.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from evalkit.runner import RunResult
+    from evalkit.results.run_result import RunResult
 
 COLUMNS = ("run", "metric", "mean", "± stderr", "95 % interval", "n", "failed")
 
