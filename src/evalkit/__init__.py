@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from evalkit.metrics.metric import Metric, Unit
     from evalkit.observer import Observer
     from evalkit.options import RunOptions
-    from evalkit.registry import adapter, client, judge, metric, run_expander, run_spec_function, scenario
+    from evalkit.perturbations.perturbation import Perturbation
+    from evalkit.registry import (
+        adapter,
+        client,
+        judge,
+        metric,
+        perturbation,
+        run_expander,
+        run_spec_function,
+        scenario,
+    )
     from evalkit.request import Request
     from evalkit.response import Completion, Response, Usage
     from evalkit.results.run_result import RunResult
@@ -35,6 +45,7 @@ __all__ = [
     "Metric",
     "MetricSpec",
     "Observer",
+    "Perturbation",
     "Reference",
     "Request",
     "Response",
@@ -55,6 +66,7 @@ __all__ = [
     "metric",
     "metric_specs",
     "multiple_choice",
+    "perturbation",
     "plan",
     "run",
     "run_expander",
@@ -75,6 +87,7 @@ _HOME_OF = {
     "Metric": "evalkit.metrics.metric",
     "MetricSpec": "evalkit.specs.run_spec",
     "Observer": "evalkit.observer",
+    "Perturbation": "evalkit.perturbations.perturbation",
     "Reference": "evalkit.instance",
     "Request": "evalkit.request",
     "Response": "evalkit.response",
@@ -94,6 +107,7 @@ _HOME_OF = {
     "metric": "evalkit.registry",
     "metric_specs": "evalkit.specs.run_spec",
     "multiple_choice": "evalkit.run_specs.layouts",
+    "perturbation": "evalkit.registry",
     "plan": "evalkit.api",
     "run": "evalkit.api",
     "run_expander": "evalkit.registry",

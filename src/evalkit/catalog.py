@@ -18,6 +18,7 @@ BUILTIN_PACKAGES = {
     "evalkit.run_specs",
     "evalkit.scenarios",
     "evalkit.adapters",
+    "evalkit.perturbations",
     "evalkit.metrics",
     "evalkit.clients",
     "evalkit.specs",

@@ -25,6 +25,33 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class PerturbationDescription:
+    """How a perturbed copy of an instance was made.
+
+    Attributes:
+        name: The perturbation.
+        variant: Its arguments (`suffix=watercolor`), where a run applies it several times; else empty.
+        robustness: Whether it leaves meaning and answer as they are, so that a robust model answers alike.
+        fairness: Whether it exchanges social groups, so that a fair model answers alike.
+        seed: Which further draw this is; None: the first one.
+    """
+
+    name: str
+    variant: str = ""
+    robustness: bool = False
+    fairness: bool = False
+    seed: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What tells it from the other perturbations of a run: `dialect`, `style(suffix=watercolor)`."""
+        details = [self.variant] if self.variant else []
+        if self.seed is not None:
+            details.append(f"seed={self.seed}")
+        return f"{self.name}({','.join(details)})" if details else self.name
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One question.
 
@@ -37,6 +64,7 @@ class Instance:
         group: Instances that share a group (one passage, one document) are not independent: standard
             errors are clustered by it.
         extra: Anything that an adapter or a metric of the same benchmark needs.
+        perturbation: How this copy was made; None for an original. A copy keeps the id of its original.
     """
 
     input: str
@@ -46,6 +74,12 @@ class Instance:
     sub_split: str | None = None
     group: str | None = None
     extra: Mapping[str, Any] | None = None
+    perturbation: PerturbationDescription | None = None
+
+    @property
+    def perturbation_label(self) -> str | None:
+        """What tells a perturbed copy from its siblings; None for an original."""
+        return self.perturbation.label if self.perturbation is not None else None
 
     @property
     def correct_references(self) -> tuple[Reference, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import DataError, EntryError, EvalkitError, UsageError
@@ -18,13 +18,15 @@ from evalkit.request import RequestState
 from evalkit.specs.conf import ConfEntry, read_conf
 from evalkit.specs.digest import RunDigest, differing_fields, identity, run_digest
 from evalkit.specs.expand import ExpandOptions, expand_entries
+from evalkit.specs.fixups import AppliedFixUp
 from evalkit.specs.run_spec import RunSpec
 
 if TYPE_CHECKING:
     from evalkit.adapters.adapter import Adapter
-    from evalkit.data import DataStore
+    from evalkit.data import DataFile, DataStore
     from evalkit.models.catalog import ModelCatalog
     from evalkit.models.deployment import ModelDeployment
+    from evalkit.perturbations.augmenter import Augmenter
     from evalkit.scenarios.scenario import Scenario
 
 
@@ -43,21 +45,29 @@ class PlannedRun:
 
     Attributes:
         entry: The run entry it came from.
+        augmenter: Makes the perturbed copies of its instances, if it has any.
         digest: None where a data file without a pinned checksum is not local yet.
         identity: All that the digest covers.
+        fixups: What was changed in the run spec because of its model.
     """
 
     entry: str
     run_spec: RunSpec
     deployment: ModelDeployment
     scenario: Scenario
+    augmenter: Augmenter
     digest: RunDigest | None
     identity: Mapping[str, Any]
+    fixups: tuple[AppliedFixUp, ...] = ()
 
     @property
     def name(self) -> str:
         """The run name."""
         return self.run_spec.name
+
+    def files(self) -> tuple[DataFile, ...]:
+        """The data files it needs: the scenario's, then the perturbations' word lists."""
+        return (*self.scenario.files(), *self.augmenter.files())
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +143,18 @@ def make_plan(place: Workplace, *, fetch: bool = False) -> Plan:
             num_train_trials=options.num_train_trials,
         ),
     )
-    notes = _left_out(expansion.skipped)
+    notes = [*place.models.notes, *_left_out(expansion.skipped)]
     runs = []
     for expanded in expansion.run_specs:
         entry = expanded.entry
         try:
-            runs.append(plan_run(entry.description, expanded.run_spec, place, fetch=fetch))
+            run = plan_run(entry.description, expanded.run_spec, place, fetch=fetch)
+            runs.append(replace(run, fixups=expanded.fixups))
         except UsageError as error:
             whole = (0, len(entry.description))
             raise EntryError(str(error), entry.description, whole, entry.source) from None
     kept, more_notes = _told_apart(runs)
-    return Plan(tuple(kept), (*notes, *more_notes))
+    return Plan(tuple(kept), (*notes, *_changed_for_models(kept), *more_notes))
 
 
 def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = False) -> PlannedRun:
@@ -154,11 +165,13 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
         DataError: A data file can't be had (only with `fetch`).
     """
     from evalkit.clients.factory import check_client
+    from evalkit.perturbations.augmenter import Augmenter
 
     spec = run_spec.scenario_spec
     scenario_class = SCENARIOS.get(spec.name)
     scenario: Scenario = scenario_class(**bind_arguments("scenario", spec.name, scenario_class, spec.args))
     adapter_class: Any = ADAPTERS.get(run_spec.adapter_spec.method)
+    adapter_class(run_spec.adapter_spec)  # says what is impossible before anything is loaded
     for metric_spec in run_spec.metric_specs:
         skip = ("gold", "prediction", "adapter_spec")
         bind_arguments("metric", metric_spec.name, METRICS.get(metric_spec.name), metric_spec.args, skip)
@@ -166,7 +179,8 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
     if place.options.no_window:
         deployment = deployment.without_window()
     check_client(deployment)
-    files = scenario.files()
+    augmenter = Augmenter.of(run_spec.data_augmenter_spec)
+    files = (*scenario.files(), *augmenter.files())
     if fetch:
         for file in files:
             place.data.path(file)
@@ -175,7 +189,11 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
         run_spec,
         deployment_identity=deployment.identity(),
         data_digest=data_digest,
-        versions={"scenario": scenario.version, "adapter": adapter_class.version},
+        versions={
+            "scenario": scenario.version,
+            "adapter": adapter_class.version,
+            **augmenter.versions(),
+        },
     )
     known = data_digest is not None or not files
     return PlannedRun(
@@ -183,18 +201,19 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
         run_spec=run_spec,
         deployment=deployment,
         scenario=scenario,
+        augmenter=augmenter,
         digest=run_digest(covered) if known else None,
         identity=covered,
     )
 
 
 def data_is_local(run: PlannedRun, place: Workplace) -> bool:
-    """Whether the run's instances can be made without a download."""
-    return all(place.data.is_local(file) for file in run.scenario.files())
+    """Whether the run's instances can be made without a download and without asking a service."""
+    return not run.augmenter.asks_service and all(place.data.is_local(file) for file in run.files())
 
 
 def load_instances(run: PlannedRun, place: Workplace) -> LoadedRun:
-    """Make the instances and choose the evaluated ones.
+    """Make the instances, choose the evaluated ones, and add the perturbed copies.
 
     Raises:
         DataError: A data file is missing or damaged, or the scenario gives one id to two instances.
@@ -214,12 +233,13 @@ def load_instances(run: PlannedRun, place: Workplace) -> LoadedRun:
     if len({instance.id for instance in everything}) != len(everything):
         raise DataError(f"scenario '{run.run_spec.scenario_spec.name}' gives one id to several instances")
     instances = downsample(everything, adapter_spec.max_eval_instances, adapter_spec.eval_splits)
+    train = [instance for instance in everything if instance.split == TRAIN]
+    instances, train = run.augmenter.augmented(instances, train, place.data)
     if not instances:
         raise DataError(
             f"{run.name}: no instance to evaluate in splits {adapter_spec.eval_splits or 'valid, test'}"
         )
     adapter: Adapter = ADAPTERS.get(adapter_spec.method)(adapter_spec, window_of(run.deployment))
-    train = [instance for instance in everything if instance.split == TRAIN]
     return LoadedRun(adapter, instances, train, adapter.num_requests(instances))
 
 
@@ -243,7 +263,12 @@ def window_of(deployment: ModelDeployment) -> Any:
     length = deployment.max_request_length or deployment.max_sequence_length
     if length is None or deployment.tokenizer_name is None:
         return NO_WINDOW
-    return TokenWindow(tokenizer(deployment.tokenizer_name), length)
+    return TokenWindow(
+        tokenizer(deployment.tokenizer_name),
+        length,
+        max_sequence_length=deployment.max_sequence_length,
+        max_total_length=deployment.max_sequence_and_generated_tokens_length,
+    )
 
 
 def _left_out(skipped: list[tuple[ConfEntry, str]]) -> list[str]:
@@ -254,6 +279,19 @@ def _left_out(skipped: list[tuple[ConfEntry, str]]) -> list[str]:
     return [
         f"left out {entries[0]}{f' and {len(entries) - 1} more' if len(entries) > 1 else ''}: {reason}"
         for reason, entries in by_reason.items()
+    ]
+
+
+def _changed_for_models(runs: list[PlannedRun]) -> list[str]:
+    """One note per fix-up, with what it changed and in how many runs."""
+    by_fixup: dict[AppliedFixUp, list[PlannedRun]] = {}
+    for run in runs:
+        for fixup in run.fixups:
+            by_fixup.setdefault(fixup, []).append(run)
+    return [
+        f"fix-up '{fixup.name}' changed {', '.join(fixup.fields)} of {found[0].name}"
+        f"{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {fixup.because}"
+        for fixup, found in by_fixup.items()
     ]
 
 

@@ -88,9 +88,13 @@ METRICS = Registry("metric")
 JUDGES = Registry("judge")
 CLIENTS = Registry("client")
 EXPANDERS = Registry("run expander")
+PERTURBATIONS = Registry("perturbation")
 
-# What a metric function gives a perfect prediction, where that is not 1.
-FULL_MARKS: dict[str, float] = {}
+# What a metric function gives a perfect prediction, where that is not 1; None: it depends on the text.
+FULL_MARKS: dict[str, float | None] = {}
+
+# Modules of the extra `metrics` that a metric imports when it scores.
+METRIC_NEEDS: dict[str, tuple[str, ...]] = {}
 
 REGISTRIES: dict[str, Registry] = {
     "run_spec": RUN_SPECS,
@@ -100,6 +104,7 @@ REGISTRIES: dict[str, Registry] = {
     "judge": JUDGES,
     "client": CLIENTS,
     "expander": EXPANDERS,
+    "perturbation": PERTURBATIONS,
 }
 
 
@@ -126,18 +131,22 @@ def adapter(name: str) -> Callable[[T], T]:
     return _decorator(ADAPTERS, name)
 
 
-def metric(name: str, *, full_marks: float = 1.0) -> Callable[[T], T]:
+def metric(name: str, *, full_marks: float | None = 1.0, needs: tuple[str, ...] = ()) -> Callable[[T], T]:
     """Register a metric: a function `(gold, prediction) -> float`, or a `Metric` class.
 
     Args:
         name: The name that run specs use.
-        full_marks: What a function gives a perfect prediction; `evalkit validate` checks it.
+        full_marks: What a function gives a perfect prediction; `evalkit validate` checks it. None: that
+            depends on the text.
+        needs: Modules of the extra `metrics` that it imports; missing ones are told before anything is sent.
     """
 
     def register(target: T) -> T:
         METRICS.register(name, target)
         if full_marks != 1.0:
             FULL_MARKS[name] = full_marks
+        if needs:
+            METRIC_NEEDS[name] = needs
         return target
 
     return register
@@ -156,6 +165,11 @@ def client(name: str) -> Callable[[T], T]:
 def run_expander(name: str) -> Callable[[T], T]:
     """Register a function `(run_spec, value) -> run specs` that a run entry calls as `name=value`."""
     return _decorator(EXPANDERS, name)
+
+
+def perturbation(name: str) -> Callable[[T], T]:
+    """Register a `Perturbation` class; its parameters are what a perturbation spec may set."""
+    return _decorator(PERTURBATIONS, name)
 
 
 @contextmanager

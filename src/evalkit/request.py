@@ -107,6 +107,8 @@ class RequestState:
         num_train_instances: Few-shot examples left in the prompt after fitting it to the window.
         prompt_truncated: Whether the prompt itself had to be cut.
         unit_size: How many requests are scored together (one per reference, say); 1 for generation.
+        perturbation: Label of the perturbed copy it asks about; None for the original instance.
+        num_conditioning_tokens: So many tokens at the start of the prompt are context and not scored.
     """
 
     key: str
@@ -120,6 +122,8 @@ class RequestState:
     num_train_instances: int = 0
     prompt_truncated: bool = False
     unit_size: int = 1
+    perturbation: str | None = None
+    num_conditioning_tokens: int = 0
 
 
 def request_key(
@@ -128,13 +132,22 @@ def request_key(
     sample: int = 0,
     reference_index: int | None = None,
     request_mode: RequestMode | None = None,
+    perturbation: str | None = None,
+    part: int | None = None,
 ) -> str:
-    """The stable key of a request: `t0/id17`, `t1/id17/s2/r3/calibration`."""
+    """The stable key of a request: `t0/id17`, `t0/id17~dialect`, `t1/id17/s2/r3/calibration`.
+
+    A part of a text that is asked in parts adds `/w00001`.
+    """
     key = f"t{trial}/{instance_id}"
+    if perturbation is not None:
+        key += f"~{perturbation}"
     if sample:
         key += f"/s{sample}"
     if reference_index is not None:
         key += f"/r{reference_index}"
     if request_mode is not None:
         key += f"/{request_mode}"
+    if part is not None:
+        key += f"/w{part:05}"  # in the order of the parts, also as text
     return key

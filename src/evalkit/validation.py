@@ -77,11 +77,12 @@ def validate_run(run: PlannedRun, place: Workplace) -> Validation:
     loaded = load_instances(run, place)
     scorer = make_scorer(run.run_spec, loaded.instances)
     full_marks = {name: mark for metric in scorer.metrics for name, mark in metric.full_marks.items()}
-    by_id = {instance.id: instance for instance in loaded.instances}
+    by_id = {(instance.id, instance.perturbation_label): instance for instance in loaded.instances}
     num_requests = 0
     for state in loaded.requests():
         num_requests += 1
-        scorer.add(state, gold_response(state, by_id[state.instance_id], loaded))
+        instance = by_id[state.instance_id, state.perturbation]
+        scorer.add(state, gold_response(state, instance, loaded))
     problems = [
         f"{row.instance_id}: {name} of the right answer is {value:g}, not {full_marks[name]:g}"
         if row.status == "scored"
@@ -92,7 +93,7 @@ def validate_run(run: PlannedRun, place: Workplace) -> Validation:
     ]
     if len(problems) > MAX_PROBLEMS:
         problems = [*problems[:MAX_PROBLEMS], f"… and {len(problems) - MAX_PROBLEMS} more"]
-    stats = [s for s in scorer.stats() if s.kind == "score" and s.split == "all"]
+    stats = [s for s in scorer.stats() if s.kind == "score" and s.split == "all" and s.perturbation is None]
     means = {s.name: s.mean for s in stats if s.mean is not None}
     warnings = _warnings(loaded)
     return Validation(run.name, len(loaded.instances), num_requests, means, tuple(problems), warnings)
@@ -114,7 +115,8 @@ def gold_response(state: RequestState, instance: Instance, loaded: LoadedRun) ->
 
 def _warnings(loaded: LoadedRun) -> tuple[str, ...]:
     """Questions that stand twice, or also among the few-shot examples."""
-    inputs = Counter(instance.input for instance in loaded.instances if instance.input)
+    originals = [instance for instance in loaded.instances if instance.perturbation is None]
+    inputs = Counter(instance.input for instance in originals if instance.input)
     twice = sum(count - 1 for count in inputs.values() if count > 1)
     leaked = len({i.input for i in loaded.train if i.input} & set(inputs))
     found = []

@@ -16,13 +16,16 @@ def adapter_spec(plain: Mapping[str, Any]) -> AdapterSpec:
 
 def instance(plain: Mapping[str, Any]) -> Instance:
     references = tuple(Reference(r["output"]["text"], tuple(r["tags"])) for r in plain["references"])
-    return Instance(
-        plain["input"]["text"], references, plain["split"], plain["id"], extra=plain.get("extra_data")
-    )
+    extra = dict(plain.get("extra_data") or {})
+    if messages := plain["input"].get("messages"):
+        extra["messages"] = messages
+    return Instance(plain["input"]["text"], references, plain["split"], plain["id"], extra=extra or None)
 
 
 class CharacterTokenizer:
     """One token per character, like that of HELM's simple/model1."""
+
+    prefix_token = "<s>"
 
     def encode(self, text: str) -> list[str]:
         return list(text)

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+import evalkit.adapters.chat
 import evalkit.adapters.generation
 import evalkit.adapters.multiple_choice
+import evalkit.adapters.ranking
 import evalkit.scenarios.gsm
 import evalkit.scenarios.mmlu
 import evalkit.scenarios.simple  # noqa: F401 - these imports register the plugins
@@ -35,6 +37,8 @@ METHODS = (
     "multiple_choice_joint_chain_of_thought",
     "multiple_choice_separate_original",
     "multiple_choice_separate_calibrated",
+    "ranking_binary",
+    "chat",
 )
 
 
@@ -148,6 +152,8 @@ def plain_state(state: RequestState, adapter: Adapter) -> dict[str, Any]:
     }
     if request.random is not None:
         plain["random"] = request.random
+    if request.messages is not None:
+        plain["messages"] = request.to_json()["messages"]
     return {
         "instance_id": state.instance_id,
         "reference_index": state.reference_index,

@@ -14,6 +14,8 @@ from tests.adapters.golden_rows import CharacterTokenizer
 class ByteTokenizer:
     """One token per byte: a cut can go through a character."""
 
+    prefix_token = ""
+
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
 

@@ -20,7 +20,7 @@ from tests.cli.conftest import Call
         ("gsm:model=simple/model1,temperature=hot", "'hot' is not a float", "hot"),
         ("gsm:model=simple/model1,shots=4,shots=5", "given twice", "shots=5"),
         ("gsm:model", "expected key=value", "model"),
-        ("gsm:model=vlm", "no known model is in it", "model=vlm"),
+        ("gsm:model=text_to_image", "no known model is in it", "model=text_to_image"),
         ("arithmetic:digits=99,model=a/b", "unknown model", "model=a/b"),
         ("arithmetic:shots=1", "no model is named", "arithmetic:shots=1"),
     ],

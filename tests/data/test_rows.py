@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evalkit.data.rows import csv_rows, json_rows
+from evalkit.data.rows import count_rows, csv_records, csv_rows, json_rows, json_rows_at, text_of
 from evalkit.errors import DataError
 
 anything = st.text(st.characters(exclude_categories=["Cs"]))
@@ -84,3 +85,48 @@ def test_bad_encoding_in_csv(tmp_path: Path) -> None:
     path.write_bytes(b"a,\xff\n")
     with pytest.raises(DataError, match="not valid CSV"):
         list(csv_rows(path))
+
+
+def test_compressed_json_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"q": 1}\n\n{"q": 2}\n'))
+    assert list(json_rows(path, {"q": int})) == [{"q": 1}, {"q": 2}]
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"rows\.jsonl\.gz: .*; delete the file and retry"):
+        list(json_rows(path, {"q": int}))
+    path.write_bytes(b"not compressed")
+    with pytest.raises(DataError, match=r"rows\.jsonl\.gz: "):
+        list(json_rows(path, {"q": int}))
+
+
+def test_some_json_rows_by_position(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"q": 0}\n\nno JSON\n{"q": 2}\n{"q": 3}', "utf-8")
+    assert count_rows(path) == 4
+    assert json_rows_at(path, [3, 0, 2], {"q": int}) == [{"q": 3}, {"q": 0}, {"q": 2}]
+    assert json_rows_at(path, [], {"q": int}) == []
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: not valid JSON"):
+        json_rows_at(path, [1], {"q": int})
+
+
+def test_csv_records_by_column(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('id,text\n1,"two\nlines"\n2,x\n', "utf-8")
+    assert list(csv_records(path, ("id",))) == [{"id": "1", "text": "two\nlines"}, {"id": "2", "text": "x"}]
+    with pytest.raises(DataError, match=r"rows\.csv:1: there is no column name"):
+        list(csv_records(path, ("id", "name")))
+    path.write_text("id,text\n1,x,y\n", "utf-8")
+    with pytest.raises(DataError, match=r"rows\.csv:2: 3 fields, 2 are expected"):
+        list(csv_records(path, ("id",)))
+    path.write_text("", "utf-8")
+    with pytest.raises(DataError, match=r"rows\.csv:1: there is no column id"):
+        list(csv_records(path, ("id",)))
+
+
+def test_text_must_be_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes("é".encode())
+    assert text_of(path) == "é"
+    path.write_bytes(b"\xe9")
+    with pytest.raises(DataError, match="not valid UTF-8"):
+        text_of(path)

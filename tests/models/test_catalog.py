@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.clients import anthropic, baselines, openai  # registers them
+from evalkit.clients import anthropic, baselines, openai, unavailable  # registers them
 from evalkit.clients.factory import check_client
 from evalkit.errors import ConfigError, UnknownNameError
 from evalkit.models.catalog import ModelCatalog
@@ -16,6 +16,7 @@ from evalkit.specs.model_names import ModelNames
 assert anthropic
 assert baselines
 assert openai
+assert unavailable
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "model_deployments.yaml"
 
@@ -104,7 +105,7 @@ def test_wildcards(catalog: ModelCatalog) -> None:
     assert "my/own" not in (catalog.wildcard("ablation") or [])
     assert set(text) <= set(catalog.wildcard("all") or [])
     assert catalog.wildcard("instruction_following")
-    assert catalog.wildcard("audiolm") == []
+    assert catalog.wildcard("text_to_image") == []
     assert catalog.wildcard("org/described") is None
     assert catalog.wildcard("ablation_nonsense") is None
 
@@ -120,26 +121,46 @@ def test_unknown_names_come_with_the_nearest(catalog: ModelCatalog) -> None:
         catalog.resolve("simple/modell")
     with pytest.raises(UnknownNameError, match="openrouter"):
         catalog.deployment("nowhere/nothing-at-all")
-    with pytest.raises(UnknownNameError, match=r"deprecated.*old/gone"):
-        catalog.resolve("org/gone")
+
+
+def test_a_model_of_which_all_deployments_are_deprecated_means_the_last(catalog: ModelCatalog) -> None:
+    assert catalog.resolve("org/gone") == ("org/gone", "old/gone")
+    assert "org/gone" not in (catalog.wildcard("all") or [])
+
+
+def test_a_retired_model_that_nobody_serves_is_refused(shipped: ModelCatalog) -> None:
+    with pytest.raises(UnknownNameError, match="serves it no more"):
+        shipped.resolve("openai/curie")
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"),
+    ("section", "entry", "kind"),
     [
-        ("models:\n  - {name: simple/model1}\n", "model"),
-        (
-            "model_deployments:\n  - {name: simple/model1, client_spec: {class_name: echo}}\n",
-            "model deployment",
-        ),
+        ("models", "{name: mine/x}", "model"),
+        ("model_deployments", "{name: mine/x, client_spec: {class_name: echo}}", "model deployment"),
     ],
 )
-def test_a_name_defined_twice_is_refused_with_both_places(tmp_path: Path, text: str, kind: str) -> None:
+def test_a_name_defined_twice_is_refused_with_both_places(
+    tmp_path: Path, section: str, entry: str, kind: str
+) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(text, encoding="utf-8")
-    message = rf"mine.yaml:2: the {kind} 'simple/model1' is already defined at .*models.yaml:\d+"
+    path.write_text(f"{section}:\n  - {entry}\n  - {entry}\n", encoding="utf-8")
+    message = rf"mine.yaml:3: the {kind} 'mine/x' is already defined at .*mine.yaml:2"
     with pytest.raises(ConfigError, match=message):
         ModelCatalog.load([path])
+
+
+def test_a_file_takes_the_place_of_what_is_shipped(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "models:\n  - {name: openai/gpt-4o, display_name: Ours, tags: [TEXT_MODEL_TAG]}\n"
+        "model_deployments:\n  - {name: openai/gpt-4o, client_spec: {class_name: echo}}\n",
+        encoding="utf-8",
+    )
+    catalog = ModelCatalog.load([path])
+    assert catalog.metadata("openai/gpt-4o").display_name == "Ours"
+    assert catalog.deployment("openai/gpt-4o").client_spec.class_name == "echo"
+    assert [d.name for d in catalog.deployments_of("openai/gpt-4o")] == ["openai/gpt-4o"]
 
 
 def test_names_of_providers_need_no_file(shipped: ModelCatalog) -> None:

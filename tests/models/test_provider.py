@@ -4,6 +4,7 @@ import pytest
 
 from evalkit.clients import anthropic, openai
 from evalkit.clients.factory import check_client
+from evalkit.errors import UsageError
 from evalkit.models.deployment import ClientSpec, ModelDeployment
 from evalkit.models.provider import PROVIDERS, prefixed_deployment, served_name
 
@@ -12,7 +13,11 @@ assert openai
 
 
 @pytest.mark.parametrize("prefix", PROVIDERS)
-def test_every_provider_makes_a_deployment_its_client_accepts(prefix: str) -> None:
+def test_every_provider_makes_a_deployment_its_client_accepts(
+    prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable := PROVIDERS[prefix].base_url_env:
+        monkeypatch.setenv(variable, "http://localhost:1/v1")
     deployment = prefixed_deployment(f"{prefix}/some-model")
     assert deployment is not None
     assert check_client(deployment)["model"] == "some-model"
@@ -45,3 +50,25 @@ def test_three_components_name_model_and_organization() -> None:
 def test_served_name(name: str, model_name: str, served: str) -> None:
     spec = ClientSpec(class_name="openai")
     assert served_name(ModelDeployment(name=name, model_name=model_name, client_spec=spec)) == served
+
+
+def test_an_api_of_ones_own_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://mine.openai.azure.com/")
+    azure = prefixed_deployment("azure/gpt-4o")
+    assert azure is not None
+    assert azure.client_spec.args["base_url"] == "https://mine.openai.azure.com/openai/v1"
+    monkeypatch.setenv("VLLM_BASE_URL", "http://gpu:9000/v1")
+    vllm = prefixed_deployment("vllm/Qwen/Qwen3-8B")
+    assert vllm is not None
+    assert vllm.client_spec.args == {"model": "Qwen/Qwen3-8B", "base_url": "http://gpu:9000/v1"}
+
+
+@pytest.mark.parametrize("prefix", ["azure", "openai-compatible"])
+def test_an_address_that_only_the_environment_knows_must_be_there(
+    prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(PROVIDERS[prefix].base_url_env or "", raising=False)
+    with pytest.raises(
+        UsageError, match=f"{PROVIDERS[prefix].base_url_env} is not set; it must hold the URL"
+    ):
+        prefixed_deployment(f"{prefix}/x")

@@ -9,10 +9,11 @@ import evalkit.run_specs.gsm
 import evalkit.run_specs.mmlu
 import evalkit.run_specs.simple  # noqa: F401
 from evalkit.errors import UnknownNameError
+from evalkit.models.metadata import DEFAULT_TAGS
 
 
 class FakeModels:
-    """Five models, one of them served in two places, and the wildcards of HELM's conf files."""
+    """Models, one of them served in two places, and the wildcards of HELM's conf files."""
 
     deployments: ClassVar[dict[str, str]] = {
         "simple/model1": "simple/model1",
@@ -20,10 +21,26 @@ class FakeModels:
         "elsewhere/gpt2": "openai/gpt2",
         "together/meta/llama-2-7b": "meta/llama-2-7b",
         "amazon/nova-lite-v1:0": "amazon/nova-lite-v1:0",
+        "together/ul2": "google/ul2",
+        "anthropic/claude-v1.3": "anthropic/claude-v1.3",
+        "anthropic/claude-2.1": "anthropic/claude-2.1",
+        "anthropic/claude-3-haiku-20240307": "anthropic/claude-3-haiku-20240307",
+        "google/medlm-large": "google/medlm-large",
+        "litellm/openai/foo": "openai/foo",
     }
     defaults: ClassVar[dict[str, str]] = {
         "openai/gpt2": "huggingface/gpt2",
         "meta/llama-2-7b": "together/meta/llama-2-7b",
+        "google/ul2": "together/ul2",
+    }
+    tagged: ClassVar[dict[str, tuple[str, ...]]] = {
+        "google/ul2": ("NO_NEWLINES_TAG", "NLG_PREFIX_TAG"),
+        "anthropic/claude-v1.3": ("ANTHROPIC_CLAUDE_1_MODEL_TAG",),
+        "anthropic/claude-2.1": ("ANTHROPIC_CLAUDE_2_MODEL_TAG",),
+        "anthropic/claude-3-haiku-20240307": (
+            "ANTHROPIC_CLAUDE_3_MODEL_TAG",
+            "INSTRUCTION_FOLLOWING_MODEL_TAG",
+        ),
     }
     wildcards: ClassVar[dict[str, list[str]]] = {
         "text": ["openai/gpt2", "simple/model1"],
@@ -41,6 +58,12 @@ class FakeModels:
         if name in self.defaults:
             return name, self.defaults[name]
         raise UnknownNameError("model", name, [*self.deployments, *self.defaults, *self.wildcards])
+
+    def tags(self, model: str) -> tuple[str, ...]:
+        return self.tagged.get(model, DEFAULT_TAGS)
+
+    def tokenizer_name(self, deployment: str) -> str | None:
+        return {"simple/model1": "simple/tokenizer1"}.get(deployment)
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from evalkit.adapters.chat_context import ChatContext, Turn
 from evalkit.adapters.prompt import Context, Layout, Prompt
 from evalkit.adapters.sampling import few_shot
 from evalkit.adapters.window import NO_WINDOW, Window
-from evalkit.errors import DataError
+from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
 from evalkit.request import Hints, Request, RequestMode, RequestState, request_key
 from evalkit.specs.run_spec import AdapterSpec
@@ -21,6 +22,7 @@ class Slot(NamedTuple):
 
     reference_index: int | None = None
     mode: RequestMode | None = None
+    part: int | None = None
 
 
 class _Series(NamedTuple):
@@ -28,7 +30,7 @@ class _Series(NamedTuple):
 
     trial: int
     sample: int
-    context: Context
+    context: Context | ChatContext
     train_outputs: tuple[str, ...]
 
 
@@ -48,11 +50,18 @@ class Adapter:
 
     Attributes:
         version: Raise it when the requests change for the same spec; it is part of a run's identity.
+        can_chat: Whether the prompts can be put as a chat (`chat_style`).
+
+    Raises:
+        UsageError: The spec wants a chat, and the method can't.
     """
 
     version: ClassVar[int] = 1
+    can_chat: ClassVar[bool] = True
 
     def __init__(self, spec: AdapterSpec, window: Window = NO_WINDOW) -> None:
+        if spec.chat_style is not None and not self.can_chat:
+            raise UsageError(f"chat_style={spec.chat_style} can't be had with the method {spec.method}")
         self.spec, self.window = spec, window
         self.layout = Layout(spec)
 
@@ -91,9 +100,11 @@ class Adapter:
         hints = Hints((), train_outputs)
         for instance in instances:
             instance_id = _id_of(instance)
-            slots = self.slots(instance)
+            slots, label = self.slots(instance), instance.perturbation_label
             for slot in slots:
-                key = request_key(instance_id, trial, sample, *slot)
+                key = request_key(
+                    instance_id, trial, sample, slot.reference_index, slot.mode, label, slot.part
+                )
                 if skip(key):
                     continue
                 if (choices := self.choices(instance)) != hints.choices:
@@ -103,7 +114,7 @@ class Adapter:
                     key=key,
                     instance_id=instance_id,
                     trial=trial,
-                    request=Request(prompt.text, hints=hints, **parameters),
+                    request=Request(prompt.text, prompt.messages, hints=hints, **parameters),
                     sample=sample,
                     reference_index=slot.reference_index,
                     request_mode=slot.mode,
@@ -111,6 +122,8 @@ class Adapter:
                     num_train_instances=prompt.num_train_instances,
                     prompt_truncated=prompt.truncated,
                     unit_size=len(slots),
+                    perturbation=label,
+                    num_conditioning_tokens=prompt.num_conditioning_tokens,
                 )
 
     def num_requests(self, instances: Sequence[Instance]) -> int:
@@ -118,12 +131,16 @@ class Adapter:
         per_trial = sum(len(self.slots(instance)) for instance in instances)
         return per_trial * self.spec.num_train_trials * self.spec.num_trials
 
-    def context(self, train: Sequence[Instance], trial: int) -> Context:
+    def context(self, train: Sequence[Instance], trial: int) -> Context | ChatContext:
         """The shared part of the prompts of one train trial."""
         shots = few_shot(train, self.spec.max_train_instances, trial, self.spec.sample_train)
+        if self.spec.chat_style is not None:
+            turns = [Turn(self.question(shot, Slot()), self.shown(shot)) for shot in shots]
+            examples = [self.example(shot) for shot in shots]
+            return ChatContext(self.layout, self.window, turns, examples)
         return Context(self.layout, self.window, [self.example(shot) for shot in shots])
 
-    def prompt(self, context: Context, instance: Instance, slot: Slot) -> Prompt:
+    def prompt(self, context: Context | ChatContext, instance: Instance, slot: Slot) -> Prompt:
         """The prompt of one request."""
         return context.prompt(self.question(instance, slot))
 
@@ -137,7 +154,11 @@ class Adapter:
 
     def example(self, instance: Instance) -> str:
         """A few-shot block."""
-        return self.layout.example(instance.input, self.gold(instance))
+        return self.layout.example(instance.input, self.shown(instance))
+
+    def shown(self, instance: Instance) -> str:
+        """The answer in a few-shot block: the gold, perhaps with reasoning before it."""
+        return self.gold(instance)
 
     def gold(self, instance: Instance) -> str:
         """The output that a few-shot example shows: the first right answer, or all for multi-label."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from evalkit.adapters.adapter import NO_GOLD, Adapter, Slot
+from evalkit.adapters.chat_context import ChatContext
 from evalkit.adapters.prompt import Context, Prompt
 from evalkit.adapters.window import NO_WINDOW, Window
 from evalkit.errors import DataError, UsageError
@@ -79,7 +80,7 @@ class MultipleChoiceJointAdapter(Adapter):
 
     def example(self, instance: Instance) -> str:
         """The question, its options and the right letter."""
-        return self.layout.example(instance.input, self.gold(instance), self._options(instance))
+        return self.layout.example(instance.input, self.shown(instance), self._options(instance))
 
     def gold(self, instance: Instance) -> str:
         """The letter of the first right option; all of them for multi-label."""
@@ -116,8 +117,8 @@ class MultipleChoiceJointAdapter(Adapter):
 class MultipleChoiceJointChainOfThoughtAdapter(MultipleChoiceJointAdapter):
     """Like multiple_choice_joint, with reasoning before the letter in each few-shot example."""
 
-    def example(self, instance: Instance) -> str:
-        """The question, its options, reasoning, and the right letter as it stands before its option.
+    def shown(self, instance: Instance) -> str:
+        """Reasoning, and the right letter as it stands before its option.
 
         Raises:
             DataError: The instance has no `chain_of_thought` in its extra data.
@@ -129,13 +130,14 @@ class MultipleChoiceJointChainOfThoughtAdapter(MultipleChoiceJointAdapter):
         position = next(right, None)
         answer = NO_GOLD if position is None else self.letters.prefixes(instance)[position]
         spec = self.spec
-        output = f"{spec.chain_of_thought_prefix}{reasoning}{spec.chain_of_thought_suffix}{answer}"
-        return self.layout.example(instance.input, output, self._options(instance))
+        return f"{spec.chain_of_thought_prefix}{reasoning}{spec.chain_of_thought_suffix}{answer}"
 
 
 @adapter("multiple_choice_separate_original")
 class MultipleChoiceSeparateOriginalAdapter(Adapter):
     """One request per option: the option stands in the prompt, and its log-probability is its score."""
+
+    can_chat: ClassVar[bool] = False
 
     def slots(self, instance: Instance) -> Sequence[Slot]:
         """One per reference.
@@ -163,7 +165,7 @@ class MultipleChoiceSeparateCalibratedAdapter(MultipleChoiceSeparateOriginalAdap
         count = _num_references(instance)
         return [Slot(index, mode) for index in range(count) for mode in ("original", "calibration")]
 
-    def prompt(self, context: Context, instance: Instance, slot: Slot) -> Prompt:
+    def prompt(self, context: Context | ChatContext, instance: Instance, slot: Slot) -> Prompt:
         """For calibration, the option after a bare "Answer:", without few-shot examples."""
         if slot.mode != "calibration":
             return super().prompt(context, instance, slot)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from evalkit.adapters.window import Window
 from evalkit.errors import UsageError
+from evalkit.request import Message
 from evalkit.specs.run_spec import AdapterSpec, Substitution
 
 
@@ -21,11 +22,15 @@ class Prompt(NamedTuple):
     Attributes:
         num_train_instances: Few-shot examples that are left in it.
         truncated: Whether the text was cut to fit the window.
+        num_conditioning_tokens: So many tokens at its start are context and not scored.
+        messages: The prompt as a chat, of which `text` is what a reader sees; None: the text is sent.
     """
 
     text: str
     num_train_instances: int = 0
     truncated: bool = False
+    messages: tuple[Message, ...] | None = None
+    num_conditioning_tokens: int = 0
 
 
 class Layout:
@@ -65,7 +70,14 @@ class Layout:
         Raises:
             UsageError: The target of a substitution refers to a group that its source does not have.
         """
-        text = f"{head}{block}{self.spec.global_suffix}"
+        return self.substituted(f"{head}{block}{self.spec.global_suffix}")
+
+    def substituted(self, text: str) -> str:
+        """The text after all substitutions.
+
+        Raises:
+            UsageError: The target of a substitution refers to a group that its source does not have.
+        """
         for pattern, target in self._substitutions:
             try:
                 text = pattern.sub(target, text)

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from itertools import cycle
 
 from evalkit.instance import EVAL_SPLITS, Instance
-
-_STATE_WORDS = 624
-_WORD = 0xFFFFFFFF
+from evalkit.scenarios.numpy_random import NumpyRandom
 
 
 def downsample(
@@ -76,27 +74,9 @@ def few_shot(train: Sequence[Instance], k: int, trial: int, sample_train: bool =
 
 def permutation(size: int, seed: int) -> list[int]:
     """A random order of 0 … size-1: that of `numpy.random.RandomState(seed).permutation(size)`."""
-    draw = _mersenne_twister(seed).getrandbits
     order = list(range(size))
-    for last in range(size - 1, 0, -1):
-        bits = last.bit_length()
-        mask = (1 << bits) - 1
-        # NumPy takes the low bits of a word; `getrandbits(bits)` would take the high ones.
-        while (chosen := draw(32) & mask) > last:
-            pass
-        order[last], order[chosen] = order[chosen], order[last]
+    NumpyRandom(seed).shuffle(order)
     return order
-
-
-def _mersenne_twister(seed: int) -> random.Random:
-    """The generator in the state that NumPy's legacy seeding gives it (Python's own seeding differs)."""
-    words = [seed & _WORD]
-    for position in range(1, _STATE_WORDS):
-        previous = words[-1]
-        words.append((1812433253 * (previous ^ (previous >> 30)) + position) & _WORD)
-    generator = random.Random()
-    generator.setstate((3, (*words, _STATE_WORDS), None))
-    return generator
 
 
 def _by_frequency(pools: dict[str, list[Instance]], rng: random.Random) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -11,7 +12,13 @@ _REPLACEMENT = "\ufffd"
 
 
 class Tokenizer(Protocol):
-    """What turns text into a model's tokens and back."""
+    """What turns text into a model's tokens and back.
+
+    Attributes:
+        prefix_token: What a text begins with, so that its first token is scored too; may be empty.
+    """
+
+    prefix_token: str
 
     def encode(self, text: str) -> list[Any]:
         """The tokens of `text`."""
@@ -52,10 +59,22 @@ class TokenWindow:
     Args:
         tokenizer: The model's tokenizer.
         max_request_length: Prompt and completion together take at most so many tokens.
+        max_sequence_length: Longest text the model was made for, without a prefix token; the same if left
+            out. It and `max_total_length` matter to language modeling only.
+        max_total_length: Where the server has a limit of its own for prompt and completion together.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_request_length: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        max_request_length: int,
+        *,
+        max_sequence_length: int | None = None,
+        max_total_length: int | None = None,
+    ) -> None:
         self.tokenizer, self.max_request_length = tokenizer, max_request_length
+        self.max_sequence_length = max_sequence_length or max_request_length
+        self.max_total_length = max_total_length or sys.maxsize
 
     def fits(self, text: str, max_tokens: int) -> bool:
         """Whether prompt and completion together take at most `max_request_length` tokens."""

@@ -12,6 +12,8 @@ from typing import Annotated
 import typer
 
 from evalkit import __version__
+from evalkit.cli.export import export_app
+from evalkit.cli.import_command import import_app
 from evalkit.cli.list import list_command
 from evalkit.cli.new import new_app
 from evalkit.cli.options import spread_values
@@ -38,6 +40,8 @@ app.command("show")(show_command)
 app.command("validate")(validate_command)
 app.command("score")(score_command)
 app.command("summarize")(summarize_command)
+app.add_typer(export_app, name="export")
+app.add_typer(import_app, name="import")
 app.add_typer(new_app, name="new")
 
 

@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-KINDS = ("run_spec", "scenario", "adapter", "metric", "judge", "client", "expander", "model")
+KINDS = (
+    "run_spec",
+    "scenario",
+    "perturbation",
+    "adapter",
+    "metric",
+    "judge",
+    "client",
+    "expander",
+    "model",
+)
 
 
 def list_command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -95,6 +96,7 @@ def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
         "prompt_tokens": None,
         "max_completion_tokens": None,
         "max_cost_usd": None,
+        "fixups": [asdict(fixup) for fixup in run.fixups],
         "run_spec": run.run_spec.model_dump(mode="json"),
     }
     if not data_is_local(run, place):
@@ -129,6 +131,7 @@ def describe_requests(run: PlannedRun, place: Workplace) -> Iterator[dict[str, A
             "run": run.name,
             "key": state.key,
             "instance_id": state.instance_id,
+            "perturbation": state.perturbation,
             "split": splits[state.instance_id],
             "train_trial": state.trial,
             "sample": state.sample,

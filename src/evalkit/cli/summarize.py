@@ -1,15 +1,19 @@
-"""`evalkit summarize`: the numbers of stored runs as a table, JSON or CSV."""
+"""`evalkit summarize`: the numbers of stored runs as a table, or run groups by model."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from evalkit.results.run_directory import RunDirectory
 
-def summarize_command(
+
+def summarize_command(  # noqa: PLR0913 - one argument per flag
     paths: Annotated[
         list[Path] | None, typer.Argument(help="Runs, suites or output paths (default: benchmark_output).")
     ] = None,
@@ -17,38 +21,96 @@ def summarize_command(
     output_path: Annotated[
         Path, typer.Option("--output-path", "-o", help="Where results were written.")
     ] = Path("benchmark_output"),
+    groups: Annotated[
+        bool, typer.Option("--groups", help="Run groups by model: means, win rates, intervals, noise.")
+    ] = False,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="Only this run group, also a finer one; repeatable.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="With --groups: this metric instead of each group's own.")
+    ] = None,
     by_split: Annotated[bool, typer.Option("--by-split", help="Also the numbers per split.")] = False,
     usage: Annotated[bool, typer.Option("--usage", help="Also token counts and latencies.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Rows as JSON.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Rows as CSV.")] = False,
+    output_format: Annotated[
+        str, typer.Option("--format", "-f", help="table, markdown, csv, json or latex.")
+    ] = "table",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="The same as --format csv.")] = False,
 ) -> None:
     """Show the numbers of stored runs: mean, standard error, interval, how many were scored."""
-    from evalkit.cli.output import print_json
     from evalkit.errors import UsageError
     from evalkit.results.run_directory import find_runs
-    from evalkit.results.summary import summary_rows
 
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
+    chosen = _checked_format("json" if as_json else "csv" if as_csv else output_format)
+    if metric and not (groups or group):
+        raise UsageError("--metric chooses what --groups shows; give both")
     if paths is None:
         paths = [output_path / "runs" / suite if suite else output_path]
     directories = [run for path in paths for run in find_runs(path)]
-    rows = summary_rows(directories, by_split=by_split, usage=usage)
-    if as_json:
-        print_json(rows, indent=True)
-    elif as_csv:
-        import csv
-
-        fields = list(rows[0]) if rows else ["run", "metric"]
-        writer = csv.DictWriter(sys.stdout, fieldnames=fields, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    if groups or group:
+        _show_groups(directories, group or (), metric, chosen)
     else:
-        from evalkit.cli.table import print_rows
+        _show_runs(directories, chosen, by_split=by_split, usage=usage)
 
+
+def _checked_format(name: str) -> str:
+    from evalkit.errors import UnknownNameError
+    from evalkit.reports.markup import FORMATS
+
+    if name not in FORMATS:
+        raise UnknownNameError("format", name, FORMATS, f"(there are {', '.join(FORMATS)})")
+    return name
+
+
+def _show_groups(
+    directories: Sequence[RunDirectory], groups: Sequence[str], metric: str | None, chosen: str
+) -> None:
+    from evalkit.cli.output import echo_note, print_json, print_table
+    from evalkit.reports import markup
+    from evalkit.reports.leaderboard import make_leaderboard
+    from evalkit.results.stored_run import StoredRun
+
+    board = make_leaderboard([StoredRun.open(d.path) for d in directories], groups, metric)
+    if chosen == "json":
+        print_json({"rows": markup.leaderboard_records(board), "notes": list(board.notes)}, indent=True)
+    elif chosen == "csv":
+        sys.stdout.write(markup.comma_separated(markup.leaderboard_records(board)))
+    elif chosen == "markdown":
+        sys.stdout.write(markup.leaderboard_markdown(board))
+    elif chosen == "latex":
+        sys.stdout.write(markup.leaderboard_latex(board))
+    else:
+        print_table(markup.titles(board), markup.text_rows(board), numeric_from=1)
+        typer.echo(markup.LEGEND)
+    if chosen in ("table", "csv", "latex"):
+        for note in board.notes:
+            echo_note(note)
+
+
+def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bool, usage: bool) -> None:
+    from evalkit.cli.output import echo_note, print_json
+    from evalkit.cli.table import COLUMNS, print_rows, shown_rows
+    from evalkit.reports import markup
+    from evalkit.results.summary import summary_rows
+
+    rows = summary_rows(directories, by_split=by_split, usage=usage)
+    if chosen == "json":
+        print_json(rows, indent=True)
+    elif chosen == "csv":
+        sys.stdout.write(markup.comma_separated(rows, ("run", "metric")))
+    elif chosen == "markdown":
+        sys.stdout.write(markup.markdown(COLUMNS, shown_rows(rows), num_left=2))
+    elif chosen == "latex":
+        sys.stdout.write(markup.latex(COLUMNS, shown_rows(rows), num_left=2))
+    else:
         print_rows(rows)
-        unfinished = sorted(
-            {f"{row['run']} is {row['status']}" for row in rows if row["status"] != "complete"}
-        )
-        for line in unfinished:
-            typer.echo(f"note: {line}; its numbers are over what was answered", err=True)
+    if chosen in ("table", "markdown", "latex"):
+        for line in _unfinished(rows):
+            echo_note(f"{line}; its numbers are over what was answered")
+
+
+def _unfinished(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted({f"{row['run']} is {row['status']}" for row in rows if row["status"] != "complete"})

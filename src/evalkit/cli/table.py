@@ -17,13 +17,19 @@ COLUMNS = ("run", "metric", "mean", "± stderr", "95 % interval", "n", "failed")
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print summary rows; a run's name stands on its first line only.
+    """Print summary rows; see `shown_rows`."""
+    print_table(COLUMNS, shown_rows(rows))
+
+
+def shown_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Summary rows as texts under `COLUMNS`; a run's name stands on its first line only.
 
     `metric@k` is left out where it says the same as `metric`: HELM reports both even for a single completion.
     """
     means = {(row.get("suite"), row["run"], row["split"], row["metric"]): row["mean"] for row in rows}
     several_suites = len({row.get("suite") for row in rows}) > 1
-    shown, last = [], ""
+    shown: list[tuple[str, ...]] = []
+    last = ""
     for row in rows:
         base = (row.get("suite"), row["run"], row["split"], row["metric"].partition("@")[0])
         if "@" in row["metric"] and means.get(base) == row["mean"]:
@@ -42,7 +48,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
                 str(row["n_failed"]),
             )
         )
-    print_table(COLUMNS, shown)
+    return shown
 
 
 def show_results(results: Sequence[RunResult], suite_path: Path, *, as_json: bool) -> None:
@@ -54,7 +60,7 @@ def show_results(results: Sequence[RunResult], suite_path: Path, *, as_json: boo
         for result in results
         if result.counts.get("num_answered") or result.failures
         for stat in result.stats
-        if stat.kind == "score" and stat.split == "all"
+        if stat.kind == "score" and stat.split == "all" and stat.is_headline
     ]
     if as_json:
         print_json(

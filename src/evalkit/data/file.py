@@ -22,6 +22,31 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True)
+class HubSplit:
+    """One split of a Hugging Face dataset.
+
+    Attributes:
+        dataset: Its name on the Hub, such as `google/IFEval`.
+        split: `train`, `validation`, `test`, …
+        revision: The commit of the dataset's repository.
+        config: The configuration, where the dataset has several.
+        script: Whether that commit makes its rows by a Python script, which is then run.
+    """
+
+    dataset: str
+    split: str
+    revision: str
+    config: str | None = None
+    script: bool = False
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, in words for messages."""
+        name = f"{self.dataset}/{self.config}" if self.config else self.dataset
+        return f"the split {self.split} of {name} on Hugging Face (revision {self.revision[:8]})"
+
+
+@dataclass(frozen=True, slots=True)
 class DataFile:
     """One benchmark file.
 
@@ -31,6 +56,8 @@ class DataFile:
         sha256: Checksum in hex that its content must have; None if it is not pinned.
         archive: Instead of `url`: the archive that holds it,
         member: and its name in there.
+        hub: Instead of `url`: the split of a Hugging Face dataset that it holds as JSON lines.
+        folder: It is a folder of files, taken from a tar archive; `member` is the folder's name in there.
 
     Raises:
         DataError: `path` leads out of the folder, or an archive comes without member.
@@ -41,6 +68,8 @@ class DataFile:
     sha256: str | None = None
     archive: Archive | None = None
     member: str | None = None
+    hub: HubSplit | None = None
+    folder: bool = False
 
     def __post_init__(self) -> None:
         parts = self.path.split("/")
@@ -52,4 +81,6 @@ class DataFile:
     @property
     def source(self) -> str | None:
         """Where it comes from, in words for messages; None if it can't be downloaded."""
+        if self.hub is not None:
+            return self.hub.source
         return f"{self.member} in {self.archive.url}" if self.archive else self.url

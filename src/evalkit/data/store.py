@@ -11,6 +11,8 @@ from pathlib import Path
 
 from evalkit.data.download import Downloader, appearing
 from evalkit.data.file import Archive, DataFile
+from evalkit.data.folder import folder_sha256, unpack
+from evalkit.data.huggingface import export
 from evalkit.errors import DataError
 
 CACHE_VARIABLE = "EVALKIT_CACHE_DIR"
@@ -78,7 +80,7 @@ class DataStore:
         return total.hexdigest()
 
     def _find(self, file: DataFile) -> Path | None:
-        return next((path for path in self._places(file) if path.is_file()), None)
+        return next((path for path in self._places(file) if _is_there(file, path)), None)
 
     def _places(self, file: DataFile) -> list[Path]:
         folders = [self.cache] if self.mirror is None else [self.mirror, self.cache]
@@ -92,8 +94,14 @@ class DataStore:
             )
             raise DataError(f"data file '{file.path}' is missing: looked at {looked}; {why}")
         target = self.cache / file.path
-        if file.archive is not None and file.member is not None:
-            self._extract(self._archive(file.archive), file.archive, file.member, target)
+        if file.hub is not None:
+            export(file.hub, target)
+        elif file.archive is not None and file.member is not None:
+            archive = self._archive(file.archive)
+            if file.folder:
+                unpack(archive, file.member, target)
+            else:
+                self._extract(archive, file.archive, file.member, target)
         elif file.url is not None:
             self._download(file.url, file.sha256, target)
         return target
@@ -147,6 +155,10 @@ class DataStore:
             )
 
 
+def _is_there(file: DataFile, path: Path) -> bool:
+    return path.is_dir() if file.folder else path.is_file()
+
+
 def default_cache() -> Path:
     """The cache folder: EVALKIT_CACHE_DIR, else `~/.cache/evalkit`."""
     folder = os.environ.get(CACHE_VARIABLE)
@@ -154,7 +166,12 @@ def default_cache() -> Path:
 
 
 def content_sha256(path: Path) -> str:
-    """The sha256 of a file's content in hex; computed once per process while the file stays the same."""
+    """The sha256 of a file's content in hex; computed once per process while the file stays the same.
+
+    Of a folder it is that of its files' names and contents.
+    """
+    if path.is_dir():
+        return folder_sha256(path)
     status = path.stat()
     return _content_sha256(str(path), status.st_size, status.st_mtime_ns)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-IntervalMethod = Literal["t", "wilson", "clustered_t"]
+IntervalMethod = Literal["t", "wilson", "clustered_t", "bootstrap"]
 
 _LARGE = 100
 

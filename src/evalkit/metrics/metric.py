@@ -15,8 +15,10 @@ from functools import partial
 
 from evalkit.errors import DataError, PluginError, UsageError
 from evalkit.instance import Instance
+from evalkit.metrics.corpus import Row
+from evalkit.metrics.extra import require_module
 from evalkit.parameters import bind_arguments
-from evalkit.registry import FULL_MARKS, METRICS, origin_of
+from evalkit.registry import FULL_MARKS, METRIC_NEEDS, METRICS, origin_of
 from evalkit.request import RequestState
 from evalkit.response import Completion, Response
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
@@ -107,12 +109,23 @@ class Metric:
     Attributes:
         name: The registered name; set by `build_metric`.
         names: The scores known beforehand, so that they are reported even if nothing could be scored.
+        corpus_names: What `corpus` gives: numbers over all units at once, which are no mean of scores.
         full_marks: What right answers get, for the scores of which that is known.
     """
 
     name: str = ""
     names: tuple[str, ...] = ()
+    corpus_names: tuple[str, ...] = ()
     full_marks: Mapping[str, float] = {}
+
+    @property
+    def lower_is_better(self) -> frozenset[str]:
+        """The scores of which less is better: here, those that are 0 for right answers.
+
+        It decides which of several perturbed copies counts as the worst. Override it where `full_marks`
+        does not tell.
+        """
+        return frozenset(name for name, mark in self.full_marks.items() if mark == 0)
 
     def check(self, instance: Instance) -> None:
         """Refuse an instance that this metric can never score; called before anything is scored.
@@ -123,6 +136,22 @@ class Metric:
 
     def score(self, unit: Unit) -> Mapping[str, float]:
         """Finite numbers by name; empty if the metric does not apply to this kind of request."""
+        raise NotImplementedError
+
+    def evidence(self, unit: Unit) -> Row | None:
+        """The little that `corpus` needs of this unit; None if it plays no part there.
+
+        Called only if the metric has `corpus_names`. One row per unit is held until the run ends: keep
+        numbers and short texts.
+        """
+        return None
+
+    def corpus(self, rows: Sequence[Row]) -> Mapping[str, float]:
+        """Finite numbers, by the names in `corpus_names`, over the rows of at least one unit.
+
+        Called per train trial and slice, and for every resample of the bootstrap that gives the standard
+        error, in which a row may stand several times. May leave out names that these rows can't give.
+        """
         raise NotImplementedError
 
 
@@ -145,7 +174,8 @@ class FunctionMetric(Metric):
         self._applies = not asks_per_reference(adapter_spec)
         if self._applies:
             self.names = (name,) if self._name_at_k is None else (name, self._name_at_k)
-            self.full_marks = dict.fromkeys(self.names, FULL_MARKS.get(name, 1.0))
+            if (full_marks := FULL_MARKS.get(name, 1.0)) is not None:
+                self.full_marks = dict.fromkeys(self.names, full_marks)
 
     def check(self, instance: Instance) -> None:
         """Refuse an instance without a right answer.
@@ -181,10 +211,12 @@ def build_metric(spec: MetricSpec, adapter_spec: AdapterSpec) -> Metric:
 
     Raises:
         UnknownNameError: No metric has this name.
-        UsageError: An argument is unknown, missing or of the wrong type.
+        UsageError: An argument is unknown, missing or of the wrong type; or a package is not installed.
         PluginError: What is registered is neither a `Metric` class nor a function of gold and prediction.
     """
     target = METRICS.get(spec.name)
+    for module in METRIC_NEEDS.get(spec.name, ()):
+        require_module(module, f"the metric {spec.name}")
     if isinstance(target, type):
         if not issubclass(target, Metric):
             raise PluginError(f"metric '{spec.name}' ({origin_of(target)}) is a class but no Metric")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from evalkit.errors import UsageError
 from evalkit.instance import Instance
+from evalkit.metrics.corpus import Row
 from evalkit.metrics.metric import Answer, Metric, Unit
-from evalkit.metrics.sheet import Column, Rank, ScoreRow, Sheet
+from evalkit.metrics.sheet import Column, Corpus, Rank, ScoreRow, Sheet
 from evalkit.metrics.stat import Stat
 from evalkit.request import RequestState
 from evalkit.response import Failure, Outcome
@@ -77,14 +78,22 @@ class Scorer:
             raise UsageError(f"the same metric is asked for twice: {', '.join(twice)}")
         self.metrics = tuple(metrics)
         self._sheet = Sheet(instances, num_trials, num_samples)
+        self._sheet.lower_is_better = frozenset(n for metric in metrics for n in metric.lower_is_better)
         self._partial: dict[int, _PartialUnit] = {}
         self.num_unscored = 0
         for metric in metrics:
             for instance in instances:
                 metric.check(instance)
+        _refuse_equal_names(metrics)
         for index, metric in enumerate(metrics):
             for position, name in enumerate(metric.names):
                 self._sheet.column(name, "score", (index, position))
+        self._corpora = {
+            index: Corpus(metric.corpus_names, metric.corpus)
+            for index, metric in enumerate(metrics)
+            if metric.corpus_names
+        }
+        self._sheet.corpora.extend(self._corpora.values())
         self._usage: tuple[Column, ...] = tuple(
             self._sheet.column(name, "usage", (0, position), is_share)
             for position, (name, is_share) in enumerate(_USAGE_IS_SHARE.items())
@@ -97,7 +106,7 @@ class Scorer:
             UsageError: The request is no part of this run.
         """
         sheet = self._sheet
-        slot = sheet.slot(state.instance_id, state.trial, state.sample)
+        slot = sheet.slot(state.instance_id, state.trial, state.sample, state.perturbation)
         if sheet.answered[slot]:
             return
         if state.unit_size > 1:
@@ -158,30 +167,53 @@ class Scorer:
         for column, value in zip(self._usage, _usage(answers), strict=True):
             column.set(slot, value)
         unit = Unit(sheet.instance_at(slot), state.trial, state.sample, answers)
-        scores = self._scores(unit)
+        rows: dict[int, Row] = {}
+        scores = self._scores(unit, rows)
         if isinstance(scores, Failure):
             self.num_unscored += 1
             sheet.failures[slot] = scores
             return
+        for index, row in rows.items():
+            self._corpora[index].rows[slot] = row
         for name, (rank, value) in scores.items():
             sheet.column(name, "score", rank).set(slot, value)
 
-    def _scores(self, unit: Unit) -> dict[str, tuple[Rank, float]] | Failure:
-        """All scores of a unit by name, or why it can't be scored: all metrics count, or none."""
+    def _scores(self, unit: Unit, rows: dict[int, Row]) -> dict[str, tuple[Rank, float]] | Failure:
+        """All scores of a unit by name, or why it can't be scored: all metrics count, or none.
+
+        What metrics over all units need of it goes into `rows`, by the metric's index.
+        """
         scores: dict[str, tuple[Rank, float]] = {}
         for index, metric in enumerate(self.metrics):
             try:
                 given = metric.score(unit)
                 problem = _problem(given, scores)
+                if metric.corpus_names and (row := metric.evidence(unit)) is not None:
+                    rows[index] = row
             except Exception as error:  # noqa: BLE001 - plugin code: what it raises is kept as the reason
                 problem = f"{type(error).__name__}: {error}"
             if problem is not None:
                 return Failure(METRIC_ERROR, f"metric '{metric.name}': {problem}")
             for position, (name, value) in enumerate(given.items()):
                 scores[name] = ((index, position), float(value))
-        if self.metrics and not scores:
+        if self.metrics and not scores and not rows:
             return Failure(METRIC_ERROR, f"no metric applies to instance '{unit.instance.id}'")
         return scores
+
+
+def _refuse_equal_names(metrics: Sequence[Metric]) -> None:
+    """Nothing, if no two metrics announce the same number.
+
+    Raises:
+        UsageError: Two do.
+    """
+    owners: dict[str, str] = {}
+    for metric in metrics:
+        for name in (*metric.names, *metric.corpus_names):
+            if owners.setdefault(name, metric.name) != metric.name:
+                raise UsageError(
+                    f"metrics '{owners[name]}' and '{metric.name}' both give '{name}'; ask for one"
+                )
 
 
 def _problem(given: Mapping[str, float], so_far: Mapping[str, object]) -> str | None:

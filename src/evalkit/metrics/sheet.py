@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import compress, repeat
 from typing import Any, Literal
 
 from evalkit.errors import UsageError
 from evalkit.instance import Instance
-from evalkit.metrics.stat import ALL_SPLITS, Label, Observations, Stat, StatKind
+from evalkit.metrics.corpus import CorpusFunction, CorpusRows, Row
+from evalkit.metrics.slices import Slice, slices_of
+from evalkit.metrics.stat import Label, Observations, Stat, StatKind
 from evalkit.response import Failure
 
 Status = Literal["scored", "failed", "missing"]
@@ -30,6 +32,7 @@ class ScoreRow:
         scores: What the metrics gave; empty unless the status is "scored".
         reason: One word, for a failed unit.
         message: The failure in words.
+        perturbation: Label of the perturbed copy; None for an original.
     """
 
     instance_id: str
@@ -41,6 +44,7 @@ class ScoreRow:
     scores: Mapping[str, float]
     reason: str | None = None
     message: str | None = None
+    perturbation: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The row as a plain dictionary; None left out."""
@@ -71,15 +75,17 @@ class Column:
         self.total += value
 
 
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    """The units of one split, with the cluster and train trial of each."""
+@dataclass(slots=True)
+class Corpus:
+    """What one metric keeps for its numbers over all units.
 
-    split: str
-    sub_split: str | None
-    slots: Sequence[int]
-    clusters: Sequence[int]
-    trials: Sequence[int]
+    Attributes:
+        rows: Slot to row.
+    """
+
+    names: tuple[str, ...]
+    function: CorpusFunction
+    rows: dict[int, Row] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -91,6 +97,8 @@ class Sheet:
         num_trials: Train trials.
         num_samples: Repetitions of each request.
         failures: Slot to why the unit has no score.
+        corpora: Rows for the numbers over all units, in the order in which these are listed.
+        lower_is_better: Scores of which the worst value is the largest one.
         answered: One byte per slot: 1 once all its answers are there and metrics have seen them.
 
     Raises:
@@ -102,8 +110,10 @@ class Sheet:
     num_samples: int = 1
     columns: dict[str, Column] = field(default_factory=dict)
     failures: dict[int, Failure] = field(default_factory=dict)
+    corpora: list[Corpus] = field(default_factory=list)
+    lower_is_better: frozenset[str] = frozenset()
     answered: bytearray = field(init=False)
-    _positions: dict[str, int] = field(init=False)
+    _positions: dict[tuple[str, str | None], int] = field(init=False)
 
     def __post_init__(self) -> None:
         if not self.instances or self.num_trials < 1 or self.num_samples < 1:
@@ -115,7 +125,8 @@ class Sheet:
         for position, instance in enumerate(self.instances):
             if instance.id is None:
                 raise UsageError(f"instance {position} has no id")
-            if self._positions.setdefault(instance.id, position) != position:
+            key = instance.id, instance.perturbation_label
+            if self._positions.setdefault(key, position) != position:
                 raise UsageError(f"two instances have the id '{instance.id}'")
         self.answered = bytearray(self.num_slots)
 
@@ -124,16 +135,17 @@ class Sheet:
         """Units planned."""
         return len(self.instances) * self.num_trials * self.num_samples
 
-    def slot(self, instance_id: str, trial: int, sample: int) -> int:
-        """The slot of a unit.
+    def slot(self, instance_id: str, trial: int, sample: int, perturbation: str | None = None) -> int:
+        """The slot of a unit; `perturbation` is the label of a perturbed copy.
 
         Raises:
             UsageError: The run has no such unit.
         """
-        position = self._positions.get(instance_id)
+        position = self._positions.get((instance_id, perturbation))
         if position is None or not (0 <= trial < self.num_trials and 0 <= sample < self.num_samples):
             raise UsageError(
-                f"instance '{instance_id}', trial {trial}, sample {sample} is no part of this run "
+                f"instance '{_named(instance_id, perturbation)}', trial {trial}, sample {sample} "
+                "is no part of this run "
                 f"({len(self.instances)} instances, {self.num_trials} trials, {self.num_samples} samples)"
             )
         return (trial * len(self.instances) + position) * self.num_samples + sample
@@ -155,17 +167,21 @@ class Sheet:
     def stats(self) -> list[Stat]:
         """Every stat over everything, then by split and sub-split where there is more than one.
 
-        Scores come first, in the order of the metrics, then usage.
+        Those of perturbed copies follow (see `slices_of`), the worst cases for scores per unit only.
+        Scores come first, in the order of the metrics, then numbers over all units, then usage.
         """
-        slices = self._slices()
-        return [
-            Stat.of(
-                Label(name, column.kind, part.split, part.sub_split, column.may_be_share),
-                self._observations(column, part),
-            )
-            for name, column in self._listed()
-            for part in slices
-        ]
+        slices = slices_of(self.instances, self.num_trials, self.num_samples)
+        by_kind: dict[StatKind, list[Stat]] = {"score": [], "usage": []}
+        for name, column in self._listed():
+            for part in slices:
+                if column.kind == "usage" and part.is_comparison:
+                    continue
+                label = Label(
+                    name, column.kind, part.split, part.sub_split, column.may_be_share, part.perturbation
+                )
+                by_kind[column.kind].append(Stat.of(label, self._observations(name, part)))
+        over_all = [stat for corpus in self.corpora for stat in self._corpus_stats(corpus, slices)]
+        return [*by_kind["score"], *over_all, *by_kind["usage"]]
 
     def rows(self) -> Iterator[ScoreRow]:
         """What became of every unit, in slot order."""
@@ -187,10 +203,11 @@ class Sheet:
                 scores=scores,
                 reason=failure.reason if failure else None,
                 message=failure.message if failure else None,
+                perturbation=instance.perturbation_label,
             )
 
     def means(self) -> dict[str, float]:
-        """The running mean of each score with a value; cheap, good to float rounding."""
+        """The running mean of each score with a value, perturbed copies included; good to float rounding."""
         return {
             name: column.total / column.count
             for name, column in self._listed()
@@ -206,43 +223,41 @@ class Sheet:
     def _trial_at(self, slot: int) -> int:
         return slot // (self.num_samples * len(self.instances))
 
-    def _slices(self) -> list[_Slice]:
-        clusters = _clusters(self.instances)
-        slices = [self._slice(ALL_SPLITS, None, range(self.num_slots), clusters)]
-        splits: dict[str, list[int]] = {}
-        sub_splits: dict[tuple[str, str], list[int]] = {}
-        for slot in range(self.num_slots):
-            instance = self.instance_at(slot)
-            splits.setdefault(instance.split, []).append(slot)
-            if instance.sub_split is not None:
-                sub_splits.setdefault((instance.split, instance.sub_split), []).append(slot)
-        for split, slots in splits.items():
-            if len(splits) > 1:
-                slices.append(self._slice(split, None, slots, clusters))
-            for (owner, sub_split), sub_slots in sub_splits.items():
-                if owner == split and len(sub_slots) < self.num_slots:
-                    slices.append(self._slice(split, sub_split, sub_slots, clusters))
-        return slices
+    def _corpus_stats(self, corpus: Corpus, slices: Sequence[Slice]) -> Iterator[Stat]:
+        """The stats of one corpus, name by name, each over every slice."""
+        measured = []
+        for part in slices:
+            if part.is_comparison:
+                continue
+            rows = CorpusRows(self.num_trials)
+            n_failed = 0
+            for slot, cluster, trial in zip(part.slots, part.clusters, part.trials, strict=True):
+                if slot in corpus.rows:
+                    rows.add(corpus.rows[slot], cluster, trial)
+                n_failed += slot in self.failures
+            measured.append((part, rows, n_failed, rows.values(corpus.names, corpus.function)))
+        for name in corpus.names:
+            for part, rows, n_failed, values in measured:
+                label = Label(name, "score", part.split, part.sub_split, False, part.perturbation)
+                yield Stat.of_corpus(label, values[name], len(rows.rows), n_failed, len(part.slots))
 
-    def _slice(
-        self, split: str, sub_split: str | None, slots: Sequence[int], clusters: Sequence[int]
-    ) -> _Slice:
-        return _Slice(
-            split,
-            sub_split,
-            slots,
-            [clusters[self._position_at(slot)] for slot in slots],
-            [self._trial_at(slot) for slot in slots],
-        )
-
-    def _observations(self, column: Column, part: _Slice) -> Observations:
+    def _observations(self, name: str, part: Slice) -> Observations:
+        column = self.columns[name]
         values = [column.values[slot] for slot in part.slots]
+        if part.rivals is not None:
+            worst = max if name in self.lower_is_better else min
+            values = [
+                _chosen(worst, [value, *(column.values[rival] for rival in rivals)])
+                for value, rivals in zip(values, part.rivals, strict=True)
+            ]
         # Only NaN differs from itself: one cheap comparison instead of a call per unit.
         present = [value == value for value in values]
         n_failed = 0
         if self.failures:
+            versions = part.rivals or repeat(())
             n_failed = sum(
-                slot in self.failures and not has for slot, has in zip(part.slots, present, strict=True)
+                not has and any(version in self.failures for version in (slot, *rivals))
+                for slot, rivals, has in zip(part.slots, versions, present, strict=False)
             )
         return Observations(
             values=list(compress(values, present)),
@@ -254,10 +269,10 @@ class Sheet:
         )
 
 
-def _clusters(instances: Iterable[Instance]) -> list[int]:
-    """The cluster of each instance: its group's, or one of its own."""
-    groups: dict[str, int] = {}
-    return [
-        position if instance.group is None else groups.setdefault(instance.group, position)
-        for position, instance in enumerate(instances)
-    ]
+def _chosen(choose: Callable[[Sequence[float]], float], values: Sequence[float]) -> float:
+    """The value chosen; NaN unless all are there."""
+    return math.nan if any(value != value for value in values) else choose(values)
+
+
+def _named(instance_id: str, perturbation: str | None) -> str:
+    return instance_id if perturbation is None else f"{instance_id}~{perturbation}"

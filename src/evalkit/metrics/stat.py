@@ -8,10 +8,41 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from evalkit.errors import StoreError
+from evalkit.metrics.corpus import CorpusValue
 from evalkit.metrics.interval import IntervalMethod, spread_of, stderr_of
 
 StatKind = Literal["score", "usage"]
+ComputedOn = Literal["perturbed", "original", "worst"]
 ALL_SPLITS = "all"
+_NORMAL_975 = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class StatPerturbation:
+    """What a stat has to do with perturbed copies of instances.
+
+    Attributes:
+        name: Label of the perturbation; `robustness` or `fairness` for all of that kind together.
+        computed_on: "perturbed" for the copies, "original" for the originals of these, "worst" for the worse
+            of original and copies, instance by instance.
+    """
+
+    name: str
+    computed_on: ComputedOn
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.computed_on}"
+
+    @staticmethod
+    def from_json(plain: Mapping[str, Any]) -> StatPerturbation:
+        """From a plain dictionary.
+
+        Raises:
+            StoreError: It has other fields than these.
+        """
+        if set(plain) != {"name", "computed_on"}:
+            raise StoreError(f"this is no perturbation of this version of evalkit: {dict(plain)}")
+        return StatPerturbation(plain["name"], plain["computed_on"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +54,7 @@ class Label:
         split: "all", or one split.
         sub_split: None: the whole split.
         may_be_share: Whether values of 0 and 1 mean no and yes (and not, say, token counts).
+        perturbation: None for originals.
     """
 
     name: str
@@ -30,6 +62,7 @@ class Label:
     split: str = ALL_SPLITS
     sub_split: str | None = None
     may_be_share: bool = True
+    perturbation: StatPerturbation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +97,12 @@ class Stat:
         stderr: Standard error of the mean, over instances; None if undefined.
         ci95: 95% confidence interval, None if undefined; `ci95_method` says how it was found.
         num_clusters: None if the units are independent; see `evalkit.metrics.interval`.
-        min: Smallest value; None if nothing was scored. So is `max`.
+        min: Smallest value; None if nothing was scored, or for a number over all units. So is `max`.
         num_trials: Train trials planned.
         trial_means: The mean within each train trial; None for one in which nothing was scored.
         trial_stderr: Standard error of the mean of the trial means (how much the choice of few-shot examples
             matters); None for a single trial or while one has no mean.
+        perturbation: None for originals.
     """
 
     name: str
@@ -90,6 +124,7 @@ class Stat:
     num_trials: int
     trial_means: tuple[float | None, ...]
     trial_stderr: float | None
+    perturbation: StatPerturbation | None = None
 
     @staticmethod
     def of(label: Label, observed: Observations) -> Stat:
@@ -119,7 +154,51 @@ class Stat:
             num_trials=observed.num_trials,
             trial_means=trial_means,
             trial_stderr=stderr_of(known_means) if len(known_means) == len(trial_means) else None,
+            perturbation=label.perturbation,
         )
+
+    @staticmethod
+    def of_corpus(label: Label, measured: CorpusValue, n: int, n_failed: int, n_total: int) -> Stat:
+        """The stat of a number over all units at once: that number in place of the mean.
+
+        `sum` is `n` times the number, so that sum / n is the mean here too; there is no min and max.
+        """
+        value, stderr = measured.value, measured.stderr
+        known = [v for v in measured.trial_values if v is not None]
+        margin = None if stderr is None else _NORMAL_975 * stderr
+        return Stat(
+            name=label.name,
+            kind=label.kind,
+            split=label.split,
+            sub_split=label.sub_split,
+            n=n,
+            n_failed=n_failed,
+            n_total=n_total,
+            mean=value,
+            stderr=stderr,
+            ci95=None if value is None or margin is None else (value - margin, value + margin),
+            ci95_method=None if margin is None else "bootstrap",
+            num_clusters=None,
+            sum=n * (value or 0.0),
+            sum_squared=n * (value or 0.0) ** 2,
+            min=None,
+            max=None,
+            num_trials=len(measured.trial_values),
+            trial_means=measured.trial_values,
+            trial_stderr=stderr_of(known) if len(known) == len(measured.trial_values) else None,
+            perturbation=label.perturbation,
+        )
+
+    @property
+    def is_headline(self) -> bool:
+        """Whether it belongs into a short table: not the numbers that a worst case is made of."""
+        return self.perturbation is None or self.perturbation.computed_on == "worst"
+
+    @property
+    def part(self) -> str:
+        """What it is over, in words: `all`, `test/easy`, `all, dialect: worst`."""
+        place = self.split if self.sub_split is None else f"{self.split}/{self.sub_split}"
+        return place if self.perturbation is None else f"{place}, {self.perturbation}"
 
     def to_json(self) -> dict[str, Any]:
         """The stat as a plain dictionary; undefined fields left out."""
@@ -146,12 +225,13 @@ class Stat:
         values["trial_means"] = tuple(plain["trial_means"])
         if (ci95 := plain.get("ci95")) is not None:
             values["ci95"] = (ci95[0], ci95[1])
+        if (perturbation := plain.get("perturbation")) is not None:
+            values["perturbation"] = StatPerturbation.from_json(perturbation)
         return Stat(**values)
 
 
-_OPTIONAL = frozenset(
-    ("sub_split", "mean", "stderr", "ci95", "ci95_method", "num_clusters", "min", "max", "trial_stderr")
-)
+_OPTIONAL = frozenset(("sub_split", "mean", "stderr", "ci95", "ci95_method", "num_clusters", "min", "max"))
+_OPTIONAL |= {"trial_stderr", "perturbation"}
 
 
 def _trial_means(observed: Observations) -> tuple[float | None, ...]:

@@ -8,11 +8,19 @@ from pathlib import Path
 from evalkit.errors import ConfigError, UnknownNameError
 from evalkit.models.deployment import ModelDeployment
 from evalkit.models.entries import read_entries
-from evalkit.models.metadata import ABLATION, WILDCARDS, ModelMetadata, undescribed
+from evalkit.models.helm_files import is_helms, read_helm_file
+from evalkit.models.metadata import (
+    ABLATION,
+    DEFAULT_TAGS,
+    RETIRED_WILDCARDS,
+    WILDCARDS,
+    ModelMetadata,
+    undescribed,
+)
 from evalkit.models.provider import PROVIDERS, prefixed_deployment
 from evalkit.specs.run_spec import Spec
 
-SHIPPED = Path(__file__).with_name("models.yaml")
+SHIPPED = (Path(__file__).with_name("models.yaml"), Path(__file__).with_name("models_helm.yaml"))
 
 _SECTIONS: dict[str, type[Spec]] = {"models": ModelMetadata, "model_deployments": ModelDeployment}
 
@@ -22,65 +30,125 @@ class ModelCatalog:
 
     A name that no file has but that starts with a provider (`openai/`, `openrouter/`, …) describes itself;
     see `evalkit.models.provider`.
+
+    Attributes:
+        notes: What the user should know of the files that were read.
     """
 
     def __init__(self) -> None:
+        self.notes: list[str] = []
         self._models: dict[str, ModelMetadata] = {}
         self._deployments: dict[str, ModelDeployment] = {}
+        self._by_model: dict[str, list[ModelDeployment]] = {}
+        self._wildcards: dict[str, list[str]] = {}
         self._places: dict[tuple[str, str], str] = {}
 
     @classmethod
     def load(cls, files: Sequence[Path] = ()) -> ModelCatalog:
         """The shipped models, then those of `files` (keys `models:` and `model_deployments:`).
 
+        What a file says of a shipped name takes its place. HELM's own files (`model_deployments.yaml`,
+        `model_metadata.yaml`, `tokenizer_configs.yaml`) are read too; of what they say of names that are
+        known already, nothing is taken over.
+
         Raises:
             ConfigError: A file is wrong, or a name is there twice; file and line are in the message.
         """
         catalog = cls()
-        for path in (SHIPPED, *files):
-            for entry in read_entries(path, _SECTIONS):
-                if isinstance(entry.value, ModelMetadata):
-                    catalog.add_model(entry.value, entry.place)
-                elif isinstance(entry.value, ModelDeployment):
-                    catalog.add_deployment(entry.value, entry.place)
+        for path in SHIPPED:
+            catalog._add_file(path)
+        catalog._places.clear()  # from here on a name may be defined anew
+        for path in files:
+            if is_helms(path):
+                catalog._add_helm_file(path)
+            else:
+                catalog._add_file(path)
         for deployment in catalog._deployments.values():
             catalog._models.setdefault(deployment.model_name, undescribed(deployment.model_name))
         return catalog
+
+    def _add_file(self, path: Path) -> None:
+        """What a file says."""
+        for entry in read_entries(path, _SECTIONS):
+            if isinstance(entry.value, ModelMetadata):
+                self.add_model(entry.value, entry.place)
+            elif isinstance(entry.value, ModelDeployment):
+                self.add_deployment(entry.value, entry.place)
+
+    def _add_helm_file(self, path: Path) -> None:
+        """What a file of HELM's adds."""
+        read = read_helm_file(path)
+        self.notes += read.notes
+        known = [m.name for m in read.models if m.name in self._models]
+        known += [d.name for d in read.deployments if d.name in self._deployments]
+        if known:
+            self.notes.append(
+                f"{path}: {len(known)} names are known already and stay as they are, such as {known[0]}"
+            )
+        for model in read.models:
+            if model.name not in self._models:
+                self.add_model(model, str(path))
+        for deployment in read.deployments:
+            if deployment.name not in self._deployments:
+                self.add_deployment(deployment, str(path))
 
     def add_model(self, model: ModelMetadata, place: str = "code") -> None:
         """Describe a model.
 
         Raises:
-            ConfigError: A model of this name is described already.
+            ConfigError: A model of this name is described already, and not by evalkit.
         """
         self._claim("model", model.name, place)
+        self._models.pop(model.name, None)  # order is that of registration
         self._models[model.name] = model
+        self._wildcards.clear()
 
     def add_deployment(self, deployment: ModelDeployment, place: str = "code") -> None:
         """Add a place where a model is served.
 
         Raises:
-            ConfigError: A deployment of this name is there already.
+            ConfigError: A deployment of this name is there already, and not by evalkit.
         """
         self._claim("model deployment", deployment.name, place)
+        if (replaced := self._deployments.pop(deployment.name, None)) is not None:
+            self._by_model[replaced.model_name].remove(replaced)
         self._deployments[deployment.name] = deployment
+        self._by_model.setdefault(deployment.model_name, []).append(deployment)
+        self._wildcards.clear()
 
     def resolve(self, name: str) -> tuple[str, str]:
         """Model name and deployment name for the name of either.
 
         A deployment's name means that deployment. Any other model's name means its last registered deployment
-        that is not deprecated.
+        that is not deprecated, else its last one, as in HELM.
 
         Raises:
-            UnknownNameError: Nothing has this name, or all deployments of the model are deprecated.
+            UnknownNameError: Nothing has this name, or it is a retired model's, which nobody serves.
         """
         if name in self._deployments:
             return self._deployments[name].model_name, name
-        usable = [d for d in self.deployments_of(name) if not d.deprecated]
-        if usable:
-            return name, usable[-1].name
+        served = self.deployments_of(name)
+        if served:
+            return name, next((d for d in reversed(served) if not d.deprecated), served[-1]).name
+        known = self._models.get(name)
+        if known is not None and known.retired:
+            hint = "(its maker serves it no more; a deployment of yours in a file would make it usable)"
+            raise UnknownNameError("model deployment of the retired model", name, (), hint)
         deployment = self.deployment(name)
         return deployment.model_name, deployment.name
+
+    def tags(self, model: str) -> tuple[str, ...]:
+        """The tags of a model; those of a plain text model where nothing is known of it."""
+        known = self._models.get(model)
+        return known.tags if known is not None else DEFAULT_TAGS
+
+    def tokenizer_name(self, deployment: str) -> str | None:
+        """The tokenizer of a deployment; None where it names none.
+
+        Raises:
+            UnknownNameError: There is no such deployment.
+        """
+        return self.deployment(deployment).tokenizer_name
 
     def wildcard(self, name: str) -> list[str] | None:
         """The models a wildcard stands for, in order of registration; None if `name` is none.
@@ -88,11 +156,20 @@ class ModelCatalog:
         Left out are models tagged as deprecated or unsupported and those that no usable deployment serves.
         """
         plain = "all" if name == "ablation" else name.removeprefix("ablation_")
+        if plain in RETIRED_WILDCARDS:
+            return []
         tags = WILDCARDS.get(plain)
         if tags is None:
             return None
-        usable = [m for m in self._models.values() if not m.retired and self._is_served(m.name)]
-        if plain != name:
+        if name not in self._wildcards:
+            self._wildcards[name] = self._tagged(tags, with_ablation=plain != name)
+        return list(self._wildcards[name])
+
+    def _tagged(self, tags: tuple[str, ...], *, with_ablation: bool) -> list[str]:
+        """The usable models that have one of the tags, tag by tag; all where there are no tags."""
+        served = self._served()
+        usable = [m for m in self._models.values() if not m.retired and m.name in served]
+        if with_ablation:
             usable = [m for m in usable if ABLATION in m.tags]
         if not tags:
             return [m.name for m in usable]
@@ -111,7 +188,7 @@ class ModelCatalog:
 
     def deployments_of(self, model: str) -> list[ModelDeployment]:
         """The registered deployments of a model, deprecated ones included, in order of registration."""
-        return [d for d in self._deployments.values() if d.model_name == model]
+        return list(self._by_model.get(model, ()))
 
     def metadata(self, name: str) -> ModelMetadata:
         """What is known of the model that `name` (of a model or a deployment) means.
@@ -133,14 +210,12 @@ class ModelCatalog:
             raise ConfigError(f"{place}: the {kind} '{name}' is already defined at {first}; rename one")
         self._places[kind, name] = place
 
-    def _is_served(self, model: str) -> bool:
-        served = self.deployments_of(model)
-        return any(not d.deprecated for d in served) if served else prefixed_deployment(model) is not None
+    def _served(self) -> set[str]:
+        """The models with a deployment that is not deprecated, or whose name describes one."""
+        registered = {d.model_name for d in self._deployments.values()}
+        served = {d.model_name for d in self._deployments.values() if not d.deprecated}
+        return served | {m for m in self._models.keys() - registered if prefixed_deployment(m) is not None}
 
     def _unknown(self, name: str) -> UnknownNameError:
-        deprecated = [d.name for d in self.deployments_of(name)]
-        if deprecated:
-            hint = f"(deprecated, usable by the deployment's name only: {', '.join(deprecated)})"
-        else:
-            hint = f"(names that start with one of these need no registration: {', '.join(PROVIDERS)})"
+        hint = f"(names that start with one of these need no registration: {', '.join(PROVIDERS)})"
         return UnknownNameError("model or model deployment", name, [*self.names(), *WILDCARDS], hint)

@@ -75,7 +75,7 @@ class ModelDeployment(Spec):
     max_sequence_and_generated_tokens_length: int | None = Field(default=None, ge=1)
     """Longest prompt and completion together where that differs from `max_sequence_length`."""
     deprecated: bool = False
-    """Left out of wildcards and never chosen for a model; still usable by its own name."""
+    """Left out of wildcards, and chosen for a model only where nothing else serves it."""
     revision: str | None = None
     """Says exactly what is served (a commit, a snapshot, a quantisation) where the name alone does not."""
     limits: Limits = Field(default_factory=Limits)

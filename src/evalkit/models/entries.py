@@ -31,14 +31,21 @@ class Entry:
     place: str
 
 
-def read_entries(path: Path, sections: Mapping[str, type[Spec]]) -> list[Entry]:
+def read_entries(
+    path: Path, sections: Mapping[str, type[Spec]], *, last_key_holds: bool = False
+) -> list[Entry]:
     """All entries of a YAML file whose top level maps section names to lists.
+
+    Args:
+        path: The file.
+        sections: What the entries under each top-level key are.
+        last_key_holds: Take the last of equal keys in one mapping, instead of refusing them.
 
     Raises:
         ConfigError: The file can't be read or is no YAML; a section, key or value is wrong; a key is there
             twice. The message names the line and, for a mistyped key, the nearest right one.
     """
-    data, lines = _load(path)
+    data, lines = _load(path, last_key_holds)
     if data is None:
         return []
     if not isinstance(data, dict):
@@ -56,7 +63,7 @@ def read_entries(path: Path, sections: Mapping[str, type[Spec]]) -> list[Entry]:
     return entries
 
 
-def _load(path: Path) -> tuple[Any, dict[Keys, int]]:
+def _load(path: Path, last_key_holds: bool) -> tuple[Any, dict[Keys, int]]:
     """The file's data, and the line of each key and list item by its path."""
     import yaml
 
@@ -72,7 +79,7 @@ def _load(path: Path) -> tuple[Any, dict[Keys, int]]:
         node = loader.get_single_node()
         if node is None:
             return None, lines
-        _collect_lines(path, node, (), lines)
+        _collect_lines(node, (), lines, None if last_key_holds else path)
         return loader.construct_document(node), lines
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
@@ -83,21 +90,22 @@ def _load(path: Path) -> tuple[Any, dict[Keys, int]]:
         loader.dispose()
 
 
-def _collect_lines(path: Path, node: Any, at: Keys, lines: dict[Keys, int]) -> None:
+def _collect_lines(node: Any, at: Keys, lines: dict[Keys, int], strict: Path | None) -> None:
+    """Note the lines below `node`; equal keys are refused in the name of the file `strict`."""
     if node.id == "mapping":
         for key, value in node.value:
             here = (*at, str(key.value))
             line = key.start_mark.line + 1
-            if here in lines:
+            if here in lines and strict is not None:
                 raise ConfigError(
-                    f"{path}:{line}: the key '{key.value}' is already set on line {lines[here]}"
+                    f"{strict}:{line}: the key '{key.value}' is already set on line {lines[here]}"
                 )
             lines[here] = line
-            _collect_lines(path, value, here, lines)
+            _collect_lines(value, here, lines, strict)
     elif node.id == "sequence":
         for index, item in enumerate(node.value):
             lines[*at, index] = item.start_mark.line + 1
-            _collect_lines(path, item, (*at, index), lines)
+            _collect_lines(item, (*at, index), lines, strict)
 
 
 def _validate(path: Path, lines: Mapping[Keys, int], at: Keys, item: Any, model: type[Spec]) -> Spec:

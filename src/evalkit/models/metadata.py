@@ -78,6 +78,11 @@ WILDCARDS: Mapping[str, tuple[str, ...]] = {
 """Wildcard to the tags it unites, in order; no tag: every model. `ablation_<name>` narrows each to the
 models with the ablation tag, and `ablation` alone is `ablation_all`."""
 
+RETIRED_WILDCARDS = frozenset(
+    {"summarization_zs", "biomedical", "interactive_qa", "opinions_qa_openai", "opinions_qa_ai21"}
+)
+"""Wildcards of HELM's conf files that stand for no model any more: all of theirs are retired."""
+
 
 class ModelMetadata(Spec):
     """A model, whoever serves it. Field names are HELM's."""

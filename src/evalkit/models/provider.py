@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from evalkit.errors import UsageError
 from evalkit.models.deployment import ClientSpec, ModelDeployment
 
 
@@ -16,15 +18,36 @@ class Provider:
 
     Attributes:
         client: The registered client that speaks its protocol.
+        base_url: Where it is; empty where everyone has an address of their own.
         api_key_env: The environment variable with its key; None where it wants none.
         args: More client arguments, for what this API does differently.
+        base_url_env: The environment variable that says where it is, before `base_url`.
+        base_path: What comes after the address that `base_url_env` holds.
     """
 
     client: str
     base_url: str
     api_key_env: str | None
     args: Mapping[str, Any] = field(default_factory=dict)
+    base_url_env: str | None = None
+    base_path: str = ""
 
+    def address(self) -> str:
+        """Where the API is.
+
+        Raises:
+            UsageError: Only the environment can say, and it does not.
+        """
+        named = os.environ.get(self.base_url_env, "").strip() if self.base_url_env else ""
+        if named:
+            return named.rstrip("/") + self.base_path
+        if not self.base_url:
+            raise UsageError(f"the environment variable {self.base_url_env} is not set; it must hold the URL")
+        return self.base_url
+
+
+LOCAL_SERVER = "http://localhost:8000/v1"
+"""Where vLLM and `transformers serve` listen if they are not told otherwise."""
 
 _NO_LOGPROBS = {"omit_fields": ["logprobs", "top_logprobs"]}
 
@@ -70,11 +93,33 @@ PROVIDERS: Mapping[str, Provider] = {
         "GEMINI_API_KEY",
         _NO_LOGPROBS,
     ),
+    "cohere": Provider(
+        "openai",
+        "https://api.cohere.ai/compatibility/v1",
+        "COHERE_API_KEY",
+        {"omit_fields": ["n", "logprobs", "top_logprobs"]},
+    ),
+    "azure": Provider(
+        "openai",
+        "",
+        "AZURE_OPENAI_API_KEY",
+        {"max_tokens_field": "max_completion_tokens"},
+        base_url_env="AZURE_OPENAI_ENDPOINT",
+        base_path="/openai/v1",
+    ),
     "fireworks": Provider("openai", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
     "cerebras": Provider("openai", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
     "nvidia": Provider("openai", "https://integrate.api.nvidia.com/v1", "NVIDIA_API_KEY"),
     "huggingface-inference-providers": Provider("openai", "https://router.huggingface.co/v1", "HF_TOKEN"),
-    "ollama": Provider("openai", "http://localhost:11434/v1", None),
+    "huggingface": Provider("openai", LOCAL_SERVER, None, base_url_env="HUGGINGFACE_BASE_URL"),
+    "vllm": Provider("openai", LOCAL_SERVER, None, base_url_env="VLLM_BASE_URL"),
+    "ollama": Provider("openai", "http://localhost:11434/v1", None, base_url_env="OLLAMA_BASE_URL"),
+    "litellm": Provider(
+        "openai", "http://localhost:4000/v1", "LITELLM_API_KEY", base_url_env="LITELLM_BASE_URL"
+    ),
+    "openai-compatible": Provider(
+        "openai", "", "OPENAI_COMPATIBLE_API_KEY", base_url_env="OPENAI_COMPATIBLE_BASE_URL"
+    ),
 }
 """First component of a name to the API it stands for."""
 
@@ -84,12 +129,15 @@ def prefixed_deployment(name: str) -> ModelDeployment | None:
 
     Its model is the last two components; what the API is asked for is everything after the provider.
     None where the first component is no provider.
+
+    Raises:
+        UsageError: Only the environment can say where this API is, and it does not.
     """
     prefix, _, served = name.partition("/")
     provider = PROVIDERS.get(prefix)
     if provider is None or not re.fullmatch(r"[^\s,=/]+(/[^\s,=/]+)*", served):
         return None
-    args: dict[str, Any] = {"model": served, "base_url": provider.base_url, **provider.args}
+    args: dict[str, Any] = {"model": served, "base_url": provider.address(), **provider.args}
     if provider.api_key_env is not None:
         args["api_key_env"] = provider.api_key_env
     return ModelDeployment(

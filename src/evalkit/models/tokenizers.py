@@ -21,6 +21,8 @@ _NARROW = re.compile(r"[\x00-\x7f]")
 class CharacterTokenizer:
     """One token per character: HELM's `simple/tokenizer1`."""
 
+    prefix_token = "<s>"
+
     def encode(self, text: str) -> list[str | int]:
         """The characters."""
         return list(text)
@@ -36,6 +38,8 @@ class CharacterTokenizer:
 
 class ByteTokenizer:
     """One token per byte of UTF-8: an upper bound for every byte-level tokenizer."""
+
+    prefix_token = ""
 
     def encode(self, text: str) -> list[str | int]:
         """The bytes, 0 to 255 each."""
@@ -65,6 +69,11 @@ def tokenizer(name: str) -> Tokenizer:
     if name not in _TOKENIZERS:
         raise UnknownNameError("tokenizer", name, _TOKENIZERS)
     return _TOKENIZERS[name]()
+
+
+def is_tokenizer(name: str | None) -> bool:
+    """Whether there is a tokenizer of this name."""
+    return name in _TOKENIZERS
 
 
 def estimate_tokens(text: str) -> int:

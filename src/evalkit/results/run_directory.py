@@ -25,7 +25,7 @@ from typing import Any, Literal
 import orjson
 
 from evalkit.errors import StoreError, UsageError
-from evalkit.instance import Instance, Reference
+from evalkit.instance import Instance, PerturbationDescription, Reference
 from evalkit.specs.digest import RunDigest, differing_fields
 from evalkit.specs.run_spec import RunSpec
 
@@ -93,6 +93,11 @@ class RunDirectory:
     def instances_path(self) -> Path:
         """The evaluated instances."""
         return self.path / "instances.jsonl"
+
+    @property
+    def imported_path(self) -> Path:
+        """What came along with a run of another harness; there is none for runs made here."""
+        return self.path / "imported"
 
     def manifest(self) -> Manifest | None:
         """The manifest, or None where there is none yet.
@@ -319,10 +324,14 @@ def _instance_to_json(instance: Instance) -> dict[str, Any]:
     for name in ("sub_split", "group", "extra"):
         if (value := getattr(instance, name)) is not None:
             plain[name] = value
+    if instance.perturbation is not None:
+        plain["perturbation"] = asdict(instance.perturbation)
     return plain
 
 
 def _instance_from_json(plain: Mapping[str, Any]) -> Instance:
     references = tuple(Reference(r["text"], tuple(r["tags"])) for r in plain["references"])
     rest = {name: plain.get(name) for name in ("id", "sub_split", "group", "extra")}
+    if (perturbation := plain.get("perturbation")) is not None:
+        rest["perturbation"] = PerturbationDescription(**perturbation)
     return Instance(input=plain["input"], references=references, split=plain["split"], **rest)

@@ -29,6 +29,7 @@ class InstanceRecord:
         outputs: The first completion of each request; None where the request failed.
         status: "scored", "failed" (reason says why) or "missing" (not asked yet).
         scores: Metric name to value; empty unless scored.
+        perturbation: Label of the perturbed copy; None for an original.
     """
 
     instance_id: str
@@ -45,6 +46,7 @@ class InstanceRecord:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     latency_s: float = 0.0
+    perturbation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class StoredRun:
             StoreError: The run has no such number; lists those it has.
         """
         for stat in self.stats:
-            if stat.name == name and stat.split == split and stat.sub_split is None:
+            if (stat.name, stat.split, stat.sub_split, stat.perturbation) == (name, split, None, None):
                 return stat
         names = ", ".join(sorted({s.name for s in self.stats}))
         raise StoreError(f"{self.directory.path} has no stat '{name}' for split '{split}'; it has {names}")
@@ -84,10 +86,11 @@ class StoredRun:
     def records(self) -> Iterator[InstanceRecord]:
         """One record per instance and trial, in plan order."""
         answers = self._answers()
-        instances = {instance.id: instance for instance in self.directory.instances()}
+        instances = {(i.id, i.perturbation_label): i for i in self.directory.instances()}
         for row in read_lines(self.directory.scores_path):
-            instance = instances[row["instance_id"]]
-            key = (row["instance_id"], row.get("trial", 0), row.get("sample", 0))
+            perturbation = row.get("perturbation")
+            instance = instances[row["instance_id"], perturbation]
+            key = (row["instance_id"], perturbation, row.get("trial", 0), row.get("sample", 0))
             found = answers.get(key, [])
             done = [r.outcome for r in found if isinstance(r.outcome, Response)]
             yield InstanceRecord(
@@ -105,6 +108,7 @@ class StoredRun:
                 prompt_tokens=sum(o.usage.prompt_tokens for o in done),
                 completion_tokens=sum(o.usage.completion_tokens for o in done),
                 latency_s=sum(o.latency_s for o in done),
+                perturbation=perturbation,
             )
 
     def dataframe(self) -> pandas.DataFrame:
@@ -124,13 +128,14 @@ class StoredRun:
             rows.append({**plain, **scores})
         return pandas.DataFrame(rows)
 
-    def _answers(self) -> dict[tuple[str, int, int], list[Record]]:
+    def _answers(self) -> dict[tuple[str, str | None, int, int], list[Record]]:
         """The record that counts per request (a response is final), grouped by what is scored together."""
-        grouped: dict[tuple[str, int, int], list[Record]] = {}
+        grouped: dict[tuple[str, str | None, int, int], list[Record]] = {}
         path = self.directory.journal_path
         for record in read_winners(path, scan_journal(path)):
             state = record.state
-            grouped.setdefault((state.instance_id, state.trial, state.sample), []).append(record)
+            key = (state.instance_id, state.perturbation, state.trial, state.sample)
+            grouped.setdefault(key, []).append(record)
         for records in grouped.values():
             records.sort(key=lambda r: (r.state.reference_index or 0, r.state.request_mode or ""))
         return grouped

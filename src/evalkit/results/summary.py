@@ -18,7 +18,7 @@ def stat_row(run: str, stat: Stat) -> dict[str, Any]:
     return {
         "run": run,
         "metric": stat.name,
-        "split": stat.split if stat.sub_split is None else f"{stat.split}/{stat.sub_split}",
+        "split": stat.part,
         "mean": stat.mean,
         "stderr": stat.stderr,
         "ci95_low": stat.ci95[0] if stat.ci95 else None,
@@ -38,7 +38,8 @@ def summary_rows(
 
     Args:
         directories: The runs.
-        by_split: Also the numbers per split, where a run has several.
+        by_split: Also the numbers per split, where a run has several, and all those of perturbed copies;
+            else of these only the worst cases.
         usage: Also token counts and latencies.
     """
     rows = []
@@ -46,7 +47,7 @@ def summary_rows(
         manifest = directory.manifest()
         status = manifest.status if manifest else "error"
         for stat in read_stats(directory):
-            if stat.split != "all" and not by_split:
+            if not by_split and not (stat.split == "all" and stat.is_headline):
                 continue
             if stat.kind == "usage" and not usage:
                 continue

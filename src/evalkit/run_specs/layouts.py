@@ -26,9 +26,12 @@ OPEN_ENDED = (
     "exact_match",
     "quasi_exact_match",
     "f1_score",
+    "rouge_l",
+    "bleu_1",
+    "bleu_4",
     "basic_reference",
 )
-"""The metrics of a task answered in free words. HELM's rouge_l, bleu_1 and bleu_4 are not here yet."""
+"""The metrics of a task answered in free words."""
 
 
 def multiple_choice(
@@ -76,16 +79,62 @@ def generation(
     max_tokens: int = 5,
     stop: str = "\n",
 ) -> AdapterSpec:
-    """`Noun: question` and `Noun: answer` on a line each, five examples, greedy."""
+    """`Noun: question` and `Noun: answer` on a line each, five examples, greedy.
+
+    Without an input noun the question stands alone.
+    """
     return AdapterSpec(
         method="generation",
         instructions=_line(instructions),
-        input_prefix=f"{input_noun}: ",
+        input_prefix=f"{input_noun}: " if input_noun else "",
         output_prefix=f"{output_noun}: ",
         num_outputs=1,
         max_tokens=max_tokens,
         temperature=0,
         stop_sequences=(stop,),
+    )
+
+
+def completion(instructions: str, *, max_tokens: int = 100, stop: tuple[str, ...] = ()) -> AdapterSpec:
+    """The question as it is, without examples, greedy: the model goes on where it ends."""
+    return AdapterSpec(
+        method="generation",
+        instructions=_line(instructions),
+        input_prefix="",
+        input_suffix="",
+        output_prefix="",
+        output_suffix="",
+        max_train_instances=0,
+        num_outputs=1,
+        max_tokens=max_tokens,
+        temperature=0,
+        stop_sequences=stop,
+    )
+
+
+def free_multiple_choice(reference_prefix: str, use_chain_of_thought: bool) -> AdapterSpec:
+    """Options below each question, and an answer in a sentence, after reasoning if asked for.
+
+    HELM samples here (temperature 1, with five alternatives per token).
+    """
+    method, thought = "multiple_choice_joint", ""
+    if use_chain_of_thought:
+        method += "_chain_of_thought"
+        thought = (
+            "Let’s think step by step. Based on your reasoning, what is the single, most likely answer "
+            "choice? "
+        )
+    return AdapterSpec(
+        method=method,
+        global_suffix=(
+            f'{thought}Format your response as follows: "The correct answer is (insert answer here)".'
+        ),
+        input_prefix="What is the correct answer to this question: ",
+        input_suffix="\nChoices:\n",
+        reference_prefix=reference_prefix,
+        output_prefix="",
+        max_train_instances=0,
+        max_tokens=4096,
     )
 
 

@@ -70,13 +70,13 @@ def identity(
 ) -> dict[str, Any]:
     """What identifies a run, defaults filled in, as plain JSON values: this is what `run_digest` hashes.
 
-    Name and groups are labels and stay out.
+    Name and groups are labels and stay out; so does a data augmenter that has nothing to apply.
 
     Args:
         run_spec: The run.
         deployment_identity: What of the deployment changes answers (revision, dtype, chat template, …).
         data_digest: Digest of the benchmark's files; None where it has none.
-        versions: Versions of the scenario and the adapter.
+        versions: Versions of the scenario, the adapter, and the perturbations.
     """
     plain: dict[str, Any] = _plain(
         {
@@ -88,6 +88,8 @@ def identity(
             "metric_specs": run_spec.metric_specs,
         }
     )
+    if run_spec.data_augmenter_spec.perturbation_specs:
+        plain["data_augmenter_spec"] = _plain(run_spec.data_augmenter_spec)
     return plain
 
 

@@ -20,6 +20,8 @@ from evalkit.registry import EXPANDERS, RUN_SPECS
 from evalkit.specs.conf import ConfEntry
 from evalkit.specs.entry import Arg, RunEntry, Span, parse_run_entry
 from evalkit.specs.expanders import suffixed
+from evalkit.specs.fixups import AppliedFixUp, fix_up
+from evalkit.specs.helm_names import NotPortedError, refuse_if_helms
 from evalkit.specs.model_names import ModelNames
 from evalkit.specs.run_spec import RunSpec, Spec
 
@@ -43,10 +45,15 @@ class ExpandOptions(Spec):
 
 @dataclass(frozen=True, slots=True)
 class ExpandedRun:
-    """A run spec and the entry it came from."""
+    """A run spec and the entry it came from.
+
+    Attributes:
+        fixups: What was changed in it because of its model.
+    """
 
     entry: ConfEntry
     run_spec: RunSpec
+    fixups: tuple[AppliedFixUp, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +67,10 @@ class Expansion:
 def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: ExpandOptions) -> Expansion:
     """The run specs that `entries` stand for.
 
+    Entries of a conf file that name a run spec of HELM that is not here yet are skipped with that reason.
+
     Raises:
-        EntryError: One entry is wrong.
+        EntryError: One entry is wrong, or, on the command line, names such a run spec.
         UnknownNameError: A name in `options.models_to_run` is unknown.
         UsageError: Several entries are wrong (all are listed), or nothing is left to run.
         PluginError: A run-spec function or an expander has an impossible signature.
@@ -73,10 +82,17 @@ def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: Ex
     for entry in entries:
         try:
             run_specs, reason = _expand_entry(entry, models, options)
+        except NotPortedError as error:
+            if entry.source is None:
+                parsed = parse_run_entry(entry.description)
+                errors.append(parsed.error(str(error), parsed.name_span))
+            else:
+                expansion.skipped.append((entry, str(error)))
+            continue
         except EntryError as error:
             errors.append(error)
             continue
-        expansion.run_specs.extend(ExpandedRun(entry, run_spec) for run_spec in run_specs)
+        expansion.run_specs.extend(_finished(run_spec, entry, models, options) for run_spec in run_specs)
         if not run_specs:
             expansion.skipped.append((entry, reason))
     if len(errors) == 1:
@@ -98,8 +114,7 @@ def _expand_entry(entry: ConfEntry, models: ModelNames, options: ExpandOptions) 
         for steps in _with_models(call, models, options.models_to_run)
         for run_spec in _fan_out(call, steps, models)
     ]
-    kept, reason = _filtered(run_specs, options)
-    return [_finished(run_spec, entry, options) for run_spec in kept], reason
+    return _filtered(run_specs, options)
 
 
 # Looking up and checking
@@ -134,9 +149,12 @@ def _resolve(entry: RunEntry) -> _Call:
 
     Raises:
         EntryError: Something in the entry is wrong.
+        NotPortedError: HELM has this run spec, evalkit not yet.
         PluginError: The run-spec function or an expander has an impossible signature.
     """
     _check_form(entry)
+    if entry.name not in RUN_SPECS:
+        refuse_if_helms(entry.name, RUN_SPECS.names())
     try:
         function = RUN_SPECS.get(entry.name)
     except UnknownNameError as error:
@@ -217,7 +235,7 @@ def _blaming(entry: RunEntry, span: Span | None) -> Iterator[None]:
     """Turn a complaint about a value inside the block into an error that marks it in the entry."""
     try:
         yield
-    except (EntryError, PluginError):
+    except (EntryError, PluginError, NotPortedError):
         raise
     except UsageError as error:
         raise entry.error(str(error), span) from None
@@ -290,8 +308,18 @@ def _filtered(run_specs: list[RunSpec], options: ExpandOptions) -> tuple[list[Ru
     return run_specs, ""
 
 
-def _finished(run_spec: RunSpec, entry: ConfEntry, options: ExpandOptions) -> RunSpec:
-    """The run spec with the user's numbers and the entry's groups, its name fit for a directory."""
+def _finished(run_spec: RunSpec, entry: ConfEntry, models: ModelNames, options: ExpandOptions) -> ExpandedRun:
+    """The run spec as its model wants it, with the user's numbers and the entry's groups."""
+    run_spec, fixups = fix_up(run_spec, models)
+    run_spec = _with_numbers(run_spec, options)
+    if entry.groups:
+        run_spec = suffixed(run_spec, "groups", "-".join(sorted(entry.groups)), separator=",")
+        run_spec = run_spec.model_copy(update={"groups": (*run_spec.groups, *entry.groups)})
+    # The name must be fit for a directory.
+    return ExpandedRun(entry, run_spec.named(run_spec.name.replace("/", "_")), fixups)
+
+
+def _with_numbers(run_spec: RunSpec, options: ExpandOptions) -> RunSpec:
     adapter = run_spec.adapter_spec
     changes: dict[str, int] = {}
     if adapter.max_eval_instances is None and options.max_eval_instances is not None:
@@ -301,17 +329,18 @@ def _finished(run_spec: RunSpec, entry: ConfEntry, options: ExpandOptions) -> Ru
         changes["num_train_trials"] = 1
     elif options.num_train_trials is not None:
         changes["num_train_trials"] = options.num_train_trials
-    if changes:
-        run_spec = run_spec.with_adapter(**changes)
-    if entry.groups:
-        run_spec = suffixed(run_spec, "groups", "-".join(sorted(entry.groups)), separator=",")
-        run_spec = run_spec.model_copy(update={"groups": (*run_spec.groups, *entry.groups)})
-    return run_spec.named(run_spec.name.replace("/", "_"))
+    return run_spec.with_adapter(**changes) if changes else run_spec
 
 
 def _nothing_left(skipped: Sequence[tuple[ConfEntry, str]]) -> str:
     if not skipped:
         return "no run entries were given"
-    shown = [f"  {entry.description}: {reason}" for entry, reason in skipped[:5]]
-    more = [f"  … and {len(skipped) - 5} more"] if len(skipped) > 5 else []
-    return "\n".join(["nothing is left to run", *shown, *more])
+    by_reason: dict[str, list[str]] = {}
+    for entry, reason in skipped:
+        by_reason.setdefault(reason, []).append(entry.description)
+    lines = [
+        f"  {entries[0]}{f' and {len(entries) - 1} more' if len(entries) > 1 else ''}: {reason}"
+        for reason, entries in by_reason.items()
+    ]
+    more = [f"  … and {len(lines) - 5} more reasons"] if len(lines) > 5 else []
+    return "\n".join(["nothing is left to run", *lines[:5], *more])

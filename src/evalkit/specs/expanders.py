@@ -134,6 +134,43 @@ def _swept(
     return [suffixed(run_spec.with_adapter(**{field: n}), field, n) for n in numbers]
 
 
+@run_expander("num_output_tokens")
+def num_output_tokens(run_spec: RunSpec, value: int | Literal["default_sweep"]) -> Iterable[RunSpec]:
+    """Longest completion in tokens; `default_sweep`: seven lengths, each a run."""
+    lengths = (1, 2, 4, 8, 16, 32, 64) if value == "default_sweep" else (value,)
+    return [suffixed(run_spec.with_adapter(max_tokens=n), "num_output_tokens", n) for n in lengths]
+
+
+# What the scenario is told
+
+
+@run_expander("num_prompt_tokens")
+def num_prompt_tokens(run_spec: RunSpec, value: int | Literal["default_sweep"]) -> Iterable[RunSpec]:
+    """Prompt length of a scenario that makes its prompts; `default_sweep`: five lengths, each a run."""
+    lengths = (1, 256, 512, 1024, 1536) if value == "default_sweep" else (value,)
+    return [_with_scenario_argument(run_spec, "num_prompt_tokens", n) for n in lengths]
+
+
+@run_expander("tokenizer")
+def tokenizer(run_spec: RunSpec, value: str, models: ModelNames) -> Iterable[RunSpec]:
+    """Tokenizer of a scenario that counts tokens; `default`: that of the deployment, named further left."""
+    if value != "default":
+        return [_with_scenario_argument(run_spec, "tokenizer", value)]
+    deployment = run_spec.adapter_spec.model_deployment
+    if not deployment:
+        raise UsageError("tokenizer=default is the model's own; put it after model=")
+    name = models.tokenizer_name(deployment)
+    if name is None:
+        raise UsageError(f"no tokenizer is known for '{deployment}'; name one: tokenizer=<name>")
+    return [_with_scenario_argument(run_spec, "tokenizer", name)]
+
+
+def _with_scenario_argument(run_spec: RunSpec, key: str, value: int | str) -> RunSpec:
+    scenario = run_spec.scenario_spec
+    changed = scenario.model_copy(update={"args": {**scenario.args, key: value}})
+    return suffixed(run_spec.model_copy(update={"scenario_spec": changed}), key, value)
+
+
 # How it is sampled. These three change no name, as in HELM; what differs is told by the digest.
 
 
@@ -193,7 +230,11 @@ _TEXT_FORMATS = {
     "legalbench_abercrombie": (
         "Answer with only 'generic', 'descriptive', 'suggestive', 'arbitrary' or 'fanciful'."
     ),
-    "legalbench_yes_or_no": "Answer yes or no.",
+    "legalbench_function_of_decision_section": (
+        "Answer with only 'Facts', 'Procedural History', 'Issue', 'Rule', 'Analysis', "
+        "'Conclusion' or 'Decree'."
+    ),
+    "legalbench_yes_or_no": "Answer with only 'Yes' or 'No'.",
     "math": "Wrap the final answer with the \\boxed{} command.",
     "narrative_qa": (
         "Answer with one word, a few-word phrase, or a short sentence. "
@@ -256,5 +297,5 @@ def _output_format(run_spec: RunSpec, name: str) -> str:
 
 
 def _legalbench_format(output_prefix: str) -> str:
-    noun = output_prefix.split(":")[0].strip()
+    noun = output_prefix.split(":")[0]
     return "Answer yes or no." if noun == "Answer" else f"Answer with the {noun.lower()}."

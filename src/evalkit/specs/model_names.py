@@ -17,3 +17,13 @@ class ModelNames(Protocol):
         Raises:
             UnknownNameError: Nothing has this name.
         """
+
+    def tags(self, model: str) -> tuple[str, ...]:
+        """The tags of a model; those of a plain text model where nothing is known of it."""
+
+    def tokenizer_name(self, deployment: str) -> str | None:
+        """The tokenizer of a deployment; None where it names none.
+
+        Raises:
+            UnknownNameError: There is no such deployment.
+        """

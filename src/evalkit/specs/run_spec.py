@@ -103,6 +103,34 @@ class AdapterSpec(Spec):
     """The splits evaluated; None: valid and test together."""
     output_mapping_pattern: str | None = None
     """A regular expression that finds the option letter in a completion."""
+    chat_style: Literal["system", "turns"] | None = None
+    """Send a chat: the instructions as system message, with `turns` each few-shot example as two turns, else
+    all in one user message. None: one text, as HELM does."""
+
+
+class PerturbationSpec(ObjectSpec):
+    """Which perturbation, with its arguments."""
+
+
+class DataAugmenterSpec(Spec):
+    """Which perturbed copies of instances a run has. Names, defaults and meaning are HELM's."""
+
+    perturbation_specs: tuple[PerturbationSpec, ...] = ()
+    """The perturbations; each makes a copy of its own of every instance."""
+    should_augment_train_instances: bool = False
+    """Put perturbed copies into the few-shot pool."""
+    should_include_original_train: bool = False
+    """Where copies are in the few-shot pool: keep the originals too."""
+    should_skip_unchanged_train: bool = False
+    """Where copies are in the few-shot pool: leave out those whose input is that of the original."""
+    should_augment_eval_instances: bool = False
+    """Evaluate perturbed copies."""
+    should_include_original_eval: bool = False
+    """Where copies are evaluated: evaluate the originals too."""
+    should_skip_unchanged_eval: bool = False
+    """Where copies are evaluated: leave out those whose input is that of the original."""
+    seeds_per_instance: int = Field(default=1, ge=1)
+    """So many copies per instance and perturbation, each of another draw."""
 
 
 class RunSpec(Spec):
@@ -115,6 +143,7 @@ class RunSpec(Spec):
     scenario_spec: ScenarioSpec
     adapter_spec: AdapterSpec
     metric_specs: tuple[MetricSpec, ...] = ()
+    data_augmenter_spec: DataAugmenterSpec = DataAugmenterSpec()
     groups: tuple[str, ...] = ()
 
     def with_adapter(self, **changes: Any) -> RunSpec:

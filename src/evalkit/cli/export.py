@@ -1,0 +1,56 @@
+"""`evalkit export`: stored runs in the layout of another harness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+export_app = typer.Typer(help="Write runs in the layout of another harness.", no_args_is_help=True)
+
+
+@export_app.callback()
+def _group() -> None:
+    """Write runs in the layout of another harness."""
+
+
+@export_app.command("helm")
+def export_helm(
+    path: Annotated[Path, typer.Argument(help="A run, a suite or an output path.")],
+    output_path: Annotated[Path, typer.Option("--output-path", "-o", help="HELM's output path to write to.")],
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Name of the suite there (default: as here).")
+    ] = None,
+    plugins: Annotated[
+        list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins that describe the scenarios.")
+    ] = None,
+) -> None:
+    """Write runs as HELM would have, for helm-summarize and helm-server."""
+    from evalkit.errors import UsageError
+    from evalkit.interchange.helm_export import export_run
+    from evalkit.plugins import load_plugins
+    from evalkit.results.run_directory import find_runs
+
+    load_plugins(plugins or ())
+    directories = find_runs(path)
+    done = []
+    for directory in directories:
+        if not directory.instances_path.exists():
+            typer.echo(f"left out {directory.path.name}: it has no instances, only numbers", err=True)
+            continue
+        suite_path = output_path / "runs" / (suite or directory.path.parent.name)
+        if suite_path.resolve() == directory.path.parent.resolve():
+            raise UsageError(f"{suite_path} holds the runs themselves; give another --output-path or --suite")
+        exported = export_run(directory, suite_path)
+        done.append(exported)
+        for count, what in (
+            (exported.num_left_out, "requests have no answer; HELM has no place for failures: left out"),
+            (exported.num_unscored, "instances have no scores: left out of the numbers"),
+        ):
+            if count:
+                typer.echo(f"note: {directory.path.name}: {count} {what}", err=True)
+    suites = sorted({str(each.path.parent) for each in done})
+    typer.echo(f"wrote {len(done)} runs to {', '.join(suites) or output_path}")
+    for each in sorted({each.path.parent.name for each in done}):
+        typer.echo(f"try: helm-summarize --output-path {output_path} --suite {each}")

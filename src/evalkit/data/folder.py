@@ -1,0 +1,77 @@
+"""Folders of many small files, for benchmarks that come so: unpacked from a tar archive in one pass."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from evalkit.errors import DataError
+
+
+def unpack(archive: Path, member: str, target: Path) -> None:
+    """Copy the files that lie directly in the folder `member` of a tar archive into the folder `target`.
+
+    `target` appears when it is complete. Links and deeper folders are left out; of a name in the archive
+    only the last part is used. Another process may do the same at once.
+
+    Raises:
+        DataError: The archive can't be read, or holds no such files.
+    """
+    import tarfile
+    import zlib
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        if not _copy(archive, member.strip("/"), part):
+            raise DataError(f"{archive} holds no files in {member}")
+        part.chmod(0o755)
+        try:
+            part.replace(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise DataError(
+            f"can't unpack {member} from {archive}: {error}; delete the archive and retry"
+        ) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def folder_sha256(path: Path) -> str:
+    """One sha256 in hex over the names and contents of the files in a folder.
+
+    It is computed once per process while no file comes or goes.
+    """
+    return _folder_sha256(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _folder_sha256(path: Path, mtime_ns: int) -> str:
+    total = hashlib.sha256()
+    with os.scandir(path) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_file())
+    for name in names:
+        total.update(f"{name}\0{hashlib.sha256((path / name).read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _copy(archive: Path, member: str, target: Path) -> int:
+    """Copy the files; return how many there were."""
+    import tarfile
+
+    count = 0
+    with tarfile.open(archive) as tar:
+        for info in tar:
+            folder, _, name = info.name.removeprefix("./").rpartition("/")
+            content = tar.extractfile(info) if folder == member and info.isreg() else None
+            if content is not None:
+                with (target / name).open("wb") as stream:
+                    shutil.copyfileobj(content, stream)
+                count += 1
+    return count

@@ -1,0 +1,333 @@
+"""Runs that HELM made, in the layout of its output folder and of its public results."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from evalkit.errors import StoreError, UsageError
+from evalkit.instance import Instance, PerturbationDescription, Reference
+from evalkit.interchange.helm_names import metrics_from_helm, perturbation_name, scenario_name
+from evalkit.interchange.helm_stats import BOOKKEEPING
+from evalkit.interchange.imported_run import ImportedRun, Source, UnitKey, leftover, whole_run_stat
+from evalkit.metrics.stat import Stat
+from evalkit.request import Message, Request, RequestState, request_key
+from evalkit.response import Completion, Failure, FinishReason, Outcome, Response, Token, Usage
+from evalkit.specs.run_spec import AdapterSpec, DataAugmenterSpec, RunSpec
+
+_FINISH: Mapping[str, FinishReason] = {"length": "length", "stop": "stop", "endoftext": "stop"}
+_REQUEST_FIELD_NAMES = """
+    prompt temperature num_completions top_k_per_token max_tokens stop_sequences echo_prompt top_p
+    presence_penalty frequency_penalty random messages
+    """
+_REQUEST_FIELDS = frozenset(_REQUEST_FIELD_NAMES.split())
+# Said by the run spec already, or the same for every text request.
+_KNOWN_ELSEWHERE = frozenset(("model", "model_deployment", "embedding"))
+_PERTURBATION_FIELDS = frozenset(("name", "robustness", "fairness", "computed_on", "seed"))
+_LEFT_OF_RESULT = ("embedding", "request_datetime", "error_flags", "batch_size", "batch_request_time")
+
+
+def find_helm_runs(path: Path) -> list[Path]:
+    """The directories of HELM runs below `path`: a run, a suite, or an output folder, in order of name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if _is_helm_run(path):
+        return [path]
+    patterns = ("*", "*/*", "runs/*/*", "benchmark_output/runs/*/*")
+    found = {each for pattern in patterns for each in path.glob(pattern) if _is_helm_run(each)}
+    if not found:
+        why = "does not exist" if not path.exists() else "has no HELM runs (run_spec.json and stats.json)"
+        raise UsageError(f"{path} {why}")
+    return sorted(found)
+
+
+def read_helm_run(path: Path) -> ImportedRun:
+    """Read one HELM run.
+
+    Without `scenario_state.json` (some published results leave it out) only its numbers can be had.
+
+    Raises:
+        StoreError: A file is damaged, or is not HELM's.
+    """
+    documents = {name: _read(path / f"{name}.json") for name in ("run_spec", "scenario", "stats")}
+    plain, state = documents["run_spec"], _read(path / "scenario_state.json")
+    per_instance = _read(path / "per_instance_stats.json")
+    if plain is None or documents["stats"] is None:
+        raise StoreError(f"{path} is no HELM run: it needs run_spec.json and stats.json")
+    documents = {name: document for name, document in documents.items() if document is not None}
+    try:
+        run_spec, unmapped = _run_spec(plain)
+        run = ImportedRun(Source("helm", path.name, str(path), _digest(path)), run_spec, documents=documents)
+        if unmapped:
+            run.leftovers.append(unmapped)
+        if state is not None:
+            usage = _scores_and_usage(run, per_instance or [])
+            _read_states(run, state["request_states"], usage)
+            _number_units(run)
+        run.whole_run = _whole_run(run, documents["stats"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path} is not as HELM writes it: {type(error).__name__} {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise StoreError(f"{path / 'run_spec.json'}: {place}: {first['msg']}") from None
+    if state is None:
+        run.notes.append("no scenario_state.json: only the numbers were taken over")
+    return run
+
+
+def _is_helm_run(path: Path) -> bool:
+    names = ("run_spec.json", "stats.json")
+    return all((path / name).is_file() for name in names) and not (path / "manifest.json").exists()
+
+
+def _read(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except orjson.JSONDecodeError as error:
+        raise StoreError(f"{path} is damaged: {error}") from None
+
+
+def _digest(path: Path) -> str:
+    names = ("run_spec.json", "scenario_state.json", "stats.json")
+    whole = hashlib.sha256()
+    for name in names:
+        file = path / name
+        whole.update(hashlib.sha256(file.read_bytes() if file.exists() else b"").digest())
+    return whole.hexdigest()
+
+
+def _run_spec(plain: Mapping[str, Any]) -> tuple[RunSpec, dict[str, Any] | None]:
+    """The run spec, and the fields of HELM's that it has no place for."""
+    adapter = {name: value for name, value in plain["adapter_spec"].items() if value is not None}
+    known = {name: value for name, value in adapter.items() if name in AdapterSpec.model_fields}
+    known.setdefault("model_deployment", known.get("model", ""))
+    augmenter = dict(plain.get("data_augmenter_spec") or {})
+    augmenter["perturbation_specs"] = [
+        {"name": perturbation_name(spec["class_name"]), "args": spec.get("args") or {}}
+        for spec in augmenter.get("perturbation_specs", ())
+    ]
+    kept = {name: value for name, value in augmenter.items() if name in DataAugmenterSpec.model_fields}
+    scenario = plain["scenario_spec"]
+    run_spec = RunSpec.model_validate(
+        {
+            "name": plain["name"],
+            "scenario_spec": {
+                "name": scenario_name(scenario["class_name"]),
+                "args": scenario.get("args") or {},
+            },
+            "adapter_spec": known,
+            "metric_specs": metrics_from_helm(plain.get("metric_specs") or ()),
+            "data_augmenter_spec": kept,
+            "groups": plain.get("groups") or (),
+        }
+    )
+    rest = [(f"adapter_spec.{name}", value) for name, value in adapter.items() if name not in known]
+    return run_spec, leftover({}, [*rest, ("annotators", plain.get("annotators"))])
+
+
+def _scores_and_usage(run: ImportedRun, per_instance: Iterable[Mapping[str, Any]]) -> dict[UnitKey, Usage]:
+    """Fill in the scores per unit; returns the token counts that stand among them."""
+    tokens: dict[UnitKey, Usage] = {}
+    for row in per_instance:
+        described = _perturbation(row.get("perturbation"))
+        label = described.label if described is not None else None
+        unit = UnitKey(row["instance_id"], row["train_trial_index"], 0, label)
+        means = {stat["name"]["name"]: stat.get("mean") for stat in row["stats"]}
+        if "num_prompt_tokens" in means:
+            counts = (int(means.get(f"num_{part}_tokens") or 0) for part in ("prompt", "completion"))
+            tokens[unit] = Usage(*counts)
+        scores = run.given.setdefault(unit, {})
+        for name, mean in means.items():
+            if name not in BOOKKEEPING and mean is not None and math.isfinite(mean):
+                scores[name] = float(mean)
+    return tokens
+
+
+def _read_states(
+    run: ImportedRun, states: Iterable[Mapping[str, Any]], usage: Mapping[UnitKey, Usage]
+) -> None:
+    seen: set[tuple[str, str | None]] = set()
+    made = []
+    for plain in states:
+        instance, rest_of_instance = _instance(plain["instance"])
+        copy = (str(instance.id), instance.perturbation_label)
+        if copy not in seen:
+            seen.add(copy)
+            run.instances.append(instance)
+        made.append((plain, _request_state(plain, instance), rest_of_instance))
+    totals, taken = Counter(state.key for _, state, _ in made), Counter[str]()
+    for plain, state, rest_of_instance in made:
+        if totals[state.key] > 1:
+            # Parts of one text (language modelling) differ in nothing but their order.
+            part, taken[state.key] = taken[state.key], taken[state.key] + 1
+            state = replace(state, key=f"{state.key}/w{part:05}")
+        unit = UnitKey(state.instance_id, state.trial, 0, state.perturbation)
+        outcome, rest_of_result = _outcome(plain.get("result"), usage.get(unit, Usage()))
+        run.records.append((state, outcome))
+        unmapped = [
+            *rest_of_instance,
+            ("annotations", plain.get("annotations")),
+            *rest_of_result,
+            *(
+                (f"request.{name}", value)
+                for name, value in plain["request"].items()
+                if name not in _REQUEST_FIELDS and name not in _KNOWN_ELSEWHERE
+            ),
+        ]
+        if (rest := leftover({"key": state.key}, unmapped)) is not None:
+            run.leftovers.append(rest)
+
+
+def _instance(plain: Mapping[str, Any]) -> tuple[Instance, list[tuple[str, Any]]]:
+    """The instance, and the fields it has no place for."""
+    given = plain["input"]
+    references = tuple(
+        Reference(_text(reference["output"]), tuple(reference.get("tags") or ()))
+        for reference in plain.get("references") or ()
+    )
+    extra = dict(plain.get("extra_data") or {})
+    described = plain.get("perturbation")
+    instance = Instance(
+        input=_text(given),
+        references=references,
+        split=plain.get("split") or "test",
+        id=plain["id"],
+        sub_split=plain.get("sub_split"),
+        extra=extra or None,
+        perturbation=_perturbation(described),
+    )
+    rest: list[tuple[str, Any]] = [
+        (name, plain.get(name)) for name in ("contrast_inputs", "contrast_references")
+    ]
+    if isinstance(given, Mapping):
+        rest += [(f"input.{name}", given.get(name)) for name in ("multimedia_content", "messages")]
+    return instance, rest
+
+
+def _text(value: Any) -> str:
+    """Inputs and outputs are objects in HELM today, and were texts before."""
+    return value if isinstance(value, str) else value.get("text", "")
+
+
+def _perturbation(plain: Mapping[str, Any] | None) -> PerturbationDescription | None:
+    if plain is None:
+        return None
+    variant = {name: value for name, value in plain.items() if name not in _PERTURBATION_FIELDS}
+    return PerturbationDescription(
+        name=plain["name"],
+        variant=",".join(f"{name}={value}" for name, value in sorted(variant.items())),
+        robustness=plain.get("robustness", False),
+        fairness=plain.get("fairness", False),
+        seed=plain.get("seed"),
+    )
+
+
+def _request_state(plain: Mapping[str, Any], instance: Instance) -> RequestState:
+    given = plain["request"]
+    fields = {name: given[name] for name in _REQUEST_FIELDS if given.get(name) is not None}
+    fields["stop_sequences"] = tuple(fields.get("stop_sequences", ()))
+    if "messages" in fields:
+        fields["messages"] = tuple(Message(m["role"], m["content"]) for m in fields["messages"])
+    fields.setdefault("prompt", "")
+    trial, index, mode = plain["train_trial_index"], plain.get("reference_index"), plain.get("request_mode")
+    repetition = given.get("random")
+    sample = int(repetition) if isinstance(repetition, str) and repetition.isdigit() else 0
+    label = instance.perturbation_label
+    return RequestState(
+        key=request_key(str(instance.id), trial, sample, index, mode, label),
+        instance_id=str(instance.id),
+        trial=trial,
+        request=Request(**fields),
+        sample=sample,
+        reference_index=index,
+        request_mode=mode,
+        output_mapping=plain.get("output_mapping"),
+        num_train_instances=plain.get("num_train_instances") or 0,
+        prompt_truncated=bool(plain.get("prompt_truncated")),
+        perturbation=label,
+        num_conditioning_tokens=plain.get("num_conditioning_tokens") or 0,
+    )
+
+
+def _outcome(plain: Mapping[str, Any] | None, usage: Usage) -> tuple[Outcome, list[tuple[str, Any]]]:
+    """The answer or failure, and the fields that it has no place for."""
+    if plain is None:
+        return Failure("missing", "HELM stored no result"), []
+    if not plain.get("success", False):
+        return Failure("provider_error", str(plain.get("error") or "no reason given")), []
+    completions = tuple(_completion(c) for c in plain.get("completions") or ())
+    reasons = [_reason(c) for c in plain.get("completions") or ()]
+    response = Response(
+        completions=completions,
+        usage=usage,
+        latency_s=plain.get("request_time") or 0.0,
+        cached=bool(plain.get("cached")),
+    )
+    rest = [(name, plain.get(name)) for name in _LEFT_OF_RESULT]
+    odd = [reason for reason in reasons if reason not in ("length", "stop", "unknown", None)]
+    media = [c["multimodal_content"] for c in plain.get("completions") or () if c.get("multimodal_content")]
+    return response, [*rest, ("finish_reason", odd), ("multimodal_content", media)]
+
+
+def _completion(plain: Mapping[str, Any]) -> Completion:
+    tokens = plain.get("tokens")
+    thinking = plain.get("thinking")
+    return Completion(
+        text=plain.get("text", ""),
+        finish_reason=_FINISH.get(_reason(plain) or "", "unknown"),
+        logprob=plain.get("logprob"),
+        tokens=tuple(Token(t["text"], t.get("logprob") or 0.0) for t in tokens) if tokens else None,
+        thinking=thinking.get("text") if isinstance(thinking, Mapping) else thinking,
+    )
+
+
+def _reason(plain: Mapping[str, Any]) -> str | None:
+    reason = plain.get("finish_reason")
+    return reason.get("reason") if isinstance(reason, Mapping) else reason
+
+
+def _number_units(run: ImportedRun) -> None:
+    """Set how many requests are scored together, now that all are known. Samples share HELM's scores."""
+    units = [UnitKey(s.instance_id, s.trial, s.sample, s.perturbation) for s, _ in run.records]
+    sizes = Counter(units)
+    run.records = [
+        (replace(state, unit_size=sizes[unit]), outcome)
+        for unit, (state, outcome) in zip(units, run.records, strict=True)
+    ]
+    for unit in sizes:
+        whole = UnitKey(unit.instance_id, unit.trial, 0, unit.perturbation)
+        if unit.sample and whole in run.given:
+            run.given[unit] = run.given[whole]
+
+
+def _whole_run(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> list[Stat]:
+    """HELM's numbers that have no value per instance (perplexity, calibration), by split."""
+    per_instance = {name for scores in run.given.values() for name in scores}
+    plain = [s for s in stats if s.get("count") and s["name"].get("perturbation") is None]
+    splits = {stat["name"].get("split") for stat in plain}
+    sizes = {
+        (s["name"].get("split"), s["name"].get("sub_split")): round(s["mean"])
+        for s in plain
+        if s["name"]["name"] == "num_instances"
+    }
+    found = []
+    for stat in plain:
+        name, split, sub_split = (stat["name"].get(key) for key in ("name", "split", "sub_split"))
+        if name in BOOKKEEPING or name in per_instance or sub_split is not None:
+            continue
+        n = sizes.get((split, None)) or sum(n for (each, _), n in sizes.items() if each == split) or 1
+        found.append(whole_run_stat(name, stat["mean"], n=n, split="all" if len(splits) == 1 else split))
+    return found

@@ -1,0 +1,302 @@
+"""A run of another harness in evalkit's terms, and how it becomes a run directory.
+
+A reader (`helm_import`, `lm_eval_import`, `inspect_import`) makes an `ImportedRun`; `keep_run` writes it:
+
+    run_spec.json, manifest.json, instances.jsonl, journal.jsonl, scores.jsonl, stats.json   as for any run
+    imported/source.json        where it came from
+    imported/<document>.json    the other harness's own summary files, as they were
+    imported/leftovers.jsonl    per request or instance, what has no place in a run directory
+    imported/stats.jsonl        numbers over the whole run that no score per instance stands behind
+    imported/differences.jsonl  scores that come out differently here than they were given
+
+Scores whose metric is known here are computed anew; all others are carried over by the metric `carried_over`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import EvalkitError
+from evalkit.instance import Instance
+from evalkit.metrics.carried import CARRIED_SCORES, carried_key
+from evalkit.metrics.metric import Metric, build_metric
+from evalkit.metrics.stat import Stat
+from evalkit.registry import METRICS
+from evalkit.request import RequestState
+from evalkit.response import Outcome
+from evalkit.results.ledger import Subject
+from evalkit.results.run_directory import RunDirectory, choose_directory, read_lines, write_json, write_lines
+from evalkit.specs.digest import identity, run_digest
+from evalkit.specs.run_spec import MetricSpec, RunSpec
+
+# Scores that agree to this are the same; the other harness may have summed in another order.
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a run came from.
+
+    Attributes:
+        harness: `helm`, `lm-eval` or `inspect`.
+        run: What the other harness calls it: a directory or file name.
+        path: Where that lay when it was imported; no part of the run's identity.
+        sha256: Over the content that was read.
+    """
+
+    harness: str
+    run: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnitKey:
+    """What is scored together: an instance (or its perturbed copy) in one train trial and sample."""
+
+    instance_id: str
+    trial: int = 0
+    sample: int = 0
+    perturbation: str | None = None
+
+
+@dataclass(slots=True)
+class ImportedRun:
+    """What a reader found.
+
+    Attributes:
+        run_spec: As far as it can be told; its metric specs are what the other harness computed.
+        given: The scores per unit as given.
+        whole_run: Numbers without scores per instance (perplexity, corpus BLEU).
+        documents: Small files to keep as they are, by name without `.json`.
+        leftovers: What has no place elsewhere, one object per request or instance.
+        notes: What the user should know.
+    """
+
+    source: Source
+    run_spec: RunSpec
+    instances: list[Instance] = field(default_factory=list)
+    records: list[tuple[RequestState, Outcome]] = field(default_factory=list)
+    given: dict[UnitKey, dict[str, float]] = field(default_factory=dict)
+    whole_run: list[Stat] = field(default_factory=list)
+    documents: dict[str, Any] = field(default_factory=dict)
+    leftovers: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of one imported run.
+
+    Attributes:
+        already_there: An earlier import of the same content; nothing was written.
+        recomputed: Metrics computed anew from the answers.
+        carried: Scores taken over as they were given.
+        differences: Scores that come out differently here: name to number of instances.
+        leftovers: What is kept under `imported/` only: field to how often.
+        failed: Requests without an answer.
+    """
+
+    path: Path
+    already_there: bool = False
+    recomputed: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
+    differences: Mapping[str, int] = field(default_factory=dict)
+    leftovers: Mapping[str, int] = field(default_factory=dict)
+    failed: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def keep_run(run: ImportedRun, suite_path: Path) -> Kept:
+    """Write an imported run into a suite and score it.
+
+    Raises:
+        StoreError: The suite can't be written.
+        UsageError: The run's parts contradict each other (two instances of one id).
+    """
+    run_spec, recomputed, carried = _with_metrics(run)
+    covered = identity(run_spec, deployment_identity={}, data_digest=None, versions={})
+    covered["imported"] = {
+        "harness": run.source.harness,
+        "run": run.source.run,
+        "sha256": run.source.sha256,
+    }
+    subject = Subject(run_spec, f"import {run.source.harness} {run.source.run}", run_digest(covered), covered)
+    choice = choose_directory(suite_path, run_spec.name, subject.digest, covered)
+    directory = choice.directory
+    if choice.exists and (directory.path / "stats.json").exists():
+        return Kept(directory.path, already_there=True)
+    directory.path.mkdir(parents=True, exist_ok=True)
+    _write_leftovers(directory, run)
+    failed = _write_run(directory, subject, run, carried)
+    differences = list(_differences(directory, run.given))
+    if differences:
+        write_lines(directory.imported_path / "differences.jsonl", differences)
+    return Kept(
+        path=directory.path,
+        recomputed=recomputed,
+        carried=carried,
+        differences=Counter(d["metric"] for d in differences),
+        leftovers=Counter(name for one in run.leftovers for name in one if name not in _PLACE),
+        failed=failed,
+        notes=tuple(run.notes),
+    )
+
+
+_PLACE = frozenset(("key", "instance_id", "trial", "sample", "perturbation", "filter"))
+
+
+def _with_metrics(run: ImportedRun) -> tuple[RunSpec, tuple[str, ...], tuple[str, ...]]:
+    """The run spec with the metrics that work here and `carried_over` for the rest; and both lists."""
+    usable: list[MetricSpec] = []
+    made_here: set[str] = set()
+    for spec in run.run_spec.metric_specs:
+        metric = _usable_metric(spec, run) if run.instances else None
+        if metric is not None and (metric.names or metric.corpus_names):
+            usable.append(spec)
+            made_here.update(metric.names)
+    carried = tuple(sorted({name for scores in run.given.values() for name in scores} - made_here))
+    specs = list(usable)
+    if carried:
+        specs.append(MetricSpec(name="carried_over", args={"names": list(carried)}))
+    run_spec = run.run_spec.model_copy(update={"metric_specs": tuple(specs)})
+    return run_spec, tuple(spec.name for spec in usable), carried
+
+
+def _usable_metric(spec: MetricSpec, run: ImportedRun) -> Metric | None:
+    """The metric, if it is known here and can score every instance."""
+    if spec.name not in METRICS:
+        return None
+    try:
+        metric = build_metric(spec, run.run_spec.adapter_spec)
+        for instance in run.instances:
+            metric.check(instance)
+    except EvalkitError as error:
+        run.notes.append(f"{spec.name} is carried over, not computed anew: {error}")
+        return None
+    return metric
+
+
+def _write_run(directory: RunDirectory, subject: Subject, run: ImportedRun, carried: tuple[str, ...]) -> int:
+    """Journal, instances, scores and manifest; returns how many requests have no answer."""
+    from evalkit.engine.journal import Journal, scan_journal
+    from evalkit.results.ledger import Ledger
+    from evalkit.results.scoring import score_run
+
+    directory.journal_path.unlink(missing_ok=True)
+    with Journal.open(directory.journal_path) as journal:
+        for state, outcome in run.records:
+            journal.append(state, outcome)
+    ledger = Ledger.open(directory, subject, None)
+    index = scan_journal(directory.journal_path)
+    ledger.begin(len(run.instances), len({state.key for state, _ in run.records}), index)
+    if not run.instances:
+        directory.write_stats(stat.to_json() for stat in run.whole_run)
+        return ledger.close(message="numbers only: the import had no samples").counts["num_failed"]
+    directory.write_instances(list(_with_scores(run.instances, run.given, set(carried))))
+    score_run(directory)
+    unscored = sum(
+        row["status"] == "failed" and row.get("reason") == "metric_error"
+        for row in read_lines(directory.scores_path)
+    )
+    return ledger.close(num_unscored=unscored).counts["num_failed"]
+
+
+def _with_scores(
+    instances: Iterable[Instance], given: Mapping[UnitKey, Mapping[str, float]], carried: set[str]
+) -> Iterator[Instance]:
+    """The instances with the scores to carry over in their `extra`."""
+    by_copy: dict[tuple[str, str | None], dict[str, dict[str, float]]] = {}
+    for unit, scores in given.items():
+        if kept := {name: value for name, value in scores.items() if name in carried}:
+            units = by_copy.setdefault((unit.instance_id, unit.perturbation), {})
+            units[carried_key(unit.trial, unit.sample)] = kept
+    for instance in instances:
+        units = by_copy.get((str(instance.id), instance.perturbation_label), {})
+        extra = {**(instance.extra or {}), CARRIED_SCORES: units} if units else instance.extra
+        yield replace(instance, extra=extra)
+
+
+def _write_leftovers(directory: RunDirectory, run: ImportedRun) -> None:
+    folder = directory.imported_path
+    folder.mkdir(parents=True, exist_ok=True)
+    source = run.source
+    write_json(
+        folder / "source.json",
+        {"harness": source.harness, "run": source.run, "path": source.path, "sha256": source.sha256},
+    )
+    for name, document in run.documents.items():
+        write_json(folder / f"{name}.json", document)
+    if run.leftovers:
+        write_lines(folder / "leftovers.jsonl", run.leftovers)
+    if run.whole_run:
+        write_lines(folder / "stats.jsonl", (stat.to_json() for stat in run.whole_run))
+
+
+def _differences(
+    directory: RunDirectory, given: Mapping[UnitKey, Mapping[str, float]]
+) -> Iterator[dict[str, Any]]:
+    """Scores that were given and come out differently here."""
+    if not directory.scores_path.exists():
+        return
+    for row in read_lines(directory.scores_path):
+        unit = UnitKey(row["instance_id"], row.get("trial", 0), row.get("sample", 0), row.get("perturbation"))
+        for name, theirs in given.get(unit, {}).items():
+            ours = row.get("scores", {}).get(name)
+            if ours is None or not math.isclose(ours, theirs, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+                place = {key: row[key] for key in ("instance_id", "trial", "sample") if key in row}
+                yield {**place, "metric": name, "given": theirs, "here": ours, "status": row["status"]}
+
+
+def whole_run_stat(
+    name: str, mean: float, *, n: int, split: str = "all", stderr: float | None = None
+) -> Stat:
+    """A number that another harness gave for a whole run, as a stat.
+
+    Args:
+        name: The metric.
+        mean: Its value.
+        n: Instances that it is over.
+        split: The split that it is over.
+        stderr: Its standard error, if given; the interval is Student's t with n - 1 degrees of freedom.
+    """
+    from evalkit.metrics.interval import student_t_quantile
+
+    ci95 = None
+    if stderr is not None and n > 1:
+        margin = student_t_quantile(0.975, n - 1) * stderr
+        ci95 = (mean - margin, mean + margin)
+    return Stat.from_json(
+        {
+            "name": name,
+            "kind": "score",
+            "split": split,
+            "n": n,
+            "n_failed": 0,
+            "n_total": n,
+            "mean": mean,
+            "stderr": stderr,
+            "ci95": ci95,
+            "ci95_method": "t" if ci95 else None,
+            "sum": mean * n,
+            "sum_squared": mean * mean * n,
+            "num_trials": 1,
+            "trial_means": [mean],
+        }
+    )
+
+
+def label_part(text: str) -> str:
+    """A text as part of a run name: HELM writes `/` as `_`."""
+    return text.replace("/", "_")
+
+
+def leftover(place: Mapping[str, Any], fields: Iterable[tuple[str, Any]]) -> dict[str, Any] | None:
+    """The fields that hold something, with their place; None if none does."""
+    kept = {name: value for name, value in fields if value not in (None, [], {}, "", ())}
+    return {**place, **kept} if kept else None

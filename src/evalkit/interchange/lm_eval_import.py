@@ -1,0 +1,356 @@
+"""Runs that lm-eval (EleutherAI's harness) made: `results_*.json` and, beside it, `samples_<task>_*.jsonl`.
+
+One run per task. A multiple-choice sample becomes one request per option, whose log-probability is kept;
+a generated one becomes one request with its completions. Scores are lm-eval's, carried over under its names:
+`acc`, and `exact_match,strict-match` where a filter was at work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from evalkit.errors import StoreError, UsageError
+from evalkit.instance import CORRECT, Instance, Reference
+from evalkit.interchange.imported_run import (
+    ImportedRun,
+    Source,
+    UnitKey,
+    label_part,
+    leftover,
+    whole_run_stat,
+)
+from evalkit.request import Request, RequestMode, RequestState, request_key
+from evalkit.response import Completion, Response
+from evalkit.results.run_directory import read_lines
+from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
+
+_NO_FILTER = "none"
+# What a line of a samples file has beside its scores.
+_PLAIN_FIELD_NAMES = (
+    "doc_id doc target arguments resps filtered_resps filter metrics doc_hash prompt_hash target_hash"
+)
+_PLAIN_FIELDS = frozenset(_PLAIN_FIELD_NAMES.split())
+_HASHES = ("doc_hash", "prompt_hash", "target_hash")
+# A mean that lm-eval rounded nowhere; only the order of summation may differ.
+_TOLERANCE = 1e-6
+_METHODS = {"multiple_choice": "multiple_choice_separate_original", "generate_until": "generation"}
+
+
+def find_lm_eval_results(path: Path) -> list[Path]:
+    """The `results_*.json` files below `path` (a file, a model's folder, or an output folder), in order.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if path.is_file():
+        return [path]
+    found = sorted(path.glob("**/results*.json"))
+    if not found:
+        why = "does not exist" if not path.exists() else "has no results_*.json of lm-eval"
+        raise UsageError(f"{path} {why}")
+    return found
+
+
+def read_lm_eval(path: Path) -> Iterator[ImportedRun]:
+    """The runs of a results file, one per task that was run (groups are sums of tasks, and are left out).
+
+    Raises:
+        StoreError: A file is damaged, or is not lm-eval's.
+    """
+    try:
+        results = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise StoreError(f"{path} is damaged: {error}") from None
+    if not isinstance(results, dict) or not {"results", "configs"} <= results.keys():
+        raise StoreError(f"{path} is no results file of lm-eval: it has no 'results' and 'configs'")
+    for task in results["configs"]:
+        if task not in results["results"]:
+            continue
+        try:
+            yield _read_task(path, results, task)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise StoreError(
+                f"task {task} of {path} is not as lm-eval writes it: {type(error).__name__} {error}"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What the readers of samples need to know of a task."""
+
+    name: str
+    output_type: str
+    split: str
+    generation: Mapping[str, Any]
+
+
+def _read_task(path: Path, results: Mapping[str, Any], name: str) -> ImportedRun:
+    config = results["configs"][name]
+    task = _Task(
+        name=name,
+        output_type=config.get("output_type", "generate_until"),
+        split="test" if config.get("test_split") else "valid",
+        generation=config.get("generation_kwargs") or {},
+    )
+    samples_path = _samples_path(path, name)
+    content = hashlib.sha256(path.read_bytes())
+    run = ImportedRun(
+        Source("lm-eval", f"{path.name}:{name}", str(path), ""), _run_spec(results, config, task)
+    )
+    if samples_path is None:
+        run.notes.append(f"no samples_{name}_*.jsonl: only the numbers were taken over (see --log_samples)")
+    else:
+        content.update(samples_path.read_bytes())
+        _read_samples(run, samples_path, task)
+    run.source = Source("lm-eval", run.source.run, str(path), content.hexdigest())
+    run.documents = {
+        "results": results["results"][name],
+        "config": config,
+        "setup": {key: results.get(key) for key in ("config", "git_hash", "date", "lm_eval_version")},
+    }
+    run.whole_run = list(_whole_run(run, results, name))
+    return run
+
+
+def _samples_path(path: Path, task: str) -> Path | None:
+    """The samples file of the same moment, else the newest one of the task."""
+    moment = path.stem.removeprefix("results")
+    exact = path.with_name(f"samples_{task}{moment}.jsonl")
+    if exact.exists():
+        return exact
+    # The moment begins with a digit; a longer task name does not match.
+    others = sorted(path.parent.glob(f"samples_{task}_[0-9]*.jsonl"))
+    return others[-1] if others else None
+
+
+def _run_spec(results: Mapping[str, Any], config: Mapping[str, Any], task: _Task) -> RunSpec:
+    model = results.get("model_name") or _model_name(results.get("config") or {})
+    shots = results.get("n-shot", {}).get(task.name, config.get("num_fewshot"))
+    until = task.generation.get("until", ())
+    adapter = AdapterSpec(
+        method=_METHODS.get(task.output_type, task.output_type),
+        instructions=config["description"] if isinstance(config.get("description"), str) else "",
+        max_train_instances=shots or 0,
+        num_outputs=1,
+        model=model,
+        model_deployment=model,
+        temperature=_temperature(task.generation),
+        max_tokens=int(task.generation.get("max_gen_toks", 256))
+        if task.output_type == "generate_until"
+        else 0,
+        stop_sequences=(until,) if isinstance(until, str) else tuple(until),
+    )
+    args = {
+        "task": task.name,
+        "version": results.get("versions", {}).get(task.name),
+        "dataset_path": config.get("dataset_path"),
+        "dataset_name": config.get("dataset_name"),
+    }
+    return RunSpec(
+        name=f"lm_eval:task={label_part(task.name)},num_fewshot={shots or 0},model={label_part(model)}",
+        scenario_spec=ScenarioSpec(
+            name="lm_eval", args={key: value for key, value in args.items() if value is not None}
+        ),
+        adapter_spec=adapter,
+        groups=(*_groups_of(results.get("group_subtasks") or {}, task.name), task.name),
+    )
+
+
+def _model_name(config: Mapping[str, Any]) -> str:
+    arguments = config.get("model_args") or {}
+    if isinstance(arguments, str):
+        pairs = (part.partition("=") for part in arguments.split(","))
+        arguments = {key: value for key, _, value in pairs}
+    for key in ("peft", "delta", "pretrained", "model", "path", "engine"):
+        if arguments.get(key):
+            return str(arguments[key])
+    return str(config.get("model") or "unknown")
+
+
+def _groups_of(subtasks: Mapping[str, Sequence[str]], task: str) -> tuple[str, ...]:
+    """The groups that a task is in, the widest first."""
+    for group, members in subtasks.items():
+        if task in members and group != task:
+            return (*_groups_of(subtasks, group), group)
+    return ()
+
+
+def _temperature(generation: Mapping[str, Any]) -> float:
+    """lm-eval is greedy unless told to sample."""
+    return float(generation.get("temperature", 1.0)) if generation.get("do_sample") else 0.0
+
+
+def _read_samples(run: ImportedRun, path: Path, task: _Task) -> None:
+    """Instances, requests and scores; a document has a line per filter, with the same answers."""
+    seen: set[str] = set()
+    lines: Counter[tuple[str, str]] = Counter()
+    for line in read_lines(path):
+        instance_id, filtered_by = f"doc{line['doc_id']}", line.get("filter", _NO_FILTER)
+        lines[instance_id, filtered_by] += 1
+        first = instance_id not in seen
+        if first:
+            seen.add(instance_id)
+            run.instances.append(_instance(instance_id, line, task))
+            run.records += _records(instance_id, line, task)
+        scores = run.given.setdefault(UnitKey(instance_id), {})
+        rest: list[tuple[str, Any]] = [("filtered_resps", line.get("filtered_resps"))]
+        if first:
+            rest += [(name, line.get(name)) for name in _HASHES] + [("is_greedy", _greedy(line, task))]
+        for name, value in line.items():
+            if name in _PLAIN_FIELDS:
+                continue
+            if isinstance(value, bool | int | float) and math.isfinite(value):
+                scores[_score_name(name, filtered_by)] = float(value)
+            else:
+                rest.append((name, value))
+        if (kept := leftover({"instance_id": instance_id, "filter": filtered_by}, rest)) is not None:
+            run.leftovers.append(kept)
+    repeated = sum(count - 1 for count in lines.values())
+    if repeated:
+        run.notes.append(f"{path.name} has {repeated} lines twice; the last one of each counts")
+
+
+def _score_name(metric: str, filtered_by: str) -> str:
+    return metric if filtered_by == _NO_FILTER else f"{metric},{filtered_by}"
+
+
+def _arguments(line: Mapping[str, Any]) -> list[list[Any]]:
+    """The arguments of each request: lists in older files, numbered fields in newer ones."""
+    given = line["arguments"]
+    if isinstance(given, Mapping):
+        return [
+            [given[request][argument] for argument in sorted(given[request])] for request in _in_order(given)
+        ]
+    return [list(one) for one in given]
+
+
+def _in_order(given: Mapping[str, Any]) -> list[str]:
+    return sorted(given, key=lambda name: int(name.rpartition("_")[2]))
+
+
+def _instance(instance_id: str, line: Mapping[str, Any], task: _Task) -> Instance:
+    arguments = _arguments(line)
+    question = str(arguments[0][0])
+    document = line.get("doc")
+    extra = dict(document) if isinstance(document, Mapping) else {"doc": document}
+    target = line.get("target")
+    if task.output_type == "multiple_choice":
+        options = [str(a[1]).strip() for a in arguments if a[0] != ""]
+        right = _right_option(target, options)
+        references = tuple(Reference(o, (CORRECT,) if i in right else ()) for i, o in enumerate(options))
+        # The same context before every option; else the option is the context (Winogrande's way).
+        if len({str(a[0]) for a in arguments if a[0] != ""}) > 1:
+            question = str(arguments[0][1])
+    elif task.output_type == "loglikelihood_rolling":
+        references = ()
+    else:
+        references = (Reference(str(target), (CORRECT,)),)
+    return Instance(question, references, task.split, instance_id, extra=extra)
+
+
+def _right_option(target: Any, options: Sequence[str]) -> set[int]:
+    """The target is the index of the right option, several of them, or its text."""
+    text = str(target).strip()
+    if text.startswith("[") and text.endswith("]"):
+        parts = [part.strip() for part in text[1:-1].split(",")]
+        return {int(part) for part in parts if part.isdigit()}
+    if text.isdigit() and int(text) < len(options):
+        return {int(text)}
+    return {index for index, option in enumerate(options) if option == text}
+
+
+def _records(instance_id: str, line: Mapping[str, Any], task: _Task) -> list[tuple[RequestState, Response]]:
+    arguments, answers = _arguments(line), line["resps"]
+    several = task.output_type == "multiple_choice"
+    records, options_seen = [], 0
+    for position, (given, answer) in enumerate(zip(arguments, answers, strict=True)):
+        mode: RequestMode | None = None
+        index: int | None = None
+        if several:
+            # Without context: the option's probability as such, which some scores subtract.
+            mode = "calibration" if given[0] == "" else "original"
+            index = position - options_seen if mode == "calibration" else position
+            options_seen += mode == "original"
+        state = RequestState(
+            key=request_key(instance_id, 0, 0, index, mode),
+            instance_id=instance_id,
+            trial=0,
+            request=_request(given, answer, task),
+            reference_index=index,
+            request_mode=mode,
+            unit_size=len(arguments),
+        )
+        records.append((state, _response(given, answer, task)))
+    return records
+
+
+def _request(given: Sequence[Any], answer: Sequence[Any], task: _Task) -> Request:
+    if task.output_type != "generate_until":
+        return Request("".join(str(part) for part in given), temperature=0, max_tokens=0, echo_prompt=True)
+    settings = given[1] if len(given) > 1 and isinstance(given[1], Mapping) else task.generation
+    until = settings.get("until") or ()
+    return Request(
+        prompt=str(given[0]),
+        temperature=_temperature(settings),
+        num_completions=max(1, len(answer)),
+        max_tokens=int(settings.get("max_gen_toks", 256)),
+        stop_sequences=(until,) if isinstance(until, str) else tuple(until),
+    )
+
+
+def _response(given: Sequence[Any], answer: Sequence[Any], task: _Task) -> Response:
+    if task.output_type == "generate_until":
+        return Response(tuple(Completion(str(text)) for text in answer))
+    text = str(given[1]) if len(given) > 1 else str(given[0])
+    return Response((Completion(text, logprob=_logprob(answer)),))
+
+
+def _logprob(answer: Any) -> float | None:
+    """The first number in `[["-0.2", "False"]]`, `[[-0.2, false]]` or `["-0.2"]`."""
+    while isinstance(answer, list | tuple) and answer:
+        answer = answer[0]
+    try:
+        value = float(answer)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _greedy(line: Mapping[str, Any], task: _Task) -> list[Any]:
+    """Whether each option is what the model would have written; only log-likelihood requests say so."""
+    if task.output_type not in ("multiple_choice", "loglikelihood"):
+        return []
+    return [answer[0][1] for answer in line["resps"] if isinstance(answer[0], list) and len(answer[0]) > 1]
+
+
+def _whole_run(run: ImportedRun, results: Mapping[str, Any], task: str) -> Iterator[Any]:
+    """The task's numbers that are no mean of scores per sample (perplexity, F1, corpus BLEU)."""
+    given = results["results"][task]
+    n = results.get("n-samples", {}).get(task, {}).get("effective") or given.get("sample_len")
+    n = n or max(1, len(run.instances))
+    for key, value in given.items():
+        metric, comma, filtered_by = key.partition(",")
+        if not comma or metric.endswith("_stderr") or not isinstance(value, bool | int | float):
+            continue
+        name = _score_name(metric, filtered_by)
+        scores = [s[name] for s in run.given.values() if name in s]
+        if scores:
+            mean = math.fsum(scores) / len(scores)
+            if math.isclose(mean, value, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+                continue
+            run.notes.append(
+                f"{name}: lm-eval says {value}, the mean of its samples is {mean}; kept as {name},as-given"
+            )
+            name = f"{name},as-given"
+        stderr = given.get(f"{metric}_stderr,{filtered_by}")
+        known = isinstance(stderr, int | float) and math.isfinite(stderr)
+        if math.isfinite(value):
+            yield whole_run_stat(name, float(value), n=n, stderr=float(stderr) if known else None)

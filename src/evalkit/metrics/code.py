@@ -1,0 +1,142 @@
+"""Whether generated programs pass their tests: HELM's code metrics for HumanEval (Chen et al. 2021).
+
+Programs only ever run in an isolated process (`evalkit.metrics.execution`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from evalkit.errors import DataError, UsageError
+from evalkit.instance import Instance
+from evalkit.metrics.execution import Execution, require_isolation, run_program
+from evalkit.metrics.metric import Metric, Unit, likeliest_first
+from evalkit.registry import metric
+from evalkit.specs.run_spec import AdapterSpec
+
+TEST_CASES = "test_cases"
+_FIELDS = ("prompt", "test", "entry_point")
+
+
+def pass_at_k(n: int, num_right: int, k: int) -> float:
+    """The chance that one of `k` of the `n` programs is right, without bias (arXiv:2107.03374, eq. 1).
+
+    Args:
+        n: Programs generated.
+        num_right: Those that pass.
+        k: Programs drawn; 1.0 where fewer than `k` are wrong.
+    """
+    if n - num_right < k:
+        return 1.0
+    return 1.0 - math.prod(1.0 - k / i for i in range(n - num_right + 1, n + 1))
+
+
+class CodeMetric(Metric):
+    """Runs each completion against the instance's tests; the base of the metrics below.
+
+    `Instance.extra["test_cases"]` is the row of the benchmark, with `prompt`, `test` and `entry_point`: the
+    program is prompt, completion and test, and it passes if `check(entry_point)` comes to its end. The
+    completion is taken as generated, blanks before its first line included: without them a function's body
+    is not part of the function.
+    """
+
+    def __init__(self, adapter_spec: AdapterSpec, timeout: float) -> None:
+        if not 0 < timeout < math.inf:
+            raise UsageError(f"a timeout of {timeout} s is not possible")
+        self._timeout_s, self._num_outputs = timeout, adapter_spec.num_outputs
+
+    def check(self, instance: Instance) -> None:
+        """Refuse an instance without tests, and a machine on which programs can't be isolated.
+
+        Raises:
+            DataError: The instance has no tests.
+            UsageError: Programs can't be isolated here; says what is missing.
+        """
+        _test_cases(instance)
+        require_isolation()
+
+    def _passes(self, unit: Unit) -> list[bool]:
+        """Whether each completion passes, the likeliest first."""
+        case = _test_cases(unit.instance)
+        completions = likeliest_first(unit.answer.response.completions)
+        if not completions:
+            raise DataError(f"the answer to '{unit.answer.state.key}' holds no completion")
+        return [self._passes_one(case, completion.text) for completion in completions]
+
+    def _passes_one(self, case: Mapping[str, Any], completion: str) -> bool:
+        program = f"{case['prompt']}{completion}\n{case['test']}\ncheck({case['entry_point']})"
+        execution = _run(program, self._timeout_s)
+        if execution.ending == "unavailable":
+            raise UsageError(f"the program could not be isolated: {execution.message}")
+        return execution.ending == "passed"
+
+    def _at_k(self, name: str, first: float, at_k: float) -> Mapping[str, float]:
+        return {name: first} if self._num_outputs == 1 else {name: first, f"{name}@{self._num_outputs}": at_k}
+
+
+@metric("code_eval_acc")
+class CodeEvalAcc(CodeMetric):
+    """Whether the likeliest program passes its tests; `code_eval_acc@k`: whether one of the `k` does.
+
+    Args:
+        timeout: Seconds that a program may take.
+    """
+
+    def __init__(self, adapter_spec: AdapterSpec, timeout: float = 3.0) -> None:
+        super().__init__(adapter_spec, timeout)
+        self.names = tuple(self._at_k("code_eval_acc", 0, 0))
+        self.full_marks = dict.fromkeys(self.names, 1.0)
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        """`code_eval_acc`, and `code_eval_acc@k` where `k` programs were asked for.
+
+        Raises:
+            DataError: The answer holds no completion.
+            UsageError: The program could not be isolated.
+        """
+        passes = self._passes(unit)
+        return self._at_k("code_eval_acc", float(passes[0]), float(any(passes)))
+
+
+@metric("pass")
+class PassAtK(CodeMetric):
+    """Estimated chance that a program passes its tests; `pass@k`: that one of `k` does.
+
+    Args:
+        timeout: Seconds that a program may take.
+    """
+
+    def __init__(self, adapter_spec: AdapterSpec, timeout: float = 3.0) -> None:
+        super().__init__(adapter_spec, timeout)
+        self.names = tuple(self._at_k("pass", 0, 0))
+        self.full_marks = dict.fromkeys(self.names, 1.0)
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        """`pass`, and `pass@k` where `k` programs were asked for.
+
+        Raises:
+            DataError: The answer holds no completion.
+            UsageError: The program could not be isolated.
+        """
+        passes = self._passes(unit)
+        n, num_right = len(passes), sum(passes)
+        return self._at_k("pass", pass_at_k(n, num_right, 1), pass_at_k(n, num_right, self._num_outputs))
+
+
+@lru_cache(maxsize=64)
+def _run(program: str, timeout_s: float) -> Execution:
+    """How the program ended; remembered for a while, since several metrics run the same programs in turn."""
+    return run_program(program, timeout_s)
+
+
+def _test_cases(instance: Instance) -> Mapping[str, Any]:
+    case = (instance.extra or {}).get(TEST_CASES)
+    if not isinstance(case, Mapping) or any(not isinstance(case.get(field), str) for field in _FIELDS):
+        raise DataError(
+            f"code metrics need extra['{TEST_CASES}'] with {', '.join(_FIELDS)}; "
+            f"instance '{instance.id}' has none"
+        )
+    return case

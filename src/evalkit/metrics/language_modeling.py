@@ -1,0 +1,78 @@
+"""How likely a model finds what it wrote, or a text it was shown: HELM's Basic* language-modelling stats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from evalkit.metrics.corpus import Row
+from evalkit.metrics.metric import Metric, Unit, asks_per_reference, likeliest_first
+from evalkit.registry import metric
+from evalkit.response import Token
+from evalkit.specs.run_spec import AdapterSpec
+
+_BYTES = "bytes:"
+
+
+@metric("basic_generation")
+class BasicGeneration(Metric):
+    r"""Log-probability, tokens and bytes of the first completion, and perplexity over all units.
+
+    Gives, per unit, `max_prob` (probability of the likeliest completion), `logprob` (natural log, summed
+    over the tokens), `num_perplexity_tokens` and `num_bytes` (UTF-8; a token written `bytes:\xe2\x80` has as
+    many as it lists). Over all units, from the sums: `perplexity` per token, `bits_per_byte` and
+    `logprob_per_byte`. Tokens that only condition the text (`num_conditioning_tokens` of the request state)
+    don't count. What the server does not report is left out: without tokens all but `max_prob`.
+    """
+
+    def __init__(self, adapter_spec: AdapterSpec) -> None:
+        if not asks_per_reference(adapter_spec):
+            self.corpus_names = ("perplexity", "bits_per_byte", "logprob_per_byte")
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        """`max_prob`, `logprob`, `num_perplexity_tokens` and `num_bytes`, as far as they are known."""
+        if unit.per_reference:
+            return {}
+        scores = {}
+        best = likeliest_first(unit.answer.response.completions)[:1]
+        if best and best[0].logprob is not None:
+            scores["max_prob"] = math.exp(best[0].logprob)
+        if (sums := _sums(unit)) is not None:
+            scores["logprob"], scores["num_perplexity_tokens"], scores["num_bytes"] = sums
+        return scores
+
+    def evidence(self, unit: Unit) -> Row | None:
+        """Log-probability, tokens and bytes of the unit."""
+        return _sums(unit)
+
+    def corpus(self, rows: Sequence[Row]) -> Mapping[str, float]:
+        """`perplexity`, `bits_per_byte` and `logprob_per_byte`; those of nothing are left out."""
+        logprob = math.fsum(row[0] for row in rows)
+        num_tokens, num_bytes = sum(row[1] for row in rows), sum(row[2] for row in rows)
+        found = {}
+        if num_tokens:
+            found["perplexity"] = math.exp(-logprob / num_tokens)
+        if num_bytes:
+            found["bits_per_byte"] = -logprob / num_bytes / math.log(2)
+            found["logprob_per_byte"] = logprob / num_bytes
+        return found
+
+
+def count_bytes(tokens: Sequence[Token]) -> int:
+    r"""The UTF-8 length of the tokens; one written `bytes:\xe2\x80` is the bytes it lists."""
+    return sum(
+        t.text.count("\\x") if t.text.startswith(_BYTES) else len(t.text.encode("utf-8", "replace"))
+        for t in tokens
+    )
+
+
+def _sums(unit: Unit) -> tuple[float, int, int] | None:
+    """Log-probability, tokens and bytes of the first completion; None where its tokens are not known."""
+    if unit.per_reference:
+        return None
+    answer = unit.answer
+    completions = answer.response.completions
+    if not completions or completions[0].tokens is None:
+        return None
+    tokens = completions[0].tokens[answer.state.num_conditioning_tokens :]
+    return math.fsum(t.logprob for t in tokens), len(tokens), count_bytes(tokens)

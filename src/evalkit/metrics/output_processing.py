@@ -1,0 +1,122 @@
+"""Completions rewritten before they are scored: hidden reasoning dropped, say."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from evalkit.errors import DataError, UsageError
+from evalkit.instance import Instance
+from evalkit.metrics.corpus import Row
+from evalkit.metrics.metric import Answer, Metric, Unit, build_metric
+from evalkit.registry import metric
+from evalkit.specs.run_spec import AdapterSpec, MetricSpec
+
+OutputProcessor = Callable[[str], str]
+
+
+def remove_thinking(text: str) -> str:
+    """The text without what stands in `<think>…</think>` and the blank line after it; "" if it never ends.
+
+    HELM's `remove_deepseek_r1_thinking`: from the first mark to the last.
+    """
+    before, mark, after = text.partition("<think>")
+    if not mark:
+        return text
+    end = "</think>\n\n" if "</think>\n\n" in text else "</think>"
+    if end not in text:
+        return ""
+    return before + after.rpartition(end)[2] if end in after else text
+
+
+_PROCESSORS: Mapping[str, OutputProcessor] = {
+    "remove_thinking": remove_thinking,
+    "helm.benchmark.metrics.output_processors.remove_deepseek_r1_thinking": remove_thinking,
+}
+
+
+def output_processor(name: str) -> OutputProcessor:
+    """The function of this name: one of evalkit's, or `module.name` of yours.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name in _PROCESSORS:
+        return _PROCESSORS[name]
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"process_output: no function '{name}' ({error}); known: remove_thinking") from None
+    if not callable(found):
+        raise UsageError(f"process_output: '{name}' is no function")
+    processor: OutputProcessor = found
+    return processor
+
+
+@metric("output_processing")
+class OutputProcessingMetric(Metric):
+    """Other metrics, which see the completions as a function leaves them.
+
+    Args:
+        processor: `remove_thinking`, or `module.name` of a function from text to text.
+        metric_specs: The metrics, each as `{name: …, args: {…}}`.
+
+    Raises:
+        UsageError: There is no such function, or one of the metrics is impossible.
+    """
+
+    def __init__(
+        self, processor: str, metric_specs: Sequence[Mapping[str, Any]], adapter_spec: AdapterSpec
+    ) -> None:
+        self._process = output_processor(processor)
+        specs = [MetricSpec.model_validate(spec) for spec in metric_specs]
+        self._metrics = [build_metric(spec, adapter_spec) for spec in specs]
+        self.names = tuple(name for inner in self._metrics for name in inner.names)
+        self.corpus_names = tuple(name for inner in self._metrics for name in inner.corpus_names)
+        self.full_marks = {name: full for inner in self._metrics for name, full in inner.full_marks.items()}
+
+    def check(self, instance: Instance) -> None:
+        """Refuse what any of the metrics refuses."""
+        for inner in self._metrics:
+            inner.check(instance)
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        """The scores of all metrics.
+
+        Raises:
+            DataError: Two of them give the same name.
+        """
+        unit = self._processed(unit)
+        scores: dict[str, float] = {}
+        for inner in self._metrics:
+            for name, value in inner.score(unit).items():
+                if name in scores:
+                    raise DataError(f"'{inner.name}' gave '{name}', which another metric gives too")
+                scores[name] = value
+        return scores
+
+    def evidence(self, unit: Unit) -> Row | None:
+        """What each of the metrics over all units needs, in their order."""
+        unit = self._processed(unit)
+        rows = tuple(inner.evidence(unit) if inner.corpus_names else None for inner in self._metrics)
+        return rows if any(row is not None for row in rows) else None
+
+    def corpus(self, rows: Sequence[Row]) -> Mapping[str, float]:
+        """The numbers of all metrics over all units."""
+        numbers: dict[str, float] = {}
+        for position, inner in enumerate(self._metrics):
+            own = [row[position] for row in rows if row[position] is not None]
+            if own:
+                numbers.update(inner.corpus(own))
+        return numbers
+
+    def _processed(self, unit: Unit) -> Unit:
+        return replace(unit, answers=tuple(self._rewritten(answer) for answer in unit.answers))
+
+    def _rewritten(self, answer: Answer) -> Answer:
+        response = answer.response
+        completions = tuple(replace(c, text=self._process(c.text)) for c in response.completions)
+        return replace(answer, response=replace(response, completions=completions))

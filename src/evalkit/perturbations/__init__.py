@@ -1,0 +1,1 @@
+"""Perturbations: instances → changed copies of instances, one module per family."""

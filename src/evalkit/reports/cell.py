@@ -1,0 +1,81 @@
+"""One number of a table with what is known of its uncertainty, and sums and differences of such numbers.
+
+Intervals are combined by the method of variance estimates recovery (MOVER; Zou & Donner 2008, Statistics in
+Medicine 27:1693): for estimates m_i with limits l_i, u_i and weights w_i, Σ w_i m_i has the limits
+
+    Σ w_i m_i - √Σ w_i² (m_i - l_i)²   and   Σ w_i m_i + √Σ w_i² (u_i - m_i)²
+
+It asks for no symmetry, so shares near 0 and 1 keep their Wilson limits, and one estimate keeps its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and its 95% confidence interval; None where there is none."""
+
+    value: float
+    ci95: Interval | None
+
+    def differs_from_zero(self) -> bool:
+        """Whether the interval leaves zero out; False where there is no interval."""
+        return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table.
+
+    Attributes:
+        n: Scored units behind it (instances, in each train trial and sample), `n_total` planned, `n_failed`
+            without an answer.
+        num_runs: Runs behind it.
+        is_best: No other in its column is better.
+        within_noise: Its difference to the best of its column may be chance (95%); False for the best.
+    """
+
+    estimate: Estimate
+    n: int = 0
+    n_failed: int = 0
+    n_total: int = 0
+    num_runs: int = 0
+    is_best: bool = False
+    within_noise: bool = False
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return self.estimate.value
+
+
+def weighted_sum(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
+    """The sum of independent estimates, each times its weight, which may be negative."""
+    value = math.fsum(w * e.value for e, w in zip(estimates, weights, strict=True))
+    below: list[float] = []
+    above: list[float] = []
+    for estimate, weight in zip(estimates, weights, strict=True):
+        if estimate.ci95 is None:
+            return Estimate(value, None)
+        low, high = (weight * (limit - estimate.value) for limit in estimate.ci95)
+        below.append(min(low, high))
+        above.append(max(low, high))
+    return Estimate(value, (value - math.hypot(*below), value + math.hypot(*above)))
+
+
+def mean_of(estimates: Sequence[Estimate], weights: Sequence[float] | None = None) -> Estimate:
+    """The mean of independent estimates, weighted if weights are given."""
+    given = weights or [1.0] * len(estimates)
+    total = math.fsum(given)
+    return weighted_sum(estimates, [weight / total for weight in given])
+
+
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """`first - second`, if they are independent."""
+    return weighted_sum([first, second], [1, -1])

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit.adapters.language_modeling import LanguageModelingAdapter, pieces_of
+from evalkit.adapters.window import NO_WINDOW, TokenWindow, Window
+from evalkit.errors import UsageError
+from evalkit.instance import Instance
+from evalkit.request import RequestState
+from evalkit.specs.run_spec import AdapterSpec
+from tests.adapters.golden_rows import CharacterTokenizer
+
+
+class Bytes:
+    """One token per byte, so that a window can cut a character in two."""
+
+    prefix_token = ""
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return bytes(tokens).decode(errors="replace")
+
+    def count(self, text: str) -> int:
+        return len(text.replace("\ufffd", "?").encode())
+
+
+class Plain(CharacterTokenizer):
+    """Characters, without a prefix token."""
+
+    prefix_token = ""
+
+
+class Growing(Plain):
+    """Any text has more tokens than the window takes."""
+
+    def count(self, text: str) -> int:
+        return 1000
+
+
+def requests(text: str, window: Window = NO_WINDOW, **changes: Any) -> list[RequestState]:
+    plain = {"method": "language_modeling", "max_train_instances": 0, "max_tokens": 0}
+    spec = AdapterSpec.model_validate(plain | changes)
+    return list(LanguageModelingAdapter(spec, window).requests([Instance(text, (), "test", "id0")], []))
+
+
+def test_without_a_tokenizer_the_text_is_one_request() -> None:
+    (state,) = requests("Hello world")
+    assert (state.request.prompt, state.num_conditioning_tokens) == ("Hello world", 0)
+    assert (state.request.echo_prompt, state.request.max_tokens, state.request.temperature) == (True, 0, 0)
+    assert state.key == "t0/id0"
+
+
+def test_a_short_text_begins_with_the_prefix_token_which_is_not_scored() -> None:
+    (state,) = requests("Hello", TokenWindow(CharacterTokenizer(), 2048))
+    assert (state.request.prompt, state.num_conditioning_tokens) == ("<s>Hello", 1)
+
+
+def test_a_long_text_is_asked_in_windows_with_as_much_context_as_fits() -> None:
+    states = requests("abcdefghij", TokenWindow(Plain(), 5, max_sequence_length=4))
+    assert [(s.request.prompt, s.num_conditioning_tokens) for s in states] == [
+        ("abcd", 0),
+        ("defgh", 1),
+        ("fghij", 3),
+    ]
+    assert [s.key for s in states] == ["t0/id0/w00000", "t0/id0/w00001", "t0/id0/w00002"]
+    assert {s.unit_size for s in states} == {3}
+
+
+def test_a_limit_on_prompt_and_completion_together_counts() -> None:
+    pieces = pieces_of("abcdefgh", TokenWindow(Plain(), 8, max_sequence_length=4, max_total_length=6), 1)
+    assert [piece.text for piece in pieces] == ["abcd", "defgh"]
+    with pytest.raises(UsageError, match="leaves no room"):
+        pieces_of("ab", TokenWindow(Plain(), 8, max_total_length=6), 5)
+
+
+def test_halves_of_characters_are_dropped_from_the_edges() -> None:
+    pieces = pieces_of("aé" * 4, TokenWindow(Bytes(), 5, max_sequence_length=5), 0)
+    assert pieces[0].text == "aéa"
+    assert not any("\ufffd" in piece.text for piece in pieces)
+
+
+@given(st.text(alphabet="abc", min_size=1, max_size=80), st.integers(2, 12))
+def test_every_token_is_scored_once(text: str, length: int) -> None:
+    pieces = pieces_of(text, TokenWindow(Plain(), length), 0)
+    assert "".join(piece.text[piece.num_conditioning_tokens :] for piece in pieces) == text
+    assert max(len(piece.text) for piece in pieces) <= length
+
+
+def test_a_tokenizer_that_never_fits_is_told() -> None:
+    with pytest.raises(UsageError, match="can't be cut into windows"):
+        pieces_of("abc", TokenWindow(Growing(), 5), 0)
+
+
+def test_examples_are_refused() -> None:
+    with pytest.raises(UsageError, match="set max_train_instances=0"):
+        requests("x", max_train_instances=3)

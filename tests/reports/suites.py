@@ -1,0 +1,68 @@
+"""Stored runs with chosen scores, as a suite on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from evalkit.instance import CORRECT, Instance, Reference
+from evalkit.metrics.metric import Metric, Unit
+from evalkit.metrics.scorer import Scorer
+from evalkit.request import Request, RequestState, request_key
+from evalkit.response import Completion, Response
+from evalkit.results.run_directory import Manifest, RunDirectory
+from evalkit.results.scoring import write_scores
+from evalkit.results.stored_run import StoredRun
+from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
+
+
+class Given(Metric):
+    """The number that the model answered."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.names = name, (name,)
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        return {self.name: float(unit.answer.response.completions[0].text)}
+
+
+def store_run(
+    suite: Path,
+    group: str,
+    model: str,
+    scores: Sequence[float] | Sequence[Sequence[float]],
+    metric: str = "exact_match",
+    *,
+    split: str = "test",
+    subject: str = "",
+    instance_groups: Sequence[str] = (),
+    groups: Sequence[str] | None = None,
+) -> StoredRun:
+    """A run whose instances got these scores; a list of lists has one list per train trial."""
+    trials = [list(s) for s in scores if isinstance(s, Sequence)] or [[float(s) for s in scores]]  # type: ignore[arg-type]
+    name = f"{group}:{subject and f'subject={subject},'}model={model.replace('/', '_')}"
+    run_spec = RunSpec(
+        name=name,
+        scenario_spec=ScenarioSpec(name=group, args={"subject": subject}),
+        adapter_spec=AdapterSpec(
+            method="generation", model=model, model_deployment=model, num_train_trials=len(trials)
+        ),
+        groups=(group,) if groups is None else tuple(groups),
+    )
+    instances = [
+        Instance(f"q{i}", (Reference("a", (CORRECT,)),), split, f"id{i}", group=each)
+        for i, each in enumerate(instance_groups or [None] * len(trials[0]))
+    ]
+    directory = RunDirectory(suite / name)
+    directory.path.mkdir(parents=True)
+    directory.write_run_spec(run_spec)
+    directory.write_instances(instances)
+    scorer = Scorer([Given(metric)], instances, num_trials=len(trials))
+    for trial, values in enumerate(trials):
+        for instance, value in zip(instances, values, strict=True):
+            state = RequestState(request_key(str(instance.id), trial), str(instance.id), trial, Request(""))
+            scorer.add(state, Response((Completion(repr(value)),)))
+    write_scores(directory, scorer)
+    manifest = Manifest(name=name, entry=name, digest="d", request_digest="r", identity={}, status="complete")
+    directory.write_manifest(manifest)
+    return StoredRun.open(directory.path)

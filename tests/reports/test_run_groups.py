@@ -1,0 +1,40 @@
+"""Which number stands for a run in a group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evalkit.reports.run_groups import RunGroup, lower_is_better, main_stat, run_group
+from tests.reports.suites import store_run
+
+
+def test_known_groups_have_helms_metric_and_split() -> None:
+    assert run_group("boolq") == RunGroup("boolq", ("quasi_exact_match",), "valid")
+    assert run_group("gsm").metrics[0] == "final_number_exact_match"
+    assert run_group("gsm", "f1_score") == RunGroup("gsm", ("f1_score",))
+
+
+def test_a_group_nobody_described_is_summed_up_by_the_first_score(tmp_path: Path) -> None:
+    run = store_run(tmp_path, "my_own", "m", [1, 0], metric="my_score")
+    stat = main_stat(run_group("my_own"), run.stats)
+    assert stat is not None
+    assert (stat.name, stat.mean) == ("my_score", 0.5)
+
+
+def test_exact_match_stands_in_for_quasi_exact_match(tmp_path: Path) -> None:
+    run = store_run(tmp_path, "boolq", "m", [1, 0, 0], metric="exact_match", split="valid")
+    stat = main_stat(run_group("boolq"), run.stats)
+    assert stat is not None
+    assert stat.name == "exact_match"
+
+
+def test_a_run_without_the_metric_has_no_number(tmp_path: Path) -> None:
+    run = store_run(tmp_path, "gsm", "m", [1, 0], metric="something")
+    assert main_stat(run_group("gsm"), run.stats) is None
+
+
+def test_less_is_better_for_these() -> None:
+    assert lower_is_better("bits_per_byte")
+    assert lower_is_better("word_perplexity,none")
+    assert lower_is_better("bias_metric:mode=representation")
+    assert not lower_is_better("exact_match@5")
