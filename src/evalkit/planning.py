@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import DataError, EntryError, EvalkitError, UsageError
-from evalkit.instance import TRAIN, Instance
+from evalkit.instance import EVAL_SPLITS, TRAIN, Instance
 from evalkit.options import RunOptions
 from evalkit.parameters import bind_arguments
 from evalkit.plugins import described, load_plugins
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from evalkit.models.deployment import ModelDeployment
     from evalkit.perturbations.augmenter import Augmenter
     from evalkit.scenarios.scenario import Scenario
+
+MAX_REPEATED_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +214,13 @@ def data_is_local(run: PlannedRun, place: Workplace) -> bool:
     return not run.augmenter.asks_service and all(place.data.is_local(file) for file in run.files())
 
 
-def load_instances(run: PlannedRun, place: Workplace) -> LoadedRun:
+def load_instances(run: PlannedRun, place: Workplace, at_most: int | None = None) -> LoadedRun:
     """Make the instances, choose the evaluated ones, and add the perturbed copies.
+
+    Args:
+        run: The run.
+        place: Where its data is.
+        at_most: Stop making instances after so many to evaluate; for estimates.
 
     Raises:
         DataError: A data file is missing or damaged, or the scenario gives one id to two instances.
@@ -222,9 +229,10 @@ def load_instances(run: PlannedRun, place: Workplace) -> LoadedRun:
     from evalkit.scenarios.scenario import with_ids
 
     adapter_spec = run.run_spec.adapter_spec
+    eval_splits = adapter_spec.eval_splits or EVAL_SPLITS
     try:
         with _collector_paused():
-            everything = list(with_ids(run.scenario.instances(place.data)))
+            everything = list(with_ids(_first(run.scenario.instances(place.data), at_most, eval_splits)))
     except EvalkitError:
         raise
     except Exception as error:
@@ -236,11 +244,31 @@ def load_instances(run: PlannedRun, place: Workplace) -> LoadedRun:
     train = [instance for instance in everything if instance.split == TRAIN]
     instances, train = run.augmenter.augmented(instances, train, place.data)
     if not instances:
-        raise DataError(
-            f"{run.name}: no instance to evaluate in splits {adapter_spec.eval_splits or 'valid, test'}"
-        )
+        raise DataError(f"{run.name}: no instance to evaluate in splits {', '.join(eval_splits)}")
     adapter: Adapter = ADAPTERS.get(adapter_spec.method)(adapter_spec, window_of(run.deployment))
     return LoadedRun(adapter, instances, train, adapter.num_requests(instances))
+
+
+def _first(
+    instances: Iterable[Instance], at_most: int | None, eval_splits: Sequence[str]
+) -> Iterator[Instance]:
+    """The instances up to the one that makes `at_most` to evaluate; all of them for None."""
+    num_made = 0
+    for instance in instances:
+        yield instance
+        num_made += instance.split in eval_splits
+        if num_made == at_most:
+            return
+
+
+def num_evaluated(run: PlannedRun) -> int | None:
+    """How many instances are evaluated, if the scenario knows without making them and none is perturbed."""
+    sizes = run.scenario.sizes()
+    if sizes is None or run.run_spec.data_augmenter_spec.perturbation_specs:
+        return None
+    adapter_spec = run.run_spec.adapter_spec
+    pool = sum(sizes.get(split, 0) for split in adapter_spec.eval_splits or EVAL_SPLITS)
+    return min(pool, adapter_spec.max_eval_instances or pool)
 
 
 @contextmanager
@@ -300,17 +328,20 @@ def _told_apart(runs: list[PlannedRun]) -> tuple[list[PlannedRun], list[str]]:
     kept: list[PlannedRun] = []
     by_digest: dict[str, PlannedRun] = {}
     by_name: dict[str, PlannedRun] = {}
-    notes = []
+    notes, repeated = [], []
     for run in runs:
-        twin = by_digest.get(run.digest.full) if run.digest else None
-        if twin is not None:
-            notes.append(f"{run.entry} is the same run as {twin.entry}; it runs once")
+        # Where data is missing there is no digest yet, but what is known of two runs can be compared.
+        key = run_digest(run.identity).full
+        twin = by_digest.setdefault(key, run)
+        if twin is not run:
+            repeated.append(f"{run.entry} is the same run as {twin.entry}; it runs once")
             continue
         first = by_name.setdefault(run.name, run)
         if first is not run:
             fields = ", ".join(differing_fields(first.identity, run.identity))
             notes.append(f"two runs are named {run.name}; kept apart by digest, they differ in {fields}")
-        if run.digest:
-            by_digest[run.digest.full] = run
         kept.append(run)
-    return kept, notes
+    if len(repeated) > MAX_REPEATED_SHOWN:
+        more = len(repeated) - MAX_REPEATED_SHOWN
+        repeated = [*repeated[:MAX_REPEATED_SHOWN], f"… and so are {more} more entries"]
+    return kept, notes + repeated

@@ -31,11 +31,12 @@ FAMILIES = {
     *("synthetic_reasoning_natural", "disinformation", "code", "mmlu_pro", "gpqa", "ifeval"),
 }
 NOT_PORTED = "dataset=apps"
-# Ours of HELM's metric classes; left out are DisinformationHumanEvalMetrics and, so far, IFEvalMetric.
+# Ours of HELM's metric classes; left out is DisinformationHumanEvalMetrics.
 OURS = {
     "BasicReferenceMetric": "basic_reference",
     "BBQMetric": "bbq",
     "GPQAChainOfThoughtMetric": "chain_of_thought_correctness",
+    "IFEvalMetric": "ifeval",
 }
 
 

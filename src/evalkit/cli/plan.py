@@ -14,6 +14,9 @@ from evalkit.options import RunOptions
 if TYPE_CHECKING:
     from evalkit.planning import Plan, PlannedRun, Workplace
 
+# Where a scenario knows its size, so many instances are enough to estimate tokens.
+SAMPLE_SIZE = 100
+
 
 @takes_run_options
 def plan_command(
@@ -85,7 +88,7 @@ def show_requests(plan: Plan, place: Workplace, *, as_json: bool) -> None:
 def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
     """A planned run as plain data; counts are None where its data is not local."""
     from evalkit.models.tokenizers import estimate_tokens
-    from evalkit.planning import data_is_local, load_instances
+    from evalkit.planning import data_is_local, load_instances, num_evaluated
 
     row: dict[str, Any] = {
         "entry": run.entry,
@@ -101,14 +104,17 @@ def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
     }
     if not data_is_local(run, place):
         return row
-    loaded = load_instances(run, place)
+    known = num_evaluated(run)
+    loaded = load_instances(run, place, at_most=SAMPLE_SIZE if known else None)
+    scale = known / len(loaded.instances) if known else 1
     prompt_tokens = completion_tokens = 0
     for state in loaded.requests():
         prompt_tokens += estimate_tokens(state.request.prompt)
         completion_tokens += state.request.max_tokens * state.request.num_completions
+    prompt_tokens, completion_tokens = round(scale * prompt_tokens), round(scale * completion_tokens)
     row.update(
-        num_instances=len(loaded.instances),
-        num_requests=loaded.num_requests,
+        num_instances=known or len(loaded.instances),
+        num_requests=round(scale * loaded.num_requests),
         prompt_tokens=prompt_tokens,
         max_completion_tokens=completion_tokens,
     )

@@ -8,10 +8,7 @@ from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec, metric_sp
 
 @run_spec_function("ifeval")
 def ifeval() -> RunSpec:
-    """Prompts with instructions such as "do not use any commas", answered at length.
-
-    The instructions' checkers are not here yet: answers are kept, and can be scored when they are.
-    """
+    """Prompts with instructions such as "do not use any commas", answered at length."""
     return RunSpec(
         name="ifeval",
         scenario_spec=ScenarioSpec(name="ifeval"),
@@ -23,6 +20,6 @@ def ifeval() -> RunSpec:
             max_tokens=4096,
             temperature=0,
         ),
-        metric_specs=metric_specs("basic_reference"),
+        metric_specs=metric_specs("basic_reference", "ifeval"),
         groups=("ifeval",),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from evalkit.data import DataStore
@@ -41,6 +41,10 @@ class ArithmeticScenario(Scenario):
         if num_test < 1:
             raise UsageError(f"arithmetic: num_test={num_test} is not positive")
         self.operation, self.digits, self.num_test, self.seed = operation, digits, num_test, seed
+
+    def sizes(self) -> Mapping[str, int]:
+        """20 train, `num_test` test."""
+        return {TRAIN: NUM_TRAIN, TEST: self.num_test}
 
     def instances(self, data: DataStore) -> Iterator[Instance]:
         """20 train and `num_test` test instances; the only reference is the result as a number."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from evalkit.data import DataStore
 from evalkit.errors import UsageError
@@ -20,8 +20,6 @@ _MOST_TO_CLOSE = 3
 # Split, number of instances, shortest and longest whole sequence.
 _PARTS = ((TRAIN, 3, 4, 50), (TEST, 500, 52, 100))
 
-Symbols = list[str]
-
 
 @scenario("dyck_language")
 class DyckLanguageScenario(Scenario):
@@ -35,6 +33,10 @@ class DyckLanguageScenario(Scenario):
         if not 1 <= num_parenthesis_pairs <= len(_PAIRS):
             raise UsageError(f"num_parenthesis_pairs is 1 to {len(_PAIRS)}, not {num_parenthesis_pairs}")
         self.pairs = _PAIRS[:num_parenthesis_pairs]
+
+    def sizes(self) -> Mapping[str, int]:
+        """3 train, 500 test."""
+        return {split: count for split, count, _, _ in _PARTS}
 
     def instances(self, data: DataStore) -> Iterator[Instance]:
         """3 train and 500 test sequences, no input twice."""
@@ -56,9 +58,10 @@ class _Grammar:
     def __init__(self, pairs: tuple[tuple[str, str], ...]) -> None:
         self._pairs = pairs
         self._closer_of = dict(pairs)
-        self._rng, self._numpy = random.Random(_SEED), NumpyRandom(_SEED)
+        self._rng = random.Random(_SEED)
+        self._sequence = self._make_sequence()
 
-    def pair(self, shortest: int, longest: int) -> tuple[Symbols, Symbols]:
+    def pair(self, shortest: int, longest: int) -> tuple[str, str]:
         """A sequence of allowed length, cut before its end: what is left, and the closers it lacks."""
         while True:
             sequence = self._sequence(0, longest)
@@ -68,34 +71,45 @@ class _Grammar:
             if opened:
                 return opened, self._closers(opened)
 
-    def _sequence(self, depth: int, longest: int = _MAX_INNER_LENGTH) -> Symbols:
-        """A well-formed sequence; empty if it would be too deep or longer than `longest`."""
-        if depth > _MAX_DEPTH:
-            return []
-        chance = self._rng.random()
-        made: Symbols = []
-        if chance < _P_NEST:
-            opener, closer = self._pairs[self._numpy.between(0, len(self._pairs))]
-            made = [opener, *self._sequence(depth + 1), closer]
-        elif chance < _P_NEST_OR_JOIN:
-            made = [*self._sequence(depth), *self._sequence(depth)]
-        return made if len(made) <= longest else []
+    def _make_sequence(self) -> Callable[[int, int], str]:
+        """A function of depth and greatest length that draws a well-formed sequence.
 
-    def _cut(self, sequence: Symbols, num_open: int) -> Symbols:
+        It is empty if it would be too deep or too long. Over a million calls go into 500 sequences, so
+        everything it uses is bound beforehand.
+        """
+        draw, choose = self._rng.random, NumpyRandom(_SEED).chooser(len(self._pairs))
+        pairs = self._pairs
+
+        def sequence(depth: int, longest: int) -> str:
+            if depth > _MAX_DEPTH:
+                return ""
+            chance = draw()
+            if chance >= _P_NEST_OR_JOIN:
+                return ""
+            if chance < _P_NEST:
+                opener, closer = pairs[choose()]
+                made = opener + sequence(depth + 1, _MAX_INNER_LENGTH) + closer
+            else:
+                made = sequence(depth, _MAX_INNER_LENGTH) + sequence(depth, _MAX_INNER_LENGTH)
+            return made if len(made) <= longest else ""
+
+        return sequence
+
+    def _cut(self, sequence: str, num_open: int) -> str:
         """The longest beginning in which so many brackets are open."""
         balance = 0
         for index in range(len(sequence) - 1, -1, -1):
             balance += -1 if sequence[index] in self._closer_of else 1
             if balance == num_open:
                 return sequence[:index]
-        return []
+        return ""
 
-    def _closers(self, opened: Symbols) -> Symbols:
+    def _closers(self, opened: str) -> str:
         """What closes the open brackets, the innermost first."""
-        stack: Symbols = []
+        stack: list[str] = []
         for symbol in opened:
             if symbol in self._closer_of:
                 stack.append(self._closer_of[symbol])
             else:
                 stack.pop()
-        return stack[::-1]
+        return "".join(reversed(stack))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -37,6 +37,18 @@ class NumpyRandom:
         while (drawn := self._draw(32) & mask) > largest:
             pass
         return low + drawn
+
+    def chooser(self, count: int) -> Callable[[], int]:
+        """`between(0, count)` as a function, for very many draws."""
+        largest, draw = count - 1, self._draw
+        mask = (1 << largest.bit_length()) - 1
+
+        def choose() -> int:
+            while (drawn := draw(32) & mask) > largest:
+                pass
+            return drawn
+
+        return choose if largest else int
 
     def choices(self, items: Sequence[T], count: int) -> list[T]:
         """`choice(items, size=count)`: so many items, with repetition."""

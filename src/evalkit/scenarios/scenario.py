@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,6 +24,13 @@ class Scenario:
     def files(self) -> Sequence[DataFile]:
         """The data files needed; empty for a scenario that makes its instances."""
         return ()
+
+    def sizes(self) -> Mapping[str, int] | None:
+        """How many instances each split has, if that is known without making them; else None.
+
+        A plan then makes only some of them, to estimate tokens.
+        """
+        return None
 
     def instances(self, data: DataStore) -> Iterable[Instance]:
         """All instances, train split included, in a fixed order. `data.path(file)` is a file's local path."""

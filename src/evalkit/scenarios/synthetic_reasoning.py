@@ -38,6 +38,10 @@ class SyntheticReasoningScenario(Scenario):
             raise UnknownNameError("mode of synthetic_reasoning", mode, get_args(Mode))
         self.mode = mode
 
+    def sizes(self) -> Mapping[str, int]:
+        """1000 train, 5000 valid, 5000 test."""
+        return SPLIT_SIZES
+
     def instances(self, data: DataStore) -> Iterator[Instance]:
         """1000 train, 5000 valid and 5000 test questions with one right answer each."""
         rng = NumpyRandom(_SEED)

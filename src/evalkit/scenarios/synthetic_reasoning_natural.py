@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -78,6 +78,10 @@ class SyntheticReasoningNaturalScenario(Scenario):
             known = get_args(Difficulty)
             raise UnknownNameError("difficulty of synthetic_reasoning_natural", difficulty, known)
         self.difficulty = difficulty
+
+    def sizes(self) -> Mapping[str, int]:
+        """1000 train, 5000 valid, 5000 test."""
+        return SPLIT_SIZES
 
     def instances(self, data: DataStore) -> Iterator[Instance]:
         """1000 train, 5000 valid and 5000 test questions with one right answer each."""

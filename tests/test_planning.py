@@ -1,0 +1,49 @@
+"""Plans: estimates from part of a scenario agree with counting all of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from evalkit.cli.plan import describe_run
+from evalkit.options import RunOptions
+from evalkit.planning import load_instances, make_plan, num_evaluated, open_workplace
+
+
+def planned(entry: str, **options: Any) -> Any:
+    place = open_workplace(RunOptions(run_entries=(entry,), models_to_run=("evalkit/echo",), **options))
+    return place, make_plan(place).runs[0]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "arithmetic:num_test=333",
+        "dyck_language:num_parenthesis_pairs=2",
+        "synthetic_reasoning:mode=induction",
+        "synthetic_reasoning:mode=induction,eval_split=test",
+        "synthetic_reasoning_natural:difficulty=easy,max_eval_instances=250",
+    ],
+)
+def test_known_sizes_are_the_true_ones_and_estimates_are_near(entry: str) -> None:
+    place, run = planned(entry)
+    loaded = load_instances(run, place)
+    row = describe_run(run, place)
+    assert num_evaluated(run) == len(loaded.instances) == row["num_instances"]
+    assert row["num_requests"] == loaded.num_requests
+    from evalkit.models.tokenizers import estimate_tokens
+
+    tokens = sum(estimate_tokens(state.request.prompt) for state in loaded.requests())
+    assert row["prompt_tokens"] == pytest.approx(tokens, rel=0.1)
+
+
+def test_the_same_run_twice_is_told_even_where_data_is_missing(tmp_path: Any) -> None:
+    place, _ = planned("simple_mcqa", data_dir=tmp_path)
+    options = place.options.model_copy(
+        update={"run_entries": ("mmlu:subject=anatomy", "mmlu:subject=anatomy")}
+    )
+    plan = make_plan(open_workplace(options))
+    assert len(plan.runs) == 1
+    assert plan.runs[0].digest is None
+    assert any("runs once" in note for note in plan.notes)
