@@ -8,7 +8,17 @@ import pytest
 
 from evalkit.errors import PluginError, UnknownNameError
 from evalkit.plugins import load_builtins
-from evalkit.registry import METRICS, REGISTRIES, Registry, isolated_registries, metric
+from evalkit.registry import (
+    EXPANDERS,
+    METRICS,
+    REGISTRIES,
+    RUN_SPECS,
+    Registry,
+    isolated_registries,
+    metric,
+    run_expander,
+    run_spec_function,
+)
 
 
 def first(gold: str, prediction: str) -> float:
@@ -81,3 +91,23 @@ def test_isolation_undoes_registrations() -> None:
         metric("only_here")(first)
         assert "only_here" in METRICS
     assert "only_here" not in METRICS
+
+
+def test_an_expander_and_a_parameter_of_one_name_are_refused_at_registration() -> None:
+    load_builtins()
+
+    def shadowed(temperature: float = 0.5) -> None: ...
+
+    def fine(warmth: float = 0.5) -> None: ...
+
+    def warmth(run_spec: object, value: float) -> list[object]:
+        return [run_spec]
+
+    with isolated_registries():
+        with pytest.raises(PluginError, match="'temperature' is a run expander and a parameter"):
+            run_spec_function("shadowed")(shadowed)
+        assert "shadowed" not in RUN_SPECS
+        run_spec_function("fine")(fine)
+        with pytest.raises(PluginError, match="parameter of the run spec 'fine'"):
+            run_expander("warmth")(warmth)
+        assert "warmth" not in EXPANDERS

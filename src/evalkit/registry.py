@@ -117,8 +117,20 @@ def _decorator(registry: Registry, name: str) -> Callable[[T], T]:
 
 
 def run_spec_function(name: str) -> Callable[[T], T]:
-    """Register a function that returns a `RunSpec`; its parameters are what a run entry may set."""
-    return _decorator(RUN_SPECS, name)
+    """Register a function that returns a `RunSpec`; its parameters are what a run entry may set.
+
+    Raises:
+        PluginError: A parameter has the name of a run expander: an entry could not tell them apart.
+    """
+
+    def register(target: T) -> T:
+        for parameter in inspect.signature(target).parameters:
+            if parameter in EXPANDERS:
+                raise _ambiguous(parameter, name, origin_of(target))
+        RUN_SPECS.register(name, target)
+        return target
+
+    return register
 
 
 def scenario(name: str) -> Callable[[T], T]:
@@ -163,13 +175,31 @@ def client(name: str) -> Callable[[T], T]:
 
 
 def run_expander(name: str) -> Callable[[T], T]:
-    """Register a function `(run_spec, value) -> run specs` that a run entry calls as `name=value`."""
-    return _decorator(EXPANDERS, name)
+    """Register a function `(run_spec, value) -> run specs` that a run entry calls as `name=value`.
+
+    Raises:
+        PluginError: A registered run-spec function has a parameter of this name.
+    """
+
+    def register(target: T) -> T:
+        for run_spec, function in RUN_SPECS.targets.items():
+            if name in inspect.signature(function).parameters:
+                raise _ambiguous(name, run_spec, origin_of(target))
+        EXPANDERS.register(name, target)
+        return target
+
+    return register
 
 
 def perturbation(name: str) -> Callable[[T], T]:
     """Register a `Perturbation` class; its parameters are what a perturbation spec may set."""
     return _decorator(PERTURBATIONS, name)
+
+
+def _ambiguous(parameter: str, run_spec: str, origin: str) -> PluginError:
+    return PluginError(
+        f"'{parameter}' is a run expander and a parameter of the run spec '{run_spec}' ({origin}); rename one"
+    )
 
 
 @contextmanager

@@ -156,17 +156,6 @@ def test_arguments_of_the_wrong_type_are_marked(
     assert caught.value.span == (6 + argument.index("=") + 1, 6 + len(argument))
 
 
-def test_a_parameter_named_like_an_expander_is_the_plugins_mistake(models: FakeModels) -> None:
-    with isolated_registries():
-
-        @run_spec_function("hot")
-        def hot(temperature: float = 1) -> RunSpec:
-            raise AssertionError(temperature)
-
-        with pytest.raises(PluginError, match="'temperature', the name of a run expander"):
-            expand(models, "hot:model=openai/gpt2")
-
-
 def test_plugins_of_the_wrong_shape_are_named(models: FakeModels) -> None:
     with isolated_registries():
 

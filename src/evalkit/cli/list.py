@@ -33,7 +33,7 @@ def list_command(
     ] = False,
 ) -> None:
     """List run specs, scenarios, metrics, clients, models …, with their parameters."""
-    from evalkit.cli.output import print_json, print_table
+    from evalkit.cli.output import print_columns, print_json
     from evalkit.errors import UnknownNameError
     from evalkit.plugins import broken_plugins, load_plugins
 
@@ -41,12 +41,18 @@ def list_command(
     if wanted is not None and wanted not in KINDS:
         raise UnknownNameError("kind", kind or "", KINDS)
     load_plugins(plugins or ())
-    found = {k: entries_of(k, model_deployments or ()) for k in ([wanted] if wanted else KINDS)}
+    # The many models are only listed when they are asked for, or for a program.
+    shown = [wanted] if wanted else [k for k in KINDS if as_json or k != "model"]
+    found = {k: entries_of(k, model_deployments or ()) for k in shown}
     if as_json:
         print_json(found[wanted] if wanted else found, indent=True)
     else:
-        rows = [(k, e["name"], signature(e), e["doc"]) for k, entries in found.items() for e in entries]
-        print_table(("kind", "name", "parameters", "what it is"), rows, numeric_from=9)
+        for each, entries in found.items():
+            if entries:
+                typer.secho(each, bold=True)
+                print_columns([(f"  {e['name']}", signature(e), e["doc"]) for e in entries])
+        if wanted is None:
+            typer.echo("models: see `evalkit list models`")
     for source, why in broken_plugins().items():
         typer.echo(f"! plugin {source} did not load: {why}", err=True)
 

@@ -160,10 +160,6 @@ def _resolve(entry: RunEntry) -> _Call:
     except UnknownNameError as error:
         raise entry.error(str(error), entry.name_span) from None
     parameters = {p.name: p for p in parameters_of(function)}
-    if clashing := [name for name in parameters if name in EXPANDERS]:
-        raise PluginError(
-            f"run spec '{entry.name}' has a parameter '{clashing[0]}', the name of a run expander; rename it"
-        )
     steps, given = [], {}
     for arg in entry.args:
         if arg.key in EXPANDERS:
