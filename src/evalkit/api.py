@@ -33,7 +33,6 @@ def run(
 
     Raises:
         UsageError: Something asked for is not possible; nothing was sent.
-        DataError: A benchmark file can't be had.
     """
     from evalkit.running import run_all
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,7 @@ class PlannedRun:
         digest: None where a data file without a pinned checksum is not local yet.
         identity: All that the digest covers.
         fixups: What was changed in the run spec because of its model.
+        problem: Why its data can't be had; such a run ends at once, without touching the others.
     """
 
     entry: str
@@ -61,6 +62,7 @@ class PlannedRun:
     digest: RunDigest | None
     identity: Mapping[str, Any]
     fixups: tuple[AppliedFixUp, ...] = ()
+    problem: str = ""
 
     @property
     def name(self) -> str:
@@ -99,21 +101,33 @@ class LoadedRun:
         return self.adapter.requests(self.instances, self.train, skip=answered.__contains__)
 
 
-def open_workplace(options: RunOptions) -> Workplace:
+def open_workplace(
+    options: RunOptions, on_download: Callable[[str, int, int | None], None] | None = None
+) -> Workplace:
     """Load plugins and model files.
+
+    Args:
+        options: What the user asks for.
+        on_download: Told of downloads: URL, bytes received, bytes expected (None if unknown).
 
     Raises:
         PluginError: A plugin that was named does not load.
         ConfigError: A model file is wrong.
     """
     from evalkit.data import DataStore
+    from evalkit.data.download import Downloader
     from evalkit.models.catalog import ModelCatalog
 
     load_plugins(options.plugins)
     mirror = options.mirror()
     if mirror is not None and not mirror.is_dir():
         raise UsageError(f"the data directory {mirror} does not exist")
-    data = DataStore(mirror=mirror, offline=options.offline, verify=not options.unverified_data)
+    data = DataStore(
+        mirror=mirror,
+        offline=options.offline,
+        verify=not options.unverified_data,
+        downloader=Downloader(progress=on_download),
+    )
     return Workplace(options, ModelCatalog.load(options.deployment_files()), data)
 
 
@@ -126,7 +140,6 @@ def make_plan(place: Workplace, *, fetch: bool = False) -> Plan:
 
     Raises:
         UsageError: A mistake in an entry, file or option; nothing has been loaded or sent.
-        DataError: A data file can't be had.
     """
     options = place.options
     entries = [ConfEntry(description=text, priority=1) for text in options.run_entries]
@@ -164,7 +177,6 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
 
     Raises:
         UsageError: It names a plugin, argument or deployment that does not exist.
-        DataError: A data file can't be had (only with `fetch`).
     """
     from evalkit.clients.factory import check_client
     from evalkit.perturbations.augmenter import Augmenter
@@ -183,10 +195,7 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
     check_client(deployment)
     augmenter = Augmenter.of(run_spec.data_augmenter_spec)
     files = (*scenario.files(), *augmenter.files())
-    if fetch:
-        for file in files:
-            place.data.path(file)
-    data_digest = place.data.digest(files) if files else None
+    data_digest, problem = _data_digest(files, place, fetch=fetch)
     covered = identity(
         run_spec,
         deployment_identity=deployment.identity(),
@@ -197,7 +206,7 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
             **augmenter.versions(),
         },
     )
-    known = data_digest is not None or not files
+    known = data_digest is not None or not files  # a run without data files has nothing to wait for
     return PlannedRun(
         entry=entry,
         run_spec=run_spec,
@@ -206,7 +215,18 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
         augmenter=augmenter,
         digest=run_digest(covered) if known else None,
         identity=covered,
+        problem=problem,
     )
+
+
+def _data_digest(files: Sequence[DataFile], place: Workplace, *, fetch: bool) -> tuple[str | None, str]:
+    """The digest of a run's data, if it is known, and why the data can't be had, or nothing."""
+    try:
+        for file in files if fetch else ():
+            place.data.path(file)
+        return (place.data.digest(files) if files else None), ""
+    except DataError as error:
+        return None, str(error)
 
 
 def data_is_local(run: PlannedRun, place: Workplace) -> bool:
@@ -228,6 +248,8 @@ def load_instances(run: PlannedRun, place: Workplace, at_most: int | None = None
     from evalkit.adapters.sampling import downsample
     from evalkit.scenarios.scenario import with_ids
 
+    if run.problem:
+        raise DataError(run.problem)
     adapter_spec = run.run_spec.adapter_spec
     eval_splits = adapter_spec.eval_splits or EVAL_SPLITS
     try:

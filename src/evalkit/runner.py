@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from evalkit.engine.executor import Executor
 from evalkit.engine.journal import open_synced, scan_journal
 from evalkit.engine.lock import RunLock
-from evalkit.errors import SystemicError
+from evalkit.errors import DataError, SystemicError
 from evalkit.metrics.feed import ScoreFeed
 from evalkit.observer import Observer
 from evalkit.planning import PlannedRun, Workplace, load_instances
@@ -50,7 +50,8 @@ async def run_one(run: PlannedRun, shop: Workshop) -> RunResult:
         StoreError: The run directory is locked by another process, or damaged.
         DataError: The instances can't be made.
     """
-    assert run.digest is not None, "data is fetched before a run starts"
+    if run.digest is None or run.problem:
+        raise DataError(run.problem or f"{run.name}: its data is not local")
     # Runs that differ only in their metrics follow each other: the later ones take over the answers.
     async with shop.twins[run.name, run.digest.requests]:
         return await _claim_and_work(run, Subject(run.run_spec, run.entry, run.digest, run.identity), shop)

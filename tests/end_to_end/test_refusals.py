@@ -122,3 +122,15 @@ def test_one_dead_deployment_does_not_touch_the_others(workspace: Workspace, ser
     assert alive is not None
     assert dead is not None
     assert (alive.status, dead.status) == ("complete", "stopped")
+
+
+def test_missing_data_ends_its_own_run_only(workspace: Workspace) -> None:
+    """One benchmark's file can't be had: told with the place it should have; the others go on."""
+    finished = workspace.evalkit(
+        *("run", "-r", "gsm:model=evalkit/echo", "simple_mcqa:model=evalkit/echo", "--offline", "-q"),
+        *("--data-dir", str(workspace.path)),
+    )
+    assert finished.code == 3
+    assert "gsm8k/train.jsonl" in finished.err or "gsm8k/test.jsonl" in finished.err
+    assert workspace.stored().manifest.name == "simple_mcqa:model=evalkit_echo"
+    assert workspace.stored().manifest.status == "complete"

@@ -99,10 +99,11 @@ def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
         "prompt_tokens": None,
         "max_completion_tokens": None,
         "max_cost_usd": None,
+        "problem": run.problem or None,
         "fixups": [asdict(fixup) for fixup in run.fixups],
         "run_spec": run.run_spec.model_dump(mode="json"),
     }
-    if not data_is_local(run, place):
+    if run.problem or not data_is_local(run, place):
         return row
     known = num_evaluated(run)
     loaded = load_instances(run, place, at_most=SAMPLE_SIZE if known else None)

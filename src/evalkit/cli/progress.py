@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -165,6 +166,21 @@ class LiveProgress(ProgressObserver):
         num_finished = len(self.runs) - len(active)
         table.add_row(Text(f"{num_finished} of {self.num_planned} runs finished", style="dim"))
         return table
+
+
+class DownloadProgress:
+    """A line for each download at its beginning, and every few seconds while it lasts."""
+
+    def __init__(self) -> None:
+        self._told_s: dict[str, float] = {}
+
+    def __call__(self, url: str, received: int, expected: int | None) -> None:
+        """Print how far a download is, if it was some seconds ago that it was printed."""
+        now_s = time.monotonic()
+        if now_s - self._told_s.get(url, -math.inf) >= PLAIN_EVERY_S:
+            self._told_s[url] = now_s
+            total = f" of {expected / 1e6:,.1f}" if expected else ""
+            sys.stderr.write(f"downloading {url}: {received / 1e6:,.1f}{total} MB\n")
 
 
 @contextmanager

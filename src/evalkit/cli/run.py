@@ -24,10 +24,10 @@ def run_command(
     import gc
 
     from evalkit.cli.plan import show_plan
-    from evalkit.cli.progress import progress_for
+    from evalkit.cli.progress import DownloadProgress, progress_for
     from evalkit.planning import make_plan, open_workplace
 
-    place = open_workplace(options)
+    place = open_workplace(options, on_download=None if quiet else DownloadProgress())
     plan = make_plan(place, fetch=not options.dry_run)
     if options.dry_run:
         show_plan(plan, place, as_json=as_json)

@@ -40,6 +40,8 @@ class DataStore:
         self.mirror = mirror
         self.cache = cache if cache is not None else default_cache()
         self.offline, self.verify = offline, verify
+        # Many runs may need one archive: what failed for one is not tried again for the next.
+        self._unreachable: dict[str, str] = {}
         self.downloader = downloader if downloader is not None else Downloader()
 
     def path(self, file: DataFile) -> Path:
@@ -107,10 +109,16 @@ class DataStore:
         return target
 
     def _download(self, url: str, sha256: str | None, target: Path) -> None:
-        with appearing(target) as stream:
-            found = self.downloader.fetch(url, stream)
-            if self.verify and sha256 is not None:
-                self._check(url, sha256, found)
+        if (reason := self._unreachable.get(url)) is not None:
+            raise DataError(reason)
+        try:
+            with appearing(target) as stream:
+                found = self.downloader.fetch(url, stream)
+                if self.verify and sha256 is not None:
+                    self._check(url, sha256, found)
+        except DataError as error:
+            self._unreachable[url] = str(error)
+            raise
 
     def _archive(self, archive: Archive) -> Path:
         """The archive in the cache. Its name holds its URL's hash: two archives may both be `data.tar`."""
