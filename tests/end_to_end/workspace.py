@@ -77,7 +77,12 @@ class Workspace:
         process = subprocess.Popen(
             [str(COMMAND), *map(str, arguments)],
             cwd=self.path,
-            env={**environment, "COLUMNS": "200", **self.env},
+            env={
+                **environment,
+                "COLUMNS": "200",
+                "EVALKIT_CACHE_DIR": str(self.path / "cache"),
+                **self.env,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
