@@ -47,3 +47,19 @@ def test_the_same_run_twice_is_told_even_where_data_is_missing(tmp_path: Any) ->
     assert len(plan.runs) == 1
     assert plan.runs[0].digest is None
     assert any("runs once" in note for note in plan.notes)
+
+
+def test_a_slip_in_a_name_under_a_providers_prefix_is_pointed_out() -> None:
+    options = RunOptions(run_entries=("simple_mcqa:model=openai/gpt-5-minni",))
+    (note,) = make_plan(open_workplace(options)).notes
+    assert "did you mean 'openai/gpt-5-mini'" in note
+    options = RunOptions(run_entries=("simple_mcqa:model=openai/something-new-7",))
+    assert make_plan(open_workplace(options)).notes == ()
+
+
+def test_damaged_data_is_told_by_the_plan(tmp_path: Any) -> None:
+    (tmp_path / "gsm8k").mkdir()
+    (tmp_path / "gsm8k" / "test.jsonl").write_text("{}\n")
+    options = RunOptions(run_entries=("gsm:model=evalkit/echo",), data_dir=tmp_path, offline=True)
+    (run,) = make_plan(open_workplace(options)).runs
+    assert "test.jsonl is not the file that was pinned" in run.problem

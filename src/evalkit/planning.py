@@ -169,6 +169,7 @@ def make_plan(place: Workplace, *, fetch: bool = False) -> Plan:
             whole = (0, len(entry.description))
             raise EntryError(str(error), entry.description, whole, entry.source) from None
     kept, more_notes = _told_apart(runs)
+    notes += _likely_slips(kept, place.models)
     return Plan(tuple(kept), (*notes, *_changed_for_models(kept), *more_notes))
 
 
@@ -342,6 +343,16 @@ def _changed_for_models(runs: list[PlannedRun]) -> list[str]:
         f"fix-up '{fixup.name}' changed {', '.join(fixup.fields)} of {found[0].name}"
         f"{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {fixup.because}"
         for fixup, found in by_fixup.items()
+    ]
+
+
+def _likely_slips(runs: list[PlannedRun], models: ModelCatalog) -> list[str]:
+    """Any name under a provider's prefix can be asked for; one that is nearly a known model may be a slip."""
+    names = dict.fromkeys(run.deployment.name for run in runs)
+    return [
+        f"'{name}' is no registered model and is asked for as it stands; did you mean '{meant}'?"
+        for name in names
+        if (meant := models.likely_meant(name)) is not None
     ]
 
 

@@ -64,7 +64,10 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
             for row in rows
         ],
     )
-    missing = [row["name"] for row in rows if row["num_requests"] is None]
+    for row in rows:
+        if row["problem"]:
+            typer.echo(f"error: {row['name']}: {row['problem']}", err=True)
+    missing = [row["name"] for row in rows if row["num_requests"] is None and not row["problem"]]
     if missing:
         typer.echo(
             f"{len(missing)} of {len(rows)} runs need data that is not local yet; `run` downloads it",

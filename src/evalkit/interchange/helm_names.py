@@ -55,6 +55,8 @@ _GENERATION_METRIC_NAMES = """
     quasi_leave_articles_exact_match final_number_exact_match exact_set_match iou_set_match f1_set_match
     math_equiv math_equiv_chain_of_thought absolute_value_difference f1_score rouge_1 rouge_2 rouge_l bleu_1
     bleu_4 chinese_bleu_1 chinese_rouge_1 chinese_rouge_2 cleva_math_result_match cider code_eval_acc pass
+    wer_score mer_score wip_score cer_score
+    chinese_wer_score chinese_mer_score chinese_wip_score chinese_cer_score
     """
 GENERATION_METRICS = frozenset(_GENERATION_METRIC_NAMES.split())
 """The metrics that HELM's `BasicGenerationMetric` takes by name."""

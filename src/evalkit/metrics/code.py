@@ -6,9 +6,9 @@ Programs only ever run in an isolated process (`evalkit.metrics.execution`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
@@ -43,10 +43,16 @@ class CodeMetric(Metric):
     is not part of the function.
     """
 
-    def __init__(self, adapter_spec: AdapterSpec, timeout: float) -> None:
+    stat: ClassVar[str]
+
+    def __init__(self, adapter_spec: AdapterSpec, timeout: float = 3.0) -> None:
         if not 0 < timeout < math.inf:
             raise UsageError(f"a timeout of {timeout} s is not possible")
         self._timeout_s, self._num_outputs = timeout, adapter_spec.num_outputs
+        self.names = (self.stat,)
+        if self._num_outputs != 1:
+            self.names = (self.stat, f"{self.stat}@{self._num_outputs}")
+        self.full_marks = dict.fromkeys(self.names, 1.0)
 
     def check(self, instance: Instance) -> None:
         """Refuse an instance without tests, and a machine on which programs can't be isolated.
@@ -57,6 +63,19 @@ class CodeMetric(Metric):
         """
         _test_cases(instance)
         require_isolation()
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        """The stat for one program and, where `k` programs were asked for, for `k`.
+
+        Raises:
+            DataError: The answer holds no completion.
+            UsageError: The program could not be isolated.
+        """
+        return dict(zip(self.names, self.estimates(self._passes(unit), self._num_outputs), strict=False))
+
+    def estimates(self, passes: Sequence[bool], k: int) -> tuple[float, float]:
+        """The score of one program and of `k`; `passes` has the likeliest first."""
+        raise NotImplementedError
 
     def _passes(self, unit: Unit) -> list[bool]:
         """Whether each completion passes, the likeliest first."""
@@ -73,9 +92,6 @@ class CodeMetric(Metric):
             raise UsageError(f"the program could not be isolated: {execution.message}")
         return execution.ending == "passed"
 
-    def _at_k(self, name: str, first: float, at_k: float) -> Mapping[str, float]:
-        return {name: first} if self._num_outputs == 1 else {name: first, f"{name}@{self._num_outputs}": at_k}
-
 
 @metric("code_eval_acc")
 class CodeEvalAcc(CodeMetric):
@@ -85,20 +101,11 @@ class CodeEvalAcc(CodeMetric):
         timeout: Seconds that a program may take.
     """
 
-    def __init__(self, adapter_spec: AdapterSpec, timeout: float = 3.0) -> None:
-        super().__init__(adapter_spec, timeout)
-        self.names = tuple(self._at_k("code_eval_acc", 0, 0))
-        self.full_marks = dict.fromkeys(self.names, 1.0)
+    stat = "code_eval_acc"
 
-    def score(self, unit: Unit) -> Mapping[str, float]:
-        """`code_eval_acc`, and `code_eval_acc@k` where `k` programs were asked for.
-
-        Raises:
-            DataError: The answer holds no completion.
-            UsageError: The program could not be isolated.
-        """
-        passes = self._passes(unit)
-        return self._at_k("code_eval_acc", float(passes[0]), float(any(passes)))
+    def estimates(self, passes: Sequence[bool], k: int) -> tuple[float, float]:
+        """The first program's verdict, and the best of all."""
+        return float(passes[0]), float(any(passes))
 
 
 @metric("pass")
@@ -109,21 +116,12 @@ class PassAtK(CodeMetric):
         timeout: Seconds that a program may take.
     """
 
-    def __init__(self, adapter_spec: AdapterSpec, timeout: float = 3.0) -> None:
-        super().__init__(adapter_spec, timeout)
-        self.names = tuple(self._at_k("pass", 0, 0))
-        self.full_marks = dict.fromkeys(self.names, 1.0)
+    stat = "pass"
 
-    def score(self, unit: Unit) -> Mapping[str, float]:
-        """`pass`, and `pass@k` where `k` programs were asked for.
-
-        Raises:
-            DataError: The answer holds no completion.
-            UsageError: The program could not be isolated.
-        """
-        passes = self._passes(unit)
+    def estimates(self, passes: Sequence[bool], k: int) -> tuple[float, float]:
+        """`pass_at_k` for 1 and for `k`."""
         n, num_right = len(passes), sum(passes)
-        return self._at_k("pass", pass_at_k(n, num_right, 1), pass_at_k(n, num_right, self._num_outputs))
+        return pass_at_k(n, num_right, 1), pass_at_k(n, num_right, k)
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from evalkit.models.provider import PROVIDERS, prefixed_deployment
 from evalkit.specs.run_spec import Spec
 
 SHIPPED = (Path(__file__).with_name("models.yaml"), Path(__file__).with_name("models_helm.yaml"))
+
+_LIKELY_A_SLIP = 0.9
 
 _SECTIONS: dict[str, type[Spec]] = {"models": ModelMetadata, "model_deployments": ModelDeployment}
 
@@ -185,6 +188,13 @@ class ModelCatalog:
         if found is None:
             raise self._unknown(name)
         return found
+
+    def likely_meant(self, name: str) -> str | None:
+        """A registered name that differs from an unregistered one by so little that it may be a slip."""
+        if name in self._deployments or name in self._models:
+            return None
+        close = difflib.get_close_matches(name, self.names(), n=1, cutoff=_LIKELY_A_SLIP)
+        return close[0] if close else None
 
     def deployments_of(self, model: str) -> list[ModelDeployment]:
         """The registered deployments of a model, deprecated ones included, in order of registration."""
