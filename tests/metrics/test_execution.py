@@ -71,9 +71,11 @@ def test_nothing_outside_can_be_reached(program: str) -> None:
 def test_no_file_can_be_written_or_removed(tmp_path: Path) -> None:
     kept = Path(__file__).with_name("units.py")
     before = kept.read_bytes()
-    assert "Read-only" in failure(f"import os\nos.remove({str(kept)!r})")
-    assert "Read-only" in failure(f"open({str(kept)!r}, 'a')")
+    # A checkout below /tmp is not even seen: the program has a /tmp of its own.
+    refusals = ("Read-only", "No such file")
+    assert any(refusal in failure(f"import os\nos.remove({str(kept)!r})") for refusal in refusals)
     assert kept.read_bytes() == before
+    assert "Read-only" in failure("import os\nopen(os.__file__, 'a')")
     assert "Error" in failure(f"open({str(tmp_path / 'new')!r}, 'w')")
     assert not list(tmp_path.iterdir())
 

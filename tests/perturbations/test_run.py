@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import evalkit
 import evalkit.specs.augmentation
 from evalkit.data import DataStore
-from evalkit.errors import DataError, EntryError
+from evalkit.errors import EntryError
 from evalkit.options import read_options
 from evalkit.planning import load_instances, make_plan, open_workplace
 from evalkit.registry import isolated_registries
@@ -126,8 +127,9 @@ def test_a_missing_word_list_stops_the_run_before_it_starts(
     shutil.rmtree(data.mirror / "perturbations" / "dialect")
     (planned,) = evalkit.plan(ENTRY + "canonical", **options).runs
     assert planned.digest is None
-    with pytest.raises(DataError, match=r"'perturbations/dialect/.*' is missing: .* offline"):
-        evalkit.run(ENTRY + "canonical", **options)
+    (result,) = evalkit.run(ENTRY + "canonical", **options)
+    assert result.status == "error"
+    assert re.search(r"'perturbations/dialect/.*' is missing: .* offline", result.message)
     assert not (tmp_path / "out").exists()
 
 
