@@ -5,6 +5,7 @@ The cache is a convenience: where it can't be used, it misses, with one warning,
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import time
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _COMMIT_EVERY_S = 0.5
 _BUSY_TIMEOUT_S = 2.0
+# At the end there is no later commit: so many time-outs are waited for.
+_LAST_TRIES = 5
 
 
 def cache_key(identity_digest: str, request: Request, sample: int) -> bytes:
@@ -71,15 +74,18 @@ class ResponseCache:
             self.commit()
 
     def commit(self) -> None:
-        """Write what is pending, in one transaction."""
-        if self._pending:
-            self._try(self._insert_pending)
+        """Write what is pending, in one transaction; if another process is writing, the next commit does."""
+        if self._pending and self._try(self._insert_pending) is not False:
             self._pending.clear()
         self._committed_at = self._clock()
 
     def close(self) -> None:
         """Commit and close; more calls do nothing."""
-        self.commit()
+        for _ in range(_LAST_TRIES):
+            self.commit()
+        if self._pending:
+            _LOG.warning("%d answers did not get into the busy cache %s", len(self._pending), self.path)
+            self._pending.clear()
         if self._database is not None:
             self._try(self._database.close)
             self._database = None
@@ -90,23 +96,35 @@ class ResponseCache:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         self._database = database
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=NORMAL")
-        database.execute(
-            "CREATE TABLE IF NOT EXISTS responses (key BLOB PRIMARY KEY, response BLOB NOT NULL)"
-        )
+        # SQLite does not wait for its time-out when two processes make a new file WAL at once: one at a time.
+        with self.path.with_name(f"{self.path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=NORMAL")
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS responses (key BLOB PRIMARY KEY, response BLOB NOT NULL)"
+            )
 
     def _select(self, key: bytes) -> Any:
         if self._database is None:
             return None
         return self._database.execute("SELECT response FROM responses WHERE key = ?", (key,)).fetchone()
 
-    def _insert_pending(self) -> None:
+    def _insert_pending(self) -> bool:
+        """Whether it could be written; not while another process is writing for longer than the time-out."""
+        import sqlite3
+
         if (database := self._database) is None:
-            return
-        database.execute("BEGIN IMMEDIATE")
+            return True
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                return False
+            raise
         with database:
             database.executemany("INSERT OR REPLACE INTO responses VALUES (?, ?)", self._pending.items())
+        return True
 
     def _try(self, action: Callable[[], Any]) -> Any:
         """Do it; if the database refuses, give the cache up for good with one warning."""
