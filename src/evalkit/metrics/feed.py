@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from evalkit.metrics.scorer import Scorer
 from evalkit.request import RequestState
 from evalkit.response import Outcome
 
-# Outcomes handed to the scoring thread at once; and how many may wait before the sender is slowed down.
-BATCH_SIZE = 64
-MAX_WAITING = 4096
+# Outcomes go to the scoring thread when some time has passed or many are there: each hand-over costs both
+# threads a change of hands. When very many wait, the sender is slowed down.
+HAND_OVER_EVERY_S = 0.25
+BATCH_SIZE = 512
+MAX_WAITING = 8192
 
 
 class ScoreFeed:
@@ -23,6 +26,7 @@ class ScoreFeed:
         self.scorer, self._thread = scorer, thread
         self._waiting: list[tuple[RequestState, Outcome]] = []
         self._running: list[Future[None]] = []
+        self._handed_over_s = time.monotonic()
 
     def add_journal(self, path: Path, end: int) -> None:
         """Score what the first `end` bytes of a journal hold, before anything added later."""
@@ -31,8 +35,10 @@ class ScoreFeed:
     async def add(self, state: RequestState, outcome: Outcome) -> None:
         """Score an outcome soon; returns at once unless very many are waiting."""
         self._waiting.append((state, outcome))
-        if len(self._waiting) < BATCH_SIZE:
+        now_s = time.monotonic()
+        if len(self._waiting) < BATCH_SIZE and now_s - self._handed_over_s < HAND_OVER_EVERY_S:
             return
+        self._handed_over_s = now_s
         self._hand_over()
         if len(self._running) > MAX_WAITING // BATCH_SIZE:
             await asyncio.wrap_future(self._running[0])
