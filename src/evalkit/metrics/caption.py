@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from evalkit.instance import Instance
 from evalkit.metrics.corpus import Row
-from evalkit.metrics.metric import Metric, Unit, asks_per_reference, require_correct_reference
+from evalkit.metrics.metric import Unit, WholeRunMetric
 from evalkit.metrics.overlap import ngrams
 from evalkit.metrics.text import normalize_text
 from evalkit.registry import metric
-from evalkit.specs.run_spec import AdapterSpec
 
 CIDER = "cider"
 MAX_N = 4
@@ -25,7 +23,7 @@ Profile = tuple[Counter[Ngram], ...]
 
 
 @metric(CIDER)
-class Cider(Metric):
+class Cider(WholeRunMetric):
     """CIDEr-D (Vedantam et al. 2015) over all units of a run, from 0 to 10; more is better.
 
     N-grams that many instances' right answers share count less, so the number exists only over a whole
@@ -38,22 +36,6 @@ class Cider(Metric):
     """
 
     corpus_names = (CIDER,)
-
-    def __init__(self, adapter_spec: AdapterSpec) -> None:
-        self._applies = not asks_per_reference(adapter_spec)
-
-    def check(self, instance: Instance) -> None:
-        """Refuse an instance without a right answer.
-
-        Raises:
-            DataError: There is none.
-        """
-        if self._applies:
-            require_correct_reference(self.name, instance)
-
-    def score(self, unit: Unit) -> Mapping[str, float]:
-        """Nothing: a single unit has no CIDEr."""
-        return {}
 
     def evidence(self, unit: Unit) -> Row | None:
         """The normalised prediction, and the normalised right answers."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from evalkit.instance import Instance
 from evalkit.metrics.corpus import Row
-from evalkit.metrics.metric import Metric, Unit, asks_per_reference, require_correct_reference
+from evalkit.metrics.metric import Unit, WholeRunMetric
 from evalkit.metrics.text import normalize_text
 from evalkit.registry import metric
 from evalkit.specs.run_spec import AdapterSpec
@@ -15,7 +14,7 @@ from evalkit.specs.run_spec import AdapterSpec
 MACRO, MICRO = "classification_macro_f1", "classification_micro_f1"
 
 
-class ClassF1(Metric):
+class ClassF1(WholeRunMetric):
     """F1 over all units; the classes are the right answers that occur, normalised as in `quasi_exact_match`.
 
     A unit is in the classes of its right answers, and is put into the one that the likeliest completion
@@ -24,21 +23,8 @@ class ClassF1(Metric):
     """
 
     def __init__(self, adapter_spec: AdapterSpec, delimiter: str) -> None:
-        self._applies = not asks_per_reference(adapter_spec)
+        super().__init__(adapter_spec)
         self._delimiter = delimiter
-
-    def check(self, instance: Instance) -> None:
-        """Refuse an instance without a right answer.
-
-        Raises:
-            DataError: There is none.
-        """
-        if self._applies:
-            require_correct_reference(self.name, instance)
-
-    def score(self, unit: Unit) -> Mapping[str, float]:
-        """Nothing: a single unit has no F1."""
-        return {}
 
     def evidence(self, unit: Unit) -> Row | None:
         """The right classes and the named ones, both normalised and sorted."""

@@ -155,6 +155,26 @@ class Metric:
         raise NotImplementedError
 
 
+class WholeRunMetric(Metric):
+    """The base of metrics of generated answers that give a number for a whole run only, by `corpus`."""
+
+    def __init__(self, adapter_spec: AdapterSpec) -> None:
+        self._applies = not asks_per_reference(adapter_spec)
+
+    def check(self, instance: Instance) -> None:
+        """Refuse an instance without a right answer.
+
+        Raises:
+            DataError: There is none.
+        """
+        if self._applies:
+            require_correct_reference(self.name, instance)
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        """Nothing: there is no number for a single unit."""
+        return {}
+
+
 class FunctionMetric(Metric):
     """A function of gold and prediction as a metric, by HELM's rule.
 
