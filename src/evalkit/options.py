@@ -48,6 +48,11 @@ class RunOptions(Spec):
         ge=1,
         description="At most so many requests in flight per deployment (over its own limit).",
     )
+    max_loaded_models: int = Field(
+        default=1,
+        ge=1,
+        description="So many models may be in this machine's memory at once; others follow in order.",
+    )
     dry_run: bool = Field(default=False, description="Only show the plan.")
     data_dir: Path | None = Field(
         default=None, description="Local mirror of benchmark files (or set EVALKIT_DATA_DIR)."

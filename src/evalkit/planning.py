@@ -179,7 +179,7 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
     Raises:
         UsageError: It names a plugin, argument or deployment that does not exist.
     """
-    from evalkit.clients.factory import check_client
+    from evalkit.clients.factory import completed, identity_of
     from evalkit.perturbations.augmenter import Augmenter
 
     spec = run_spec.scenario_spec
@@ -190,16 +190,15 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
     for metric_spec in run_spec.metric_specs:
         skip = ("gold", "prediction", "adapter_spec")
         bind_arguments("metric", metric_spec.name, METRICS.get(metric_spec.name), metric_spec.args, skip)
-    deployment = place.models.deployment(run_spec.adapter_spec.model_deployment)
+    deployment = completed(place.models.deployment(run_spec.adapter_spec.model_deployment))
     if place.options.no_window:
         deployment = deployment.without_window()
-    check_client(deployment)
     augmenter = Augmenter.of(run_spec.data_augmenter_spec)
     files = (*scenario.files(), *augmenter.files())
     data_digest, problem = _data_digest(files, place, fetch=fetch)
     covered = identity(
         run_spec,
-        deployment_identity=deployment.identity(),
+        deployment_identity=identity_of(deployment),
         data_digest=data_digest,
         versions={
             "scenario": scenario.version,

@@ -39,6 +39,9 @@ class Request:
         num_completions: How many completions to draw (`n`).
         top_k_per_token: How many alternatives to report per token (`top_logprobs`); 1 = none wanted.
         echo_prompt: Score the prompt: its tokens come back with log-probabilities.
+        scored_from: With `echo_prompt`, only the tokens that reach beyond this character of the prompt are
+            wanted. A client may leave the others out; one that returns them all is right too.
+        embedding: Wanted is the prompt's embedding, and nothing is generated.
         random: Tells apart otherwise equal requests (HELM's num_trials); also used as seed.
     """
 
@@ -50,6 +53,8 @@ class Request:
     max_tokens: int = 100
     stop_sequences: tuple[str, ...] = ()
     echo_prompt: bool = False
+    scored_from: int | None = None
+    embedding: bool = False
     top_p: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
@@ -85,6 +90,8 @@ _PLAIN_FIELDS: tuple[tuple[str, Any], ...] = (
     ("max_tokens", 100),
     ("stop_sequences", ()),
     ("echo_prompt", False),
+    ("scored_from", None),
+    ("embedding", False),
     ("top_p", 1.0),
     ("presence_penalty", 0.0),
     ("frequency_penalty", 0.0),

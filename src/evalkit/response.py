@@ -25,6 +25,7 @@ class Completion:
     Attributes:
         logprob: Sum over the tokens, natural log; None where the server gives none.
         thinking: Reasoning text that the server reports apart from the answer.
+        is_greedy: For a scored prompt: whether each scored token was the likeliest; None where not known.
     """
 
     text: str
@@ -32,6 +33,32 @@ class Completion:
     logprob: float | None = None
     tokens: tuple[Token, ...] | None = None
     thinking: str | None = None
+    is_greedy: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """How an answer came about: what efficiency stats are made of. None and 0 stand for "not known".
+
+    The time it took from `started_at` on is the response's `latency_s`.
+
+    Attributes:
+        started_at: When work on it began, in Unix seconds.
+        queue_s: From being handed over to that moment.
+        first_token_s: From that moment to the first token.
+        padded_tokens: Positions computed for it, padding included; its share where they were shared.
+        reused_tokens: Prompt tokens that were computed for an earlier request, or once for several.
+        batch_size: Requests that were computed with it, itself included.
+        peak_memory_bytes: Most memory that the engine has held up to then.
+    """
+
+    started_at: float
+    queue_s: float = 0.0
+    first_token_s: float | None = None
+    padded_tokens: int | None = None
+    reused_tokens: int | None = None
+    batch_size: int | None = None
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +83,8 @@ class Response:
         served_model: The model name that the server reports, which may be a dated snapshot.
         cached: Taken from the response cache; cost nothing now.
         attempts: How often the request was sent until it succeeded.
+        embedding: The vector, where one was asked for.
+        efficiency: How it came about; None where the client does not say.
     """
 
     completions: tuple[Completion, ...]
@@ -64,6 +93,8 @@ class Response:
     served_model: str | None = None
     cached: bool = False
     attempts: int = 1
+    embedding: tuple[float, ...] | None = None
+    efficiency: Efficiency | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +128,16 @@ def response_to_json(response: Response) -> dict[str, Any]:
         plain["cached"] = True
     if response.attempts != 1:
         plain["attempts"] = response.attempts
+    if response.embedding is not None:
+        plain["embedding"] = list(response.embedding)
+    if response.efficiency is not None:
+        plain["efficiency"] = _efficiency_to_json(response.efficiency)
     return plain
 
 
 def response_from_json(plain: Mapping[str, Any]) -> Response:
     """The inverse of `response_to_json`."""
+    embedding, efficiency = plain.get("embedding"), plain.get("efficiency")
     return Response(
         completions=tuple(_completion_from_json(c) for c in plain["completions"]),
         usage=Usage(plain.get("prompt_tokens", 0), plain.get("completion_tokens", 0)),
@@ -109,7 +145,21 @@ def response_from_json(plain: Mapping[str, Any]) -> Response:
         served_model=plain.get("served_model"),
         cached=plain.get("cached", False),
         attempts=plain.get("attempts", 1),
+        embedding=None if embedding is None else tuple(embedding),
+        efficiency=None if efficiency is None else Efficiency(**efficiency),
     )
+
+
+def _efficiency_to_json(efficiency: Efficiency) -> dict[str, Any]:
+    plain: dict[str, Any] = {"started_at": round(efficiency.started_at, 6)}
+    if efficiency.queue_s:
+        plain["queue_s"] = round(efficiency.queue_s, 6)
+    if efficiency.first_token_s is not None:
+        plain["first_token_s"] = round(efficiency.first_token_s, 6)
+    for name in ("padded_tokens", "reused_tokens", "batch_size", "peak_memory_bytes"):
+        if (value := getattr(efficiency, name)) is not None:
+            plain[name] = value
+    return plain
 
 
 def _completion_to_json(completion: Completion) -> dict[str, Any]:
@@ -124,6 +174,8 @@ def _completion_to_json(completion: Completion) -> dict[str, Any]:
         ]
     if completion.thinking is not None:
         plain["thinking"] = completion.thinking
+    if completion.is_greedy is not None:
+        plain["is_greedy"] = completion.is_greedy
     return plain
 
 
@@ -135,4 +187,5 @@ def _completion_from_json(plain: Mapping[str, Any]) -> Completion:
         logprob=plain.get("logprob"),
         tokens=None if tokens is None else tuple(Token(**t) for t in tokens),
         thinking=plain.get("thinking"),
+        is_greedy=plain.get("is_greedy"),
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
-from evalkit.clients.factory import build_client
+from evalkit.clients.factory import build_client, identity_of
 from evalkit.engine.budget import Budget
 from evalkit.engine.cache import ResponseCache
 from evalkit.engine.executor import Executor
+from evalkit.engine.opening import Opening
 from evalkit.errors import EvalkitError
 from evalkit.models.deployment import ModelDeployment
 from evalkit.observer import Observer
@@ -43,20 +46,34 @@ def exit_code(results: Sequence[RunResult]) -> int:
 async def run_all(plan: Plan, place: Workplace, observer: Observer) -> list[RunResult]:
     """Do the runs of a plan; a run that fails does not touch the others.
 
+    A model that is loaded into this process is loaded once, for all its runs, and let go after the last; the
+    models of a plan follow one another, `max_loaded_models` at a time.
+
     Raises:
         UsageError: A key is missing, or a budget can't be kept; nothing has been sent.
     """
     cache = ResponseCache(place.options.output_path / "cache.sqlite") if place.options.cache else None
     budget = Budget(max_usd=place.options.budget_usd, max_tokens=place.options.budget_tokens)
+    places = asyncio.Semaphore(place.options.max_loaded_models)
+    owed = Counter(run.deployment.name for run in plan.runs)
     executors: dict[str, Executor] = {}
     for run in plan.runs:
-        if run.deployment.name not in executors:
-            executors[run.deployment.name] = _executor(run.deployment, place.options, budget, cache)
+        if (name := run.deployment.name) not in executors:
+            opening = _opening(run.deployment, places, observer)
+            executors[name] = _executor(run.deployment, opening, place.options, budget, cache)
+
+    async def run_and_let_go(run: PlannedRun) -> RunResult:
+        result = await _run_safely(run, shop)
+        owed[run.deployment.name] -= 1
+        if not owed[run.deployment.name]:
+            await executors[run.deployment.name].close()
+        return result
+
     observer.planned([run.name for run in plan.runs])
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring") as scoring, _signals(executors):
         shop = Workshop(place, executors, scoring, observer)
         try:
-            return list(await asyncio.gather(*(_run_safely(run, shop) for run in plan.runs)))
+            return list(await asyncio.gather(*(run_and_let_go(run) for run in plan.runs)))
         finally:
             for executor in executors.values():
                 await executor.close()
@@ -75,11 +92,34 @@ async def _run_safely(run: PlannedRun, shop: Workshop) -> RunResult:
     return result
 
 
+def _opening(deployment: ModelDeployment, places: asyncio.Semaphore, observer: Observer) -> Opening:
+    began_s = 0.0
+
+    def tell(beginning: bool) -> None:
+        nonlocal began_s
+        if beginning:
+            began_s = time.monotonic()
+            observer.note(f"{deployment.name}: loading the model")
+        else:
+            observer.note(f"{deployment.name}: loaded in {time.monotonic() - began_s:.1f} s")
+
+    return Opening(build_client(deployment), places, tell)
+
+
 def _executor(
-    deployment: ModelDeployment, options: RunOptions, budget: Budget, cache: ResponseCache | None
+    deployment: ModelDeployment,
+    opening: Opening,
+    options: RunOptions,
+    budget: Budget,
+    cache: ResponseCache | None,
 ) -> Executor:
-    limits = deployment.limits
-    if options.num_threads is not None:
+    limits, client = deployment.limits, opening.client
+    if client.resident:
+        # It is given all it can order and batch; how many at once it computes is its own argument.
+        limits = limits.model_copy(
+            update={"max_concurrency": client.window, "initial_concurrency": client.window}
+        )
+    elif options.num_threads is not None:
         limits = limits.model_copy(
             update={
                 "max_concurrency": options.num_threads,
@@ -87,13 +127,14 @@ def _executor(
             }
         )
     return Executor(
-        build_client(deployment),
+        client,
         name=deployment.name,
         limits=limits,
         budget=budget,
         prices=deployment.prices,
         cache=cache,
-        identity_digest=digest(deployment.identity()),
+        identity_digest=digest(identity_of(deployment)),
+        opening=opening,
     )
 
 

@@ -110,11 +110,14 @@ class Adapter:
                 if (choices := self.choices(instance)) != hints.choices:
                     hints = Hints(choices, train_outputs)
                 prompt = self.prompt(context, instance, slot)
+                scored_from = self.scored_from(prompt, instance, slot)
                 yield RequestState(
                     key=key,
                     instance_id=instance_id,
                     trial=trial,
-                    request=Request(prompt.text, prompt.messages, hints=hints, **parameters),
+                    request=Request(
+                        prompt.text, prompt.messages, scored_from=scored_from, hints=hints, **parameters
+                    ),
                     sample=sample,
                     reference_index=slot.reference_index,
                     request_mode=slot.mode,
@@ -143,6 +146,10 @@ class Adapter:
     def prompt(self, context: Context | ChatContext, instance: Instance, slot: Slot) -> Prompt:
         """The prompt of one request."""
         return context.prompt(self.question(instance, slot))
+
+    def scored_from(self, prompt: Prompt, instance: Instance, slot: Slot) -> int | None:
+        """The character from which on the prompt's tokens are to be scored; None: all of them, or none."""
+        return None
 
     def slots(self, instance: Instance) -> Sequence[Slot]:
         """The requests made for an instance; they are scored together."""

@@ -155,6 +155,12 @@ class MultipleChoiceSeparateOriginalAdapter(Adapter):
         """Nothing is generated: the prompt's own tokens are scored."""
         return {"temperature": 0.0, "max_tokens": 0, "echo_prompt": True}
 
+    def scored_from(self, prompt: Prompt, instance: Instance, slot: Slot) -> int | None:
+        """Where the option begins: what stands before it needs no log-probabilities."""
+        ending = _option_text(instance, slot) + self.spec.output_suffix + self.spec.global_suffix
+        # A prompt that was cut, or changed by a substitution, is scored whole; the metric says what is wrong.
+        return len(prompt.text) - len(ending) if prompt.text.endswith(ending) else None
+
 
 @adapter("multiple_choice_separate_calibrated")
 class MultipleChoiceSeparateCalibratedAdapter(MultipleChoiceSeparateOriginalAdapter):

@@ -1,20 +1,78 @@
-"""The base of all clients that answer one request at a time (APIs, baselines)."""
+"""The base of all clients: what an executor asks of an API, a baseline, or a model in this process."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 from evalkit.request import Request
 from evalkit.response import Response
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the files of a model say of it, read without loading it.
+
+    Attributes:
+        tokenizer_name: The tokenizer that counts its tokens.
+        max_sequence_length: Longest prompt and completion together, in tokens.
+    """
+
+    tokenizer_name: str | None = None
+    max_sequence_length: int | None = None
 
 
 class Client:
     """Turns a request into a response. Parameters of `__init__` are what a deployment's `args` may set.
 
     `send` is called many times at once from one event loop. It makes a single attempt: retries, limits and
-    time-outs are the engine's. It must not return an answer it did not get: it raises instead.
+    time-outs are the engine's. It must not return an answer it did not get: it raises instead. A `send`
+    that is cancelled gives its request up.
+
+    A *resident* client holds a model in memory. It is opened when the first request is about to be sent,
+    which may take minutes, and closed after the last run that uses it. As many requests as it names in
+    `window` are handed to it at once, so that it can order and batch them as it likes; each is answered when
+    it is finished, in any order. How long one waits inside is its own affair: there is no time limit.
+
+    Attributes:
+        resident: Whether it holds a model.
+        embeds: Whether it answers requests for embeddings.
+        transport: Arguments that change how answers are made, and never which: no part of a run's identity.
+        needs: Modules that it imports when it is opened, and the extra of evalkit that installs them.
+        window: How many requests a resident client takes at once.
     """
+
+    resident: ClassVar[bool] = False
+    embeds: ClassVar[bool] = False
+    transport: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[tuple[tuple[str, ...], str]] = ((), "")
+    window: int = 1
+
+    @classmethod
+    def identity(cls, args: Mapping[str, Any]) -> dict[str, Any]:
+        """What of the arguments can change an answer, as plain data; part of digests and cache keys.
+
+        Imports no engine, and reads small files only.
+        """
+        return {name: value for name, value in args.items() if name not in cls.transport}
+
+    @classmethod
+    def facts(cls, args: Mapping[str, Any]) -> ModelFacts:
+        """What can be known of the model before it is loaded; fills what the deployment leaves out."""
+        return ModelFacts()
 
     def configure(self, *, timeout_s: float) -> None:
         """Told once before the first request: an attempt that takes longer than this has failed."""
+
+    async def open(self) -> None:
+        """Load the model, or whatever it takes; called once, before the first `send`, if it is resident.
+
+        May be cancelled; `close` is called then too.
+
+        Raises:
+            EvalkitError: It can't be had; no request can succeed.
+        """
 
     async def send(self, request: Request) -> Response:
         """One attempt.
@@ -27,4 +85,4 @@ class Client:
         raise NotImplementedError
 
     async def close(self) -> None:
-        """Release connections; called once."""
+        """Release connections, processes and memory; called once."""

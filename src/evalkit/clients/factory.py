@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any, cast
 
 from evalkit.clients.client import Client
@@ -16,11 +17,14 @@ def build_client(deployment: ModelDeployment) -> Client:
     """The deployment's client, keys read and time-out set; nothing is opened or sent yet.
 
     Raises:
-        UsageError: The client is unknown, an argument is wrong, or the key is missing; names the deployment.
+        UsageError: The client is unknown, an argument is wrong, the key is missing, or a library that it
+            needs is not installed; names the deployment.
     """
     args = check_client(deployment)
     try:
-        built = cast("Client", CLIENTS.get(deployment.client_spec.class_name)(**args))
+        target = CLIENTS.get(deployment.client_spec.class_name)
+        _check_installed(target)
+        built = cast("Client", target(**args))
     except UsageError as error:
         raise UsageError(f"model deployment '{deployment.name}': {error}") from None
     built.configure(timeout_s=deployment.limits.timeout_s)
@@ -30,7 +34,7 @@ def build_client(deployment: ModelDeployment) -> Client:
 def check_client(deployment: ModelDeployment) -> dict[str, Any]:
     """The arguments for the deployment's client, checked against its signature; reads no key.
 
-    `model` is filled in where the client takes one and the deployment names none.
+    `model` and `revision` are filled in where the client takes them and `args` names none.
 
     Raises:
         UsageError: The client is unknown, or an argument is unknown, missing or of the wrong type.
@@ -38,8 +42,59 @@ def check_client(deployment: ModelDeployment) -> dict[str, Any]:
     name, args = deployment.client_spec.class_name, dict(deployment.client_spec.args)
     try:
         target = CLIENTS.get(name)
-        if args.get("model") is None and any(p.name == "model" for p in parameters_of(target)):
+        known = {p.name for p in parameters_of(target)}
+        if args.get("model") is None and "model" in known:
             args["model"] = served_name(deployment)
+        if args.get("revision") is None and "revision" in known and deployment.revision is not None:
+            args["revision"] = deployment.revision
         return bind_arguments("client", name, target, args)
     except UsageError as error:
         raise UsageError(f"model deployment '{deployment.name}': {error}") from None
+
+
+def completed(deployment: ModelDeployment) -> ModelDeployment:
+    """The deployment with what the files of its model say where it says nothing: tokenizer and lengths.
+
+    Raises:
+        UsageError: As `check_client`; or the model's files can't be read.
+    """
+    facts = _client_class(deployment).facts(check_client(deployment))
+    update: dict[str, Any] = {}
+    if deployment.tokenizer_name is None and facts.tokenizer_name is not None:
+        update["tokenizer_name"] = facts.tokenizer_name
+    if deployment.max_sequence_length is None and facts.max_sequence_length is not None:
+        update["max_sequence_length"] = facts.max_sequence_length
+        update["max_request_length"] = deployment.max_request_length or facts.max_sequence_length
+    return deployment.model_copy(update=update) if update else deployment
+
+
+def identity_of(deployment: ModelDeployment) -> dict[str, Any]:
+    """Everything about a deployment that can change an answer, as plain data: for digests and cache keys.
+
+    It is the deployment's own identity, with the arguments as its client sees them: those that only say how
+    are left out, and a local model counts by what is in its files, wherever they are.
+
+    Raises:
+        UsageError: As `check_client`.
+    """
+    identity, client_class = deployment.identity(), _client_class(deployment)
+    if not client_class.resident:
+        return identity
+    args = check_client(deployment)
+    named = identity["tokenizer_name"]
+    if named is not None and named == client_class.facts(args).tokenizer_name:
+        identity["tokenizer_name"] = None  # the model's own, which its files say
+    return {**identity, "args": client_class.identity(args)}
+
+
+def _client_class(deployment: ModelDeployment) -> type[Client]:
+    target = CLIENTS.get(deployment.client_spec.class_name)
+    # A plugin may register a function that makes its client.
+    return target if isinstance(target, type) and issubclass(target, Client) else Client
+
+
+def _check_installed(target: Any) -> None:
+    modules, extra = getattr(target, "needs", ((), ""))
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UsageError(f"it needs {' and '.join(missing)}; run: pip install 'evalkit[{extra}]'")

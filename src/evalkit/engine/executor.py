@@ -18,10 +18,12 @@ from evalkit.engine.breaker import Breaker
 from evalkit.engine.budget import Budget, Cost, TokenEstimator
 from evalkit.engine.cache import cache_key
 from evalkit.engine.limiter import Limiter
+from evalkit.engine.opening import Opening
 from evalkit.engine.retry import RetryPolicy
 from evalkit.errors import (
     AuthenticationError,
     BadRequestError,
+    EvalkitError,
     OverloadError,
     SystemicError,
     TransientError,
@@ -121,6 +123,7 @@ class Executor:
         cache: Answers of earlier runs; None: always ask.
         identity_digest: The deployment's identity, part of the cache keys.
         rng: Draws the back-off jitter.
+        opening: Opens and closes the client; None: it waits for nothing else.
 
     Raises:
         UsageError: The budget limits money and there are no prices.
@@ -137,12 +140,14 @@ class Executor:
         cache: ResponseCache | None = None,
         identity_digest: str = "",
         rng: random.Random | None = None,
+        opening: Opening | None = None,
     ) -> None:
         self.name = name
         self.budget = budget or Budget()
         if self.budget.max_usd is not None and prices is None:
             raise UsageError(f"{name} has no prices, so a budget in USD can't be kept; add prices or drop it")
         self._client = client
+        self._opening = opening or Opening(client)
         self._limits = limits
         self._prices = prices
         self._cache = cache
@@ -241,8 +246,8 @@ class Executor:
             await self._abandon(lane)
 
     async def close(self) -> None:
-        """Release the client's connections."""
-        await self._client.close()
+        """Release what the client holds, and its place for another; more calls do nothing."""
+        await self._opening.close()
 
     def stop(self, grace_s: float = 30.0) -> None:
         """Send nothing more; what is in flight has `grace_s` to finish, then it is cancelled and stays owed.
@@ -315,6 +320,8 @@ class Executor:
         while not self._halted:
             attempts += 1
             try:
+                if not self._opening.is_open:
+                    await self._open()
                 response = await self._attempt(state.request)
             except TransientError as error:
                 if (fatal := self._breaker.failed(error, loop.time())) is not None:
@@ -337,6 +344,20 @@ class Executor:
             return response
         return None
 
+    async def _open(self) -> None:
+        """Wait until the client is open.
+
+        Raises:
+            SystemicError: It can't be opened.
+        """
+        try:
+            await self._opening.wait()
+        except SystemicError:
+            raise
+        except Exception as error:
+            told = str(error) if isinstance(error, EvalkitError) else f"{type(error).__name__}: {error}"
+            raise SystemicError(f"{self.name} can't be opened: {told}") from error
+
     def _give_up(self, error: Exception, attempts: int) -> Failure | None:
         """The verdict on an error that another attempt would not mend; None if it ends all sending."""
         if isinstance(error, AuthenticationError):
@@ -355,6 +376,9 @@ class Executor:
 
     async def _attempt(self, request: Request) -> Response:
         """Wait for leave, send once, and tell limiter and budget how it went."""
+        if request.embedding and not self._client.embeds:
+            raise BadRequestError(f"{self.name} gives no embeddings")
+        asked_s = asyncio.get_running_loop().time()
         estimate = self._estimator.estimate(request) if self._estimates else Usage()
         slot = await self._limiter.acquire(estimate.total_tokens)
         reserved, actual = self._cost(estimate), Cost()
@@ -363,6 +387,7 @@ class Executor:
         except BaseException:
             self._limiter.failed(slot)
             raise
+        sent_s = asyncio.get_running_loop().time()
         try:
             response = await self._send(request)
         except OverloadError as error:
@@ -379,6 +404,9 @@ class Executor:
             actual = self._cost(used)
             if self._estimates:
                 self._estimator.learn(request, response.usage)
+            if (efficiency := response.efficiency) is not None:
+                waited_s = efficiency.queue_s + sent_s - asked_s
+                response = replace(response, efficiency=replace(efficiency, queue_s=waited_s))
             return response
         finally:
             self.budget.settle(reserved, actual)
@@ -390,7 +418,8 @@ class Executor:
         self._sent += 1
         self._sending.add(task)
         try:
-            async with asyncio.timeout(self._limits.timeout_s):
+            # What a resident client was given may wait inside it for hours, and be answered all the same.
+            async with asyncio.timeout(None if self._client.resident else self._limits.timeout_s):
                 response = await self._client.send(request)
         except TimeoutError as error:
             message = str(error) or f"no answer within {self._limits.timeout_s:g} s"

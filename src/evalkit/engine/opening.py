@@ -1,0 +1,82 @@
+"""Opening a client when it is first needed, and closing it when it no longer is.
+
+A model takes its time to load and its room in memory: it is loaded once, when the first request is about to
+be sent, and only while there is a place for it. Clients that are not resident have nothing to open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evalkit.clients.client import Client
+
+
+class Opening:
+    """Opens one client, once, however many wait for it. Used from one event loop.
+
+    Args:
+        client: The client.
+        places: How many resident clients may be open at once; None: any number.
+        on_open: Called when loading begins: `True`, and when it is done: `False`.
+
+    Attributes:
+        client: As given.
+        is_open: Whether the client can be sent to.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        places: asyncio.Semaphore | None = None,
+        on_open: Callable[[bool], None] | None = None,
+    ) -> None:
+        self.is_open = not client.resident
+        self.client = client
+        self._places = places
+        self._on_open = on_open
+        self._task: asyncio.Task[None] | None = None
+        self._has_place = self._closed = False
+
+    async def wait(self) -> None:
+        """Wait until the client is open; the first that waits has it opened.
+
+        Raises:
+            Exception: Whatever the client raised; everyone who waits gets it.
+        """
+        if self._task is None:
+            self._task = asyncio.create_task(self._open())
+        # Who waits may be cancelled; the others still want the client.
+        await asyncio.shield(self._task)
+
+    async def close(self) -> None:
+        """Close the client and give its place to another; more calls do nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self.is_open = False
+        try:
+            await self.client.close()
+        finally:
+            self._give_place_back()
+
+    async def _open(self) -> None:
+        if self._places is not None:
+            await self._places.acquire()
+            self._has_place = True
+        if self._on_open is not None:
+            self._on_open(True)
+        await self.client.open()
+        self.is_open = True
+        if self._on_open is not None:
+            self._on_open(False)
+
+    def _give_place_back(self) -> None:
+        if self._has_place and self._places is not None:
+            self._has_place = False
+            self._places.release()

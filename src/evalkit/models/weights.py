@@ -1,0 +1,163 @@
+"""The files of a model on this machine: where they are, what they say, and what tells them from others.
+
+Nothing here imports an engine or opens a socket; only small files are read whole.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import ConfigError, UsageError
+
+SHIPPED: Mapping[str, Path] = {"evalkit/tiny": Path(__file__).parent.parent / "tiny"}
+"""Models that come with evalkit."""
+
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+_SMALL_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 16
+_NUM_BLOCKS = 32
+# Names for the longest text a model takes, in the order of preference.
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
+# Changes nothing that is computed.
+_UNREAD = (".md", ".txt.license", ".lock", ".metadata", ".png", ".jpg", ".gitattributes")
+
+
+def find_model(model: str, revision: str | None = None) -> Path | None:
+    """The folder with a model's files: a shipped one, a local folder, or one of the Hugging Face cache.
+
+    None where the files are not on this machine.
+
+    Raises:
+        UsageError: `model` is written as a path, and there is no model.
+    """
+    if model in SHIPPED:
+        return SHIPPED[model]
+    folder = Path(model).expanduser()
+    if (folder / "config.json").is_file():
+        return folder
+    if model.startswith(("/", "./", "../", "~")):
+        what = "has no config.json" if folder.is_dir() else "does not exist"
+        raise UsageError(f"the model folder {model} {what}")
+    return _cached(model, revision or "main")
+
+
+def _cached(model: str, revision: str) -> Path | None:
+    """The snapshot of a model in the Hugging Face cache, as its layout is documented."""
+    home = os.environ.get("HF_HOME") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "huggingface"
+    )
+    cache = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub"))
+    stored = cache / f"models--{model.replace('/', '--')}"
+    try:
+        commit = (stored / "refs" / revision).read_text().strip()
+    except OSError:
+        commit = revision
+    snapshot = stored / "snapshots" / commit
+    return snapshot if (snapshot / "config.json").is_file() else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty where there is none.
+
+    Raises:
+        ConfigError: The file is no JSON object.
+    """
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not isinstance(read, dict):
+        raise ConfigError(f"{path}: not a JSON object")
+    return read
+
+
+def max_length_tokens(folder: Path) -> int | None:
+    """The longest text the model was made for, as its config says; None for one without a limit."""
+    config = read_json(folder / "config.json")
+    for part in (config, config.get("text_config") or {}):
+        for name in _LENGTHS:
+            if isinstance(length := part.get(name), int) and length > 0:
+                return length
+    return None
+
+
+def chat_template(folder: Path | None, name: str | None) -> str | None:
+    """The chat template of a model, in Jinja.
+
+    Args:
+        folder: The model's files.
+        name: A template file; or the name of one of several that the model brings; None: its own.
+
+    Raises:
+        UsageError: There is no such template.
+    """
+    if name is not None and (name.endswith(".jinja") or "/" in name):
+        try:
+            return Path(name).expanduser().read_text(encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"the chat template {name} can't be read: {error.strerror}") from None
+    brought = {} if folder is None else _templates(folder)
+    if name is None:
+        return brought.get("default")
+    if name not in brought:
+        known = ", ".join(sorted(brought)) or "none"
+        raise UsageError(f"the model has no chat template '{name}' (it has: {known}); a file ends in .jinja")
+    return brought[name]
+
+
+def _templates(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    said = read_json(folder / "tokenizer_config.json").get("chat_template")
+    if isinstance(said, str):
+        found["default"] = said
+    elif isinstance(said, list):
+        found.update({item["name"]: item["template"] for item in said})
+    for path in [*folder.glob("additional_chat_templates/*.jinja"), *folder.glob("chat_template.jinja")]:
+        name = "default" if path.name == "chat_template.jinja" else path.stem
+        found[name] = path.read_text(encoding="utf-8")
+    return found
+
+
+def fingerprint(folder: Path) -> str:
+    """A digest of a model's files that is the same wherever they lie.
+
+    Small files count whole. Of the large ones (weights), name, size and blocks spread over the file count:
+    other weights of the same shape differ in every block, and a folder of 100 GB is read in a moment.
+    """
+    listed = tuple(
+        (path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not path.name.endswith(_UNREAD)
+        and not path.name.startswith(".")
+        and (stat := path.stat())
+    )
+    return _fingerprint(folder, listed)
+
+
+@functools.lru_cache(maxsize=64)
+def _fingerprint(folder: Path, listed: tuple[tuple[str, int, int], ...]) -> str:
+    total = hashlib.sha256()
+    for name, size, _ in listed:
+        total.update(f"{name}\0{size}\0".encode())
+        with (folder / name).open("rb") as file:
+            if size <= _SMALL_BYTES and not name.endswith(_WEIGHTS):
+                total.update(file.read())
+                continue
+            for block in range(_NUM_BLOCKS):
+                file.seek(max(0, size - _BLOCK_BYTES) * block // (_NUM_BLOCKS - 1))
+                total.update(file.read(_BLOCK_BYTES))
+    return total.hexdigest()
+
+
+def digest_text(text: str | None) -> str | None:
+    """The digest of a text, short enough to read."""
+    return None if text is None else hashlib.sha256(text.encode()).hexdigest()[:16]
