@@ -1,0 +1,165 @@
+"""From a request to the tokens a local model is given, the same for every engine.
+
+A chat goes through the chat template, which writes its special tokens itself. A plain prompt gets the
+beginning token that the model's tokenizer adds, once: not again where the text starts with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import BadRequestError
+from evalkit.models.weights import chat_template, digest_text, fingerprint
+from evalkit.request import Request
+from evalkit.response import Token
+
+
+@dataclass(frozen=True, slots=True)
+class ChatStyle:
+    """How chats are put to a model.
+
+    Attributes:
+        template: The chat template in Jinja; None: the model has none.
+        args: More variables for the template (`enable_thinking`, …).
+        wrap: Put a plain prompt into the template too, as the user's message.
+    """
+
+    template: str | None = None
+    args: Mapping[str, Any] | None = None
+    wrap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt as tokens.
+
+    Attributes:
+        ids: The tokens.
+        pieces: Their texts, which together are the prompt's; a beginning token that was added is "".
+        first_scored: The first token whose log-probability is wanted, for a request with `echo_prompt`.
+    """
+
+    ids: tuple[int, ...]
+    pieces: tuple[str, ...]
+    first_scored: int = 0
+
+    def tokens(
+        self, logprobs: Sequence[float | None], tops: Sequence[Mapping[str, float] | None] | None = None
+    ) -> tuple[Token, ...]:
+        """The scored tokens with their log-probabilities, which are of `ids[first_scored:]`.
+
+        The first token of a text follows nothing and has no probability: None, counted as 0, as from servers.
+        """
+        alternatives = tops or [None] * len(logprobs)
+        return tuple(
+            Token(piece, 0.0 if logprob is None else logprob, top)
+            for piece, logprob, top in zip(
+                self.pieces[self.first_scored :], logprobs, alternatives, strict=True
+            )
+        )
+
+
+class Prompter:
+    """Makes prompts for one model.
+
+    Args:
+        tokenizer: Its tokenizer, from transformers.
+        chat: How chats are put to it.
+    """
+
+    def __init__(self, tokenizer: Any, chat: ChatStyle) -> None:
+        self._tokenizer, self._chat = tokenizer, chat
+        added = tokenizer("", add_special_tokens=True)["input_ids"]
+        begins = bool(added) and added[0] == tokenizer.bos_token_id
+        self._bos = tokenizer.bos_token if begins else None
+
+    def prompts(self, requests: Sequence[Request]) -> list[Prompt | BadRequestError]:
+        """The prompts of many requests, tokenised in one call; an error where one has none."""
+        made: list[Prompt | BadRequestError | None] = [None] * len(requests)
+        texts: list[tuple[int, str, bool]] = []
+        for index, request in enumerate(requests):
+            try:
+                text, is_chat = self._text(request)
+            except BadRequestError as error:
+                made[index] = error
+                continue
+            texts.append((index, text, is_chat))
+        if texts:
+            encoded = self._encode([text for _, text, _ in texts])
+            for (index, text, is_chat), (ids, ends) in zip(texts, encoded, strict=True):
+                made[index] = self._prompt(requests[index], text, is_chat, ids, ends)
+        return [prompt for prompt in made if prompt is not None]
+
+    def _text(self, request: Request) -> tuple[str, bool]:
+        if request.messages is None and not self._chat.wrap:
+            return request.prompt, False
+        if request.echo_prompt:
+            raise BadRequestError("a chat can't be scored: what its template adds is no part of the prompt")
+        messages = [{"role": m.role, "content": m.content} for m in request.messages or ()]
+        return self._rendered(messages or [{"role": "user", "content": request.prompt}]), True
+
+    def _rendered(self, messages: list[dict[str, str]]) -> str:
+        if self._chat.template is None:
+            raise BadRequestError("the model has no chat template; name one with chat_template")
+        continues = messages[-1]["role"] == "assistant"
+        try:
+            rendered: str = self._tokenizer.apply_chat_template(
+                messages,
+                chat_template=self._chat.template,
+                tokenize=False,
+                add_generation_prompt=not continues,
+                continue_final_message=continues,
+                **(self._chat.args or {}),
+            )
+        except Exception as error:  # a template may raise whatever it likes
+            raise BadRequestError(f"the chat template refuses this chat: {error}") from error
+        return rendered
+
+    def _encode(self, texts: Sequence[str]) -> list[tuple[list[int], list[int]]]:
+        """Tokens of each text, and where in the text each ends."""
+        tokenizer = self._tokenizer
+        if tokenizer.is_fast:
+            encoded = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
+            offsets = [[end for _, end in spans] for spans in encoded["offset_mapping"]]
+            return list(zip(encoded["input_ids"], offsets, strict=True))
+        many = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        # Without offsets the text of the first k tokens says where the k-th ends.
+        ends = [[len(tokenizer.decode(ids[: k + 1])) for k in range(len(ids))] for ids in many]
+        return list(zip(many, ends, strict=True))
+
+    def _prompt(
+        self, request: Request, text: str, is_chat: bool, ids: Sequence[int], ends: Sequence[int]
+    ) -> Prompt | BadRequestError:
+        pieces, at = [], 0
+        for end in ends:
+            pieces.append(text[at : max(at, end)])
+            at = max(at, end)
+        if pieces:
+            pieces[-1] += text[at:]
+        first_scored = 0
+        if request.scored_from is not None:
+            first_scored = sum(end <= request.scored_from for end in ends)
+        if self._bos is not None and not is_chat and not text.startswith(self._bos):
+            ids, pieces = [self._tokenizer.bos_token_id, *ids], ["", *pieces]
+            first_scored += 1
+        if not ids:
+            return BadRequestError("the prompt has no tokens")
+        return Prompt(tuple(ids), tuple(pieces), first_scored)
+
+
+def model_identity(folder: Path | None, args: Mapping[str, Any], transport: frozenset[str]) -> dict[str, Any]:
+    """What of a local engine's arguments can change an answer: `Client.identity` of the engines.
+
+    A model whose files are here counts by them, wherever they lie; the chat template counts by its text.
+
+    Raises:
+        UsageError: The chat template can't be read.
+    """
+    kept = {name: value for name, value in args.items() if name not in transport and value is not None}
+    if folder is not None:
+        kept["model"] = f"sha256:{fingerprint(folder)}"
+    kept["chat_template"] = digest_text(chat_template(folder, args.get("chat_template")))
+    return kept
