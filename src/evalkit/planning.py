@@ -190,7 +190,8 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
     for metric_spec in run_spec.metric_specs:
         skip = ("gold", "prediction", "adapter_spec")
         bind_arguments("metric", metric_spec.name, METRICS.get(metric_spec.name), metric_spec.args, skip)
-    deployment = completed(place.models.deployment(run_spec.adapter_spec.model_deployment))
+    deployment = place.models.deployment(run_spec.adapter_spec.model_deployment)
+    deployment = completed(deployment, fetch=fetch and not place.options.offline)
     if place.options.no_window:
         deployment = deployment.without_window()
     augmenter = Augmenter.of(run_spec.data_augmenter_spec)

@@ -113,13 +113,8 @@ def _executor(
     budget: Budget,
     cache: ResponseCache | None,
 ) -> Executor:
-    limits, client = deployment.limits, opening.client
-    if client.resident:
-        # It is given all it can order and batch; how many at once it computes is its own argument.
-        limits = limits.model_copy(
-            update={"max_concurrency": client.window, "initial_concurrency": client.window}
-        )
-    elif options.num_threads is not None:
+    limits = deployment.limits
+    if options.num_threads is not None:
         limits = limits.model_copy(
             update={
                 "max_concurrency": options.num_threads,
@@ -127,7 +122,7 @@ def _executor(
             }
         )
     return Executor(
-        client,
+        opening.client,
         name=deployment.name,
         limits=limits,
         budget=budget,

@@ -60,7 +60,31 @@ def test_an_api_of_ones_own_is_where_the_environment_says(monkeypatch: pytest.Mo
     monkeypatch.setenv("VLLM_BASE_URL", "http://gpu:9000/v1")
     vllm = prefixed_deployment("vllm/Qwen/Qwen3-8B")
     assert vllm is not None
+    assert vllm.client_spec.class_name == "openai"
     assert vllm.client_spec.args == {"model": "Qwen/Qwen3-8B", "base_url": "http://gpu:9000/v1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "model", "model_name"),
+    [
+        ("vllm/Qwen/Qwen3-8B", "vllm", "Qwen/Qwen3-8B", "Qwen/Qwen3-8B"),
+        ("vllm-server/Qwen/Qwen3-8B", "vllm_server", "Qwen/Qwen3-8B", "Qwen/Qwen3-8B"),
+        ("huggingface/gpt2", "transformers", "gpt2", "huggingface/gpt2"),
+        ("transformers/./out/mine", "transformers", "./out/mine", "out/mine"),
+        ("transformers//models/mine", "transformers", "/models/mine", "models/mine"),
+        ("transformers/../mine", "transformers", "../mine", "transformers/mine"),
+    ],
+)
+def test_a_model_without_a_server_is_loaded_by_an_engine(
+    name: str, engine: str, model: str, model_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for provider in PROVIDERS.values():
+        if provider.engine is not None and provider.base_url_env:
+            monkeypatch.delenv(provider.base_url_env, raising=False)
+    deployment = prefixed_deployment(name)
+    assert deployment is not None
+    assert deployment.client_spec == ClientSpec(class_name=engine, args={"model": model})
+    assert deployment.model_name == model_name
 
 
 @pytest.mark.parametrize("prefix", ["azure", "openai-compatible"])

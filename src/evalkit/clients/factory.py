@@ -9,6 +9,7 @@ from evalkit.clients.client import Client
 from evalkit.errors import UsageError
 from evalkit.models.deployment import ModelDeployment
 from evalkit.models.provider import served_name
+from evalkit.models.weights import fetch_description
 from evalkit.parameters import bind_arguments, parameters_of
 from evalkit.registry import CLIENTS
 
@@ -52,13 +53,20 @@ def check_client(deployment: ModelDeployment) -> dict[str, Any]:
         raise UsageError(f"model deployment '{deployment.name}': {error}") from None
 
 
-def completed(deployment: ModelDeployment) -> ModelDeployment:
+def completed(deployment: ModelDeployment, *, fetch: bool = False) -> ModelDeployment:
     """The deployment with what the files of its model say where it says nothing: tokenizer and lengths.
+
+    Args:
+        deployment: As registered.
+        fetch: Download those files if they are missing; without it, no socket is opened.
 
     Raises:
         UsageError: As `check_client`; or the model's files can't be read.
     """
-    facts = _client_class(deployment).facts(check_client(deployment))
+    client_class, args = _client_class(deployment), check_client(deployment)
+    if fetch and client_class.resident and isinstance(model := args.get("model"), str):
+        fetch_description(model, args.get("revision"))
+    facts = client_class.facts(args)
     update: dict[str, Any] = {}
     if deployment.tokenizer_name is None and facts.tokenizer_name is not None:
         update["tokenizer_name"] = facts.tokenizer_name

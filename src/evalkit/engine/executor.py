@@ -117,7 +117,7 @@ class Executor:
     Args:
         client: Makes the single attempts.
         name: The deployment, for messages.
-        limits: How hard it may be pushed.
+        limits: How hard it may be pushed; a resident client is given as many requests as it wants.
         budget: Shared by all executors of an evaluation; None: unlimited.
         prices: What its tokens cost; needed if the budget limits money.
         cache: Answers of earlier runs; None: always ask.
@@ -148,6 +148,10 @@ class Executor:
             raise UsageError(f"{name} has no prices, so a budget in USD can't be kept; add prices or drop it")
         self._client = client
         self._opening = opening or Opening(client)
+        if client.resident:
+            # It is given all it can order and batch; how many it computes at once is its own affair.
+            update = {"max_concurrency": client.window, "initial_concurrency": client.window}
+            limits = limits.model_copy(update=update)
         self._limits = limits
         self._prices = prices
         self._cache = cache

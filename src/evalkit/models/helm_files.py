@@ -102,6 +102,14 @@ class _Counterpart:
 
 _COMPLETIONS = {"mode": "completions"}
 _LOADING = ("device_map", "torch_dtype", "trust_remote_code", "attn_implementation")
+# What HELM's class that loads weights itself calls the arguments of our engine.
+_ENGINE_ARGS = {
+    "pretrained_model_name_or_path": "model",
+    "torch_dtype": "dtype",
+    "device_map": "device_map",
+    "trust_remote_code": "trust_remote_code",
+    "apply_chat_template": "chat_prompts",
+}
 
 _COUNTERPARTS: Mapping[str, _Counterpart] = {
     "anthropic_client.AnthropicMessagesClient": _Counterpart("anthropic", "anthropic_model_name"),
@@ -200,9 +208,12 @@ def _client(class_name: str, args: dict[str, Any], model_name: str) -> ClientSpe
     if found is None:
         return _unavailable(f"HELM's client {short} has no counterpart")
     provider = PROVIDERS[found.provider]
+    if found.provider == "huggingface" and provider.loads_models:
+        return _engine(short, args, model_name)
+    named_url = args.pop("base_url", None) or args.pop("endpoint", None)
     own = {"model": _served(found, model_name), "api_key_env": provider.api_key_env, **provider.args}
     own |= found.args
-    own["base_url"] = args.pop("base_url", None) or args.pop("endpoint", None) or provider.base_url
+    own["base_url"] = named_url or provider.base_url
     for name, value in args.items():
         if name == found.model_arg:
             own["model"] = value
@@ -215,6 +226,17 @@ def _client(class_name: str, args: dict[str, Any], model_name: str) -> ClientSpe
     if not own["base_url"]:
         return _unavailable(f"HELM's client {short} needs its base_url here")
     return ClientSpec(class_name=provider.client, args={k: v for k, v in own.items() if v is not None})
+
+
+def _engine(short: str, args: Mapping[str, Any], model_name: str) -> ClientSpec:
+    """The engine in this process, for weights that HELM loads itself."""
+    own: dict[str, Any] = {"model": model_name}
+    for name, value in args.items():
+        if name in _ENGINE_ARGS:
+            own[_ENGINE_ARGS[name]] = str(value).removeprefix("torch.") if name == "torch_dtype" else value
+        elif name != "attn_implementation":
+            return _unavailable(f"'{name}' of HELM's client {short} has no counterpart")
+    return ClientSpec(class_name="transformers", args=own)
 
 
 def _served(found: _Counterpart, model_name: str) -> str:

@@ -1,4 +1,4 @@
-"""APIs that need no configuration: a name such as `openrouter/meta/llama-4` says all there is to say."""
+"""APIs and engines that need no configuration: a name such as `openrouter/meta/llama-4` says all there is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evalkit.models.deployment import ClientSpec, ModelDeployment
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """An API, as one row of the table.
+    """An API, or an engine on this machine, as one row of the table.
 
     Attributes:
         client: The registered client that speaks its protocol.
@@ -23,6 +23,7 @@ class Provider:
         args: More client arguments, for what this API does differently.
         base_url_env: The environment variable that says where it is, before `base_url`.
         base_path: What comes after the address that `base_url_env` holds.
+        engine: The client that loads the model itself, where no address says that a server has it.
     """
 
     client: str
@@ -31,6 +32,16 @@ class Provider:
     args: Mapping[str, Any] = field(default_factory=dict)
     base_url_env: str | None = None
     base_path: str = ""
+    engine: str | None = None
+
+    @property
+    def loads_models(self) -> bool:
+        """Whether the model is loaded on this machine: there is an engine, and no address of a server."""
+        return self.engine is not None and not self._named_address
+
+    @property
+    def _named_address(self) -> str:
+        return os.environ.get(self.base_url_env, "").strip() if self.base_url_env else ""
 
     def address(self) -> str:
         """Where the API is.
@@ -38,16 +49,12 @@ class Provider:
         Raises:
             UsageError: Only the environment can say, and it does not.
         """
-        named = os.environ.get(self.base_url_env, "").strip() if self.base_url_env else ""
-        if named:
+        if named := self._named_address:
             return named.rstrip("/") + self.base_path
         if not self.base_url:
             raise UsageError(f"the environment variable {self.base_url_env} is not set; it must hold the URL")
         return self.base_url
 
-
-LOCAL_SERVER = "http://localhost:8000/v1"
-"""Where vLLM and `transformers serve` listen if they are not told otherwise."""
 
 _NO_LOGPROBS = {"omit_fields": ["logprobs", "top_logprobs"]}
 
@@ -111,8 +118,10 @@ PROVIDERS: Mapping[str, Provider] = {
     "cerebras": Provider("openai", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
     "nvidia": Provider("openai", "https://integrate.api.nvidia.com/v1", "NVIDIA_API_KEY"),
     "huggingface-inference-providers": Provider("openai", "https://router.huggingface.co/v1", "HF_TOKEN"),
-    "huggingface": Provider("openai", LOCAL_SERVER, None, base_url_env="HUGGINGFACE_BASE_URL"),
-    "vllm": Provider("openai", LOCAL_SERVER, None, base_url_env="VLLM_BASE_URL"),
+    "huggingface": Provider("openai", "", None, base_url_env="HUGGINGFACE_BASE_URL", engine="transformers"),
+    "transformers": Provider("transformers", "", None, engine="transformers"),
+    "vllm": Provider("openai", "", None, base_url_env="VLLM_BASE_URL", engine="vllm"),
+    "vllm-server": Provider("vllm_server", "", None, engine="vllm_server"),
     "ollama": Provider("openai", "http://localhost:11434/v1", None, base_url_env="OLLAMA_BASE_URL"),
     "litellm": Provider(
         "openai", "http://localhost:4000/v1", "LITELLM_API_KEY", base_url_env="LITELLM_BASE_URL"
@@ -127,15 +136,22 @@ PROVIDERS: Mapping[str, Provider] = {
 def prefixed_deployment(name: str) -> ModelDeployment | None:
     """The deployment that a name of the shape `provider/[organization/]model` stands for.
 
-    Its model is the last two components; what the API is asked for is everything after the provider.
-    None where the first component is no provider.
+    Its model is the last two components; what the API is asked for, or the engine loads, is everything after
+    the provider. An engine also takes a folder: `transformers/./out/mine`, `vllm//models/mine`. None where
+    the first component is no provider.
 
     Raises:
         UsageError: Only the environment can say where this API is, and it does not.
     """
     prefix, _, served = name.partition("/")
     provider = PROVIDERS.get(prefix)
-    if provider is None or not re.fullmatch(r"[^\s,=/]+(/[^\s,=/]+)*", served):
+    if provider is None:
+        return None
+    if provider.loads_models and re.fullmatch(r"/?[^\s,=/]+(/[^\s,=/]+)*", served):
+        named = [part for part in name.split("/") if part not in ("", ".", "..")]
+        spec = ClientSpec(class_name=provider.engine or "", args={"model": served})
+        return ModelDeployment(name=name, model_name="/".join(named[-2:]), client_spec=spec)
+    if not re.fullmatch(r"[^\s,=/]+(/[^\s,=/]+)*", served):
         return None
     args: dict[str, Any] = {"model": served, "base_url": provider.address(), **provider.args}
     if provider.api_key_env is not None:

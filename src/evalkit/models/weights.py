@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ SHIPPED: Mapping[str, Path] = {"evalkit/tiny": Path(__file__).parent.parent / "t
 """Models that come with evalkit."""
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+_PATH_STARTS = ("/", "./", "../", "~")
 _SMALL_BYTES = 4 << 20
 _BLOCK_BYTES = 1 << 16
 _NUM_BLOCKS = 32
@@ -28,10 +30,19 @@ _LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "se
 _UNREAD = (".md", ".txt.license", ".lock", ".metadata", ".png", ".jpg", ".gitattributes")
 
 
+def is_folder(model: str) -> bool:
+    """Whether this names files on this machine, rather than a model of the Hugging Face Hub."""
+    return model in SHIPPED or model.startswith(_PATH_STARTS) or (Path(model) / "config.json").is_file()
+
+
 def find_model(model: str, revision: str | None = None) -> Path | None:
     """The folder with a model's files: a shipped one, a local folder, or one of the Hugging Face cache.
 
     None where the files are not on this machine.
+
+    Args:
+        model: What `model` of an engine's arguments says.
+        revision: Which revision of a model of the Hub; None: `main`.
 
     Raises:
         UsageError: `model` is written as a path, and there is no model.
@@ -41,7 +52,7 @@ def find_model(model: str, revision: str | None = None) -> Path | None:
     folder = Path(model).expanduser()
     if (folder / "config.json").is_file():
         return folder
-    if model.startswith(("/", "./", "../", "~")):
+    if model.startswith(_PATH_STARTS):
         what = "has no config.json" if folder.is_dir() else "does not exist"
         raise UsageError(f"the model folder {model} {what}")
     return _cached(model, revision or "main")
@@ -60,6 +71,19 @@ def _cached(model: str, revision: str) -> Path | None:
         commit = revision
     snapshot = stored / "snapshots" / commit
     return snapshot if (snapshot / "config.json").is_file() else None
+
+
+def fetch_description(model: str, revision: str | None = None) -> None:
+    """Download what describes a model of the Hub (configuration, tokenizer, chat template), not its weights.
+
+    Does nothing where it is here already, and where it can't be had: loading the model says why then.
+    """
+    if is_folder(model) or find_model(model, revision) is not None:
+        return
+    with suppress(Exception):
+        from huggingface_hub import snapshot_download
+
+        snapshot_download(model, revision=revision, allow_patterns=["*.json", "*.jinja", "*.model", "*.txt"])
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -89,6 +113,11 @@ def max_length_tokens(folder: Path) -> int | None:
     return None
 
 
+def is_template_file(name: str) -> bool:
+    """Whether a chat template is named by its file, rather than as one of those the model brings."""
+    return name.endswith(".jinja") or "/" in name
+
+
 def chat_template(folder: Path | None, name: str | None) -> str | None:
     """The chat template of a model, in Jinja.
 
@@ -99,7 +128,7 @@ def chat_template(folder: Path | None, name: str | None) -> str | None:
     Raises:
         UsageError: There is no such template.
     """
-    if name is not None and (name.endswith(".jinja") or "/" in name):
+    if name is not None and is_template_file(name):
         try:
             return Path(name).expanduser().read_text(encoding="utf-8")
         except OSError as error:

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import BadRequestError
-from evalkit.models.weights import chat_template, digest_text, fingerprint
+from evalkit.models.weights import (
+    chat_template,
+    digest_text,
+    find_model,
+    fingerprint,
+    is_folder,
+    is_template_file,
+)
 from evalkit.request import Request
 from evalkit.response import Token
 
@@ -150,16 +157,25 @@ class Prompter:
         return Prompt(tuple(ids), tuple(pieces), first_scored)
 
 
-def model_identity(folder: Path | None, args: Mapping[str, Any], transport: frozenset[str]) -> dict[str, Any]:
+def model_identity(args: Mapping[str, Any], transport: frozenset[str]) -> dict[str, Any]:
     """What of a local engine's arguments can change an answer: `Client.identity` of the engines.
 
-    A model whose files are here counts by them, wherever they lie; the chat template counts by its text.
+    Files that lie on this machine count by what is in them, wherever they lie; a model of the Hub counts by
+    its name and revision, whether it is here already or not. A chat template counts by its text.
+
+    Args:
+        args: The arguments, with `model` and perhaps `revision`, `chat_template` and `adapter`.
+        transport: Names of those that can't change an answer.
 
     Raises:
-        UsageError: The chat template can't be read.
+        UsageError: A folder or a chat template can't be read.
     """
     kept = {name: value for name, value in args.items() if name not in transport and value is not None}
-    if folder is not None:
-        kept["model"] = f"sha256:{fingerprint(folder)}"
-    kept["chat_template"] = digest_text(chat_template(folder, args.get("chat_template")))
+    for name in ("model", "adapter"):
+        if (named := args.get(name)) is not None and is_folder(named):
+            folder = find_model(named) if name == "model" else Path(named).expanduser()
+            kept[name] = f"sha256:{fingerprint(folder)}" if folder is not None else named
+    template = args.get("chat_template")
+    if template is not None and is_template_file(template):
+        kept["chat_template"] = f"sha256:{digest_text(chat_template(None, template))}"
     return kept
