@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from evalkit import __version__
+from evalkit.cli.check_engines import check_engines_command
 from evalkit.cli.export import export_app
 from evalkit.cli.import_command import import_app
 from evalkit.cli.list import list_command
@@ -38,6 +39,7 @@ app.command("plan")(plan_command)
 app.command("list")(list_command)
 app.command("show")(show_command)
 app.command("validate")(validate_command)
+app.command("check-engines")(check_engines_command)
 app.command("score")(score_command)
 app.command("summarize")(summarize_command)
 app.add_typer(export_app, name="export")
