@@ -108,8 +108,8 @@ def test_helms_files_are_told_from_ours(files: list[Path], tmp_path: Path) -> No
         ("mine/served", "openai", {"model": "lab/Served", "base_url": "http://localhost:9000/v1/"}),
         (
             "huggingface/local",
-            "openai",
-            {"model": "lab/Local", "mode": "completions", "base_url": "http://localhost:8000/v1"},
+            "transformers",
+            {"model": "lab/Local", "device_map": "auto"},
         ),
         (
             "openai/thinker-high",

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from evalkit.clients import anthropic, openai
 from evalkit.clients.factory import check_client
 from evalkit.errors import UsageError
 from evalkit.models.deployment import ClientSpec, ModelDeployment
 from evalkit.models.provider import PROVIDERS, prefixed_deployment, served_name
+from evalkit.plugins import load_builtins
 
-assert anthropic
-assert openai
+load_builtins()
 
 
 @pytest.mark.parametrize("prefix", PROVIDERS)
