@@ -17,6 +17,8 @@ TITLES = {
     "judge": "Judges",
     "client": "Clients",
     "expander": "Run expanders",
+    "perturbation": "Perturbations",
+    "tokenizer": "Tokenizers",
 }
 USES = {
     "run_spec": "The name a run entry starts with; parameters are its arguments.",
@@ -26,6 +28,8 @@ USES = {
     "judge": "Models that grade answers. There are none yet.",
     "client": "What a deployment's `client_spec.class_name` names; parameters are its `args`.",
     "expander": "Arguments that every run entry may have, written `name=value`.",
+    "perturbation": "What a `PerturbationSpec` names: instances to changed copies of them.",
+    "tokenizer": "What a deployment's `tokenizer_name` names, with its parameter after a slash.",
 }
 _INTRO = """\
 # Catalogue

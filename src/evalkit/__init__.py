@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from evalkit.adapters.window import Tokenizer
     from evalkit.api import load_run, plan, run
     from evalkit.clients.client import Client
     from evalkit.data import Archive, DataFile, DataStore
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         run_expander,
         run_spec_function,
         scenario,
+        tokenizer,
     )
     from evalkit.request import Request
     from evalkit.response import Completion, Response, Usage
@@ -54,6 +56,7 @@ __all__ = [
     "RunSpec",
     "Scenario",
     "ScenarioSpec",
+    "Tokenizer",
     "Unit",
     "Usage",
     "UsageError",
@@ -72,6 +75,7 @@ __all__ = [
     "run_expander",
     "run_spec_function",
     "scenario",
+    "tokenizer",
 ]
 
 # Where each public name lives: nothing is imported before it is used, so `import evalkit` is cheap.
@@ -96,6 +100,7 @@ _HOME_OF = {
     "RunSpec": "evalkit.specs.run_spec",
     "Scenario": "evalkit.scenarios.scenario",
     "ScenarioSpec": "evalkit.specs.run_spec",
+    "Tokenizer": "evalkit.adapters.window",
     "Unit": "evalkit.metrics.metric",
     "Usage": "evalkit.response",
     "UsageError": "evalkit.errors",
@@ -113,6 +118,7 @@ _HOME_OF = {
     "run_expander": "evalkit.registry",
     "run_spec_function": "evalkit.registry",
     "scenario": "evalkit.registry",
+    "tokenizer": "evalkit.registry",
 }
 
 

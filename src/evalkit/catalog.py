@@ -21,8 +21,11 @@ BUILTIN_PACKAGES = {
     "evalkit.perturbations",
     "evalkit.metrics",
     "evalkit.clients",
+    "evalkit.models.tokenizers",
     "evalkit.specs",
 }
+# Engines are packages of their own; only these modules of theirs register something.
+BUILTIN_ENGINES = ("evalkit.clients.transformers.client", "evalkit.clients.vllm.client")
 # Parameters that evalkit itself fills in; a user never gives them.
 _GIVEN = {
     "adapter": ("spec", "window"),
@@ -62,6 +65,8 @@ def build_catalog() -> dict[str, list[dict[str, Any]]]:
         package = importlib.import_module(package_name)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{package_name}.{module.name}")
+    for name in BUILTIN_ENGINES:
+        importlib.import_module(name)
     return {
         kind: [describe(kind, name) for name in registry.names() if _is_builtin(registry, name)]
         for kind, registry in REGISTRIES.items()

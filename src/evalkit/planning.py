@@ -52,6 +52,7 @@ class PlannedRun:
         identity: All that the digest covers.
         fixups: What was changed in the run spec because of its model.
         problem: Why its data can't be had; such a run ends at once, without touching the others.
+        note: What the user should know of how its model is asked.
     """
 
     entry: str
@@ -63,6 +64,7 @@ class PlannedRun:
     identity: Mapping[str, Any]
     fixups: tuple[AppliedFixUp, ...] = ()
     problem: str = ""
+    note: str = ""
 
     @property
     def name(self) -> str:
@@ -170,6 +172,7 @@ def make_plan(place: Workplace, *, fetch: bool = False) -> Plan:
             raise EntryError(str(error), entry.description, whole, entry.source) from None
     kept, more_notes = _told_apart(runs)
     notes += _likely_slips(kept, place.models)
+    notes += dict.fromkeys(run.note for run in kept if run.note)
     return Plan(tuple(kept), (*notes, *_changed_for_models(kept), *more_notes))
 
 
@@ -194,6 +197,7 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
     deployment = completed(deployment, fetch=fetch and not place.options.offline)
     if place.options.no_window:
         deployment = deployment.without_window()
+    deployment, note = _with_usable_tokenizer(deployment)
     augmenter = Augmenter.of(run_spec.data_augmenter_spec)
     files = (*scenario.files(), *augmenter.files())
     data_digest, problem = _data_digest(files, place, fetch=fetch)
@@ -217,7 +221,20 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
         digest=run_digest(covered) if known else None,
         identity=covered,
         problem=problem,
+        note=note,
     )
+
+
+def _with_usable_tokenizer(deployment: ModelDeployment) -> tuple[ModelDeployment, str]:
+    """The deployment with a tokenizer that can be used here, and what to tell the user if that is another."""
+    from evalkit.models.tokenizers import usable
+
+    if deployment.tokenizer_name is None:
+        return deployment, ""
+    name, note = usable(deployment.tokenizer_name)
+    if deployment.max_request_length is None:
+        return deployment, ""  # nothing is fitted, so nothing changes
+    return deployment.model_copy(update={"tokenizer_name": name}), note
 
 
 def _data_digest(files: Sequence[DataFile], place: Workplace, *, fetch: bool) -> tuple[str | None, str]:

@@ -89,6 +89,7 @@ JUDGES = Registry("judge")
 CLIENTS = Registry("client")
 EXPANDERS = Registry("run expander")
 PERTURBATIONS = Registry("perturbation")
+TOKENIZERS = Registry("tokenizer")
 
 # What a metric function gives a perfect prediction, where that is not 1; None: it depends on the text.
 FULL_MARKS: dict[str, float | None] = {}
@@ -105,6 +106,7 @@ REGISTRIES: dict[str, Registry] = {
     "client": CLIENTS,
     "expander": EXPANDERS,
     "perturbation": PERTURBATIONS,
+    "tokenizer": TOKENIZERS,
 }
 
 
@@ -194,6 +196,15 @@ def run_expander(name: str) -> Callable[[T], T]:
 def perturbation(name: str) -> Callable[[T], T]:
     """Register a `Perturbation` class; its parameters are what a perturbation spec may set."""
     return _decorator(PERTURBATIONS, name)
+
+
+def tokenizer(name: str) -> Callable[[T], T]:
+    """Register a `Tokenizer` class, or a function that makes one.
+
+    With a required parameter it is a source of tokenizers: under the name `mine`, it is given what stands
+    after the first part of `mine/of/this`.
+    """
+    return _decorator(TOKENIZERS, name)
 
 
 def _ambiguous(parameter: str, run_spec: str, origin: str) -> PluginError:

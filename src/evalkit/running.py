@@ -17,6 +17,7 @@ from evalkit.engine.executor import Executor
 from evalkit.engine.opening import Opening
 from evalkit.errors import EvalkitError
 from evalkit.models.deployment import ModelDeployment
+from evalkit.models.tokenizers import counting_tokenizer
 from evalkit.observer import Observer
 from evalkit.options import RunOptions
 from evalkit.planning import Plan, PlannedRun, Workplace
@@ -121,6 +122,7 @@ def _executor(
                 "initial_concurrency": min(limits.initial_concurrency, options.num_threads),
             }
         )
+    tokenizer = counting_tokenizer(deployment.tokenizer_name)
     return Executor(
         opening.client,
         name=deployment.name,
@@ -130,6 +132,7 @@ def _executor(
         cache=cache,
         identity_digest=digest(identity_of(deployment)),
         opening=opening,
+        count=tokenizer.count if tokenizer is not None else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evalkit.adapters.window import Tokenizer
 from evalkit.instance import Instance, Reference
 from evalkit.specs.run_spec import AdapterSpec
 
@@ -22,7 +23,7 @@ def instance(plain: Mapping[str, Any]) -> Instance:
     return Instance(plain["input"]["text"], references, plain["split"], plain["id"], extra=extra or None)
 
 
-class CharacterTokenizer:
+class CharacterTokenizer(Tokenizer):
     """One token per character, like that of HELM's simple/model1."""
 
     prefix_token = "<s>"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.adapters.language_modeling import LanguageModelingAdapter, pieces_of
-from evalkit.adapters.window import NO_WINDOW, TokenWindow, Window
+from evalkit.adapters.window import NO_WINDOW, Tokenizer, TokenWindow, Window
 from evalkit.errors import UsageError
 from evalkit.instance import Instance
 from evalkit.request import RequestState
@@ -16,7 +16,7 @@ from evalkit.specs.run_spec import AdapterSpec
 from tests.adapters.golden_rows import CharacterTokenizer
 
 
-class Bytes:
+class Bytes(Tokenizer):
     """One token per byte, so that a window can cut a character in two."""
 
     prefix_token = ""

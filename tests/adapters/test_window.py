@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.adapters.window import NO_WINDOW, TokenWindow
+from evalkit.adapters.window import NO_WINDOW, Tokenizer, TokenWindow
 from evalkit.errors import UsageError
 from tests.adapters.golden_rows import CharacterTokenizer
 
 
-class ByteTokenizer:
+class ByteTokenizer(Tokenizer):
     """One token per byte: a cut can go through a character."""
 
     prefix_token = ""
@@ -78,3 +78,40 @@ def test_no_room_is_an_error_where_helm_never_ends(max_tokens: int) -> None:
 def test_no_room_beside_a_start_token() -> None:
     with pytest.raises(UsageError, match="no room"):
         TokenWindow(UnstableTokenizer(), 10).truncate("abc", 10)
+
+
+class SpyTokenizer(CharacterTokenizer):
+    """Keeps what it was asked to count, and says that no text has more tokens than twice its characters."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+
+    def count(self, text: str) -> int:
+        self.calls.append([text])
+        return len(text)
+
+    def count_many(self, texts: Sequence[str]) -> list[int]:
+        self.calls.append(list(texts))
+        return [len(text) for text in texts]
+
+    def most_tokens(self, text: str) -> float:
+        return 2 * len(text)
+
+
+def test_only_texts_that_may_not_fit_are_tokenised_and_in_one_call() -> None:
+    window = TokenWindow(spy := SpyTokenizer(), 10)
+    texts = ["x" * 4, "x" * 5, "x" * 8, "x" * 9, ""]
+    assert window.fits_many(texts, 2) == [True, True, True, False, True]
+    assert spy.calls == [["x" * 5, "x" * 8, "x" * 9]]
+    assert window.fits_many(["", "x" * 4], 2) == [True, True]
+    assert window.fits("x" * 4, 2)
+    assert len(spy.calls) == 1
+
+
+@given(texts=st.lists(texts, max_size=8), length=st.integers(1, 40), max_tokens=st.integers(0, 50))
+def test_many_fit_where_each_does(texts: list[str], length: int, max_tokens: int) -> None:
+    for tokenizer in (ByteTokenizer(), UnstableTokenizer(), SpyTokenizer()):
+        window = TokenWindow(tokenizer, length)
+        expected = [tokenizer.count(text) + max_tokens <= length for text in texts]
+        assert window.fits_many(texts, max_tokens) == expected
+    assert NO_WINDOW.fits_many(texts, max_tokens) == [True] * len(texts)

@@ -171,6 +171,8 @@ def test_a_folder_is_named_by_its_path_or_its_file(tmp_path: Path, monkeypatch: 
         for name in (str(folder), "./out/mine", "./out/mine/tokenizer.json", "./out/../out/mine")
     }
     assert len(counts) == 1
+    (folder / "config.json").write_text("{}")
+    assert {tokenizer("out/mine").count("The following are")} == counts  # as an engine's `model` names it
     assert tokenizer("./out/mine/tokenizer.json").prefix_token == "<s>"
 
 

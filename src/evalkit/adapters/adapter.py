@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 from evalkit.adapters.chat_context import ChatContext, Turn
@@ -34,7 +35,23 @@ class _Series(NamedTuple):
     train_outputs: tuple[str, ...]
 
 
+class _Asked(NamedTuple):
+    """A request that is wanted, before its prompt is made.
+
+    Attributes:
+        unit_size: So many requests are scored together with it, itself included.
+    """
+
+    key: str
+    instance: Instance
+    slot: Slot
+    unit_size: int
+
+
 ONE_SLOT = (Slot(),)
+
+# So much text is held as prompts that are made and not yet asked for.
+_MAX_HELD_CHARACTERS = 4_000_000
 
 
 def never(key: str) -> bool:
@@ -98,6 +115,34 @@ class Adapter:
         trial, sample, context, train_outputs = series
         parameters = self.parameters() | {"random": str(sample) if sample else self.spec.random}
         hints = Hints((), train_outputs)
+        for asked, prompt in self._with_prompts(context, self._asked(series, instances, skip)):
+            instance, slot = asked.instance, asked.slot
+            if (choices := self.choices(instance)) != hints.choices:
+                hints = Hints(choices, train_outputs)
+            scored_from = self.scored_from(prompt, instance, slot)
+            yield RequestState(
+                key=asked.key,
+                instance_id=_id_of(instance),
+                trial=trial,
+                request=Request(
+                    prompt.text, prompt.messages, scored_from=scored_from, hints=hints, **parameters
+                ),
+                sample=sample,
+                reference_index=slot.reference_index,
+                request_mode=slot.mode,
+                output_mapping=self.output_mapping(instance),
+                num_train_instances=prompt.num_train_instances,
+                prompt_truncated=prompt.truncated,
+                unit_size=asked.unit_size,
+                perturbation=instance.perturbation_label,
+                num_conditioning_tokens=prompt.num_conditioning_tokens,
+            )
+
+    def _asked(
+        self, series: _Series, instances: Sequence[Instance], skip: Callable[[str], bool]
+    ) -> Iterator[_Asked]:
+        """What is wanted of a series, in order."""
+        trial, sample = series.trial, series.sample
         for instance in instances:
             instance_id = _id_of(instance)
             slots, label = self.slots(instance), instance.perturbation_label
@@ -105,29 +150,29 @@ class Adapter:
                 key = request_key(
                     instance_id, trial, sample, slot.reference_index, slot.mode, label, slot.part
                 )
-                if skip(key):
-                    continue
-                if (choices := self.choices(instance)) != hints.choices:
-                    hints = Hints(choices, train_outputs)
-                prompt = self.prompt(context, instance, slot)
-                scored_from = self.scored_from(prompt, instance, slot)
-                yield RequestState(
-                    key=key,
-                    instance_id=instance_id,
-                    trial=trial,
-                    request=Request(
-                        prompt.text, prompt.messages, scored_from=scored_from, hints=hints, **parameters
-                    ),
-                    sample=sample,
-                    reference_index=slot.reference_index,
-                    request_mode=slot.mode,
-                    output_mapping=self.output_mapping(instance),
-                    num_train_instances=prompt.num_train_instances,
-                    prompt_truncated=prompt.truncated,
-                    unit_size=len(slots),
-                    perturbation=label,
-                    num_conditioning_tokens=prompt.num_conditioning_tokens,
-                )
+                if not skip(key):
+                    yield _Asked(key, instance, slot, len(slots))
+
+    def _with_prompts(
+        self, context: Context | ChatContext, asked: Iterator[_Asked]
+    ) -> Iterator[tuple[_Asked, Prompt]]:
+        """What is wanted, with prompts made some at a time: one at first, so that sending starts at once."""
+        makes_its_own = type(self).prompt is not Adapter.prompt
+        most_at_once = 1 if makes_its_own else self.window.fitted_at_once
+        at_once = 1
+        while chunk := list(islice(asked, at_once)):
+            prompts = self._prompts(context, chunk)
+            yield from zip(chunk, prompts, strict=True)
+            num_characters = sum(len(prompt.text) for prompt in prompts) // len(prompts)
+            room = _MAX_HELD_CHARACTERS // max(1, num_characters)
+            at_once = max(1, min(2 * at_once, most_at_once, room))
+
+    def _prompts(self, context: Context | ChatContext, chunk: Sequence[_Asked]) -> list[Prompt]:
+        """The prompts of several requests, each what `prompt` makes of it."""
+        if len(chunk) == 1:
+            return [self.prompt(context, chunk[0].instance, chunk[0].slot)]
+        blocks = [self.question(asked.instance, asked.slot) for asked in chunk]
+        return context.prompts(blocks, [self.shows_examples(asked.slot) for asked in chunk])
 
     def num_requests(self, instances: Sequence[Instance]) -> int:
         """How many requests `requests` makes, counted without building prompts."""
@@ -145,7 +190,11 @@ class Adapter:
 
     def prompt(self, context: Context | ChatContext, instance: Instance, slot: Slot) -> Prompt:
         """The prompt of one request."""
-        return context.prompt(self.question(instance, slot))
+        return context.prompt(self.question(instance, slot), few_shot=self.shows_examples(slot))
+
+    def shows_examples(self, slot: Slot) -> bool:
+        """Whether few-shot examples stand before the question of this slot."""
+        return True
 
     def scored_from(self, prompt: Prompt, instance: Instance, slot: Slot) -> int | None:
         """The character from which on the prompt's tokens are to be scored; None: all of them, or none."""

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from evalkit.adapters.adapter import NO_GOLD, Adapter, Slot
-from evalkit.adapters.chat_context import ChatContext
-from evalkit.adapters.prompt import Context, Prompt
+from evalkit.adapters.prompt import Prompt
 from evalkit.adapters.window import NO_WINDOW, Window
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
@@ -171,12 +170,15 @@ class MultipleChoiceSeparateCalibratedAdapter(MultipleChoiceSeparateOriginalAdap
         count = _num_references(instance)
         return [Slot(index, mode) for index in range(count) for mode in ("original", "calibration")]
 
-    def prompt(self, context: Context | ChatContext, instance: Instance, slot: Slot) -> Prompt:
-        """For calibration, the option after a bare "Answer:", without few-shot examples."""
+    def question(self, instance: Instance, slot: Slot) -> str:
+        """For calibration, the option after a bare "Answer:"."""
         if slot.mode != "calibration":
-            return super().prompt(context, instance, slot)
-        block = self.layout.example(CALIBRATION_INPUT, _option_text(instance, slot))
-        return context.prompt(block, few_shot=False)
+            return super().question(instance, slot)
+        return self.layout.example(CALIBRATION_INPUT, _option_text(instance, slot))
+
+    def shows_examples(self, slot: Slot) -> bool:
+        """Not for calibration."""
+        return slot.mode != "calibration"
 
 
 def _num_references(instance: Instance) -> int:

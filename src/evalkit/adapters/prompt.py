@@ -7,6 +7,7 @@ global prefix and suffix; substitutions are applied to the whole. Layout and rul
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -86,35 +87,84 @@ class Layout:
         return text
 
 
-class Context:
-    """What the prompts of one train trial share: instructions and few-shot examples, joined once.
+class FittedContext(ABC):
+    """What the prompts of one train trial share, and how they are fitted to the window.
+
+    While a prompt does not fit, its last few-shot example is dropped; with none left, it is cut.
 
     Args:
-        layout: How prompts look.
         window: What prompts must fit into.
-        train_blocks: The few-shot examples as text.
+        max_tokens: The room that must be left for the completion.
+        num_examples: How many few-shot examples there are.
     """
 
-    def __init__(self, layout: Layout, window: Window, train_blocks: Sequence[str]) -> None:
-        self._layout, self._window = layout, window
-        self._max_tokens = layout.spec.max_tokens
-        self._heads = [layout.head(train_blocks[:kept]) for kept in range(len(train_blocks) + 1)]
+    def __init__(self, window: Window, max_tokens: int, num_examples: int) -> None:
+        self._window, self._max_tokens, self._num_examples = window, max_tokens, num_examples
 
     def prompt(self, block: str, *, few_shot: bool = True) -> Prompt:
         """The prompt for one question block, fitted to the window.
 
-        While it does not fit, the last few-shot example is dropped; with none left, the text is cut from
-        the right.
+        Raises:
+            UsageError: The window has no room for any prompt.
+        """
+        return self.prompts([block], [few_shot])[0]
+
+    def prompts(self, blocks: Sequence[str], few_shot: Sequence[bool]) -> list[Prompt]:
+        """The prompts for several question blocks: the same as one by one, looked at together.
+
+        Args:
+            blocks: The questions.
+            few_shot: Whether each is to have few-shot examples before it.
 
         Raises:
             UsageError: The window has no room for any prompt.
         """
-        text = ""
-        for kept in range(len(self._heads) - 1 if few_shot else 0, -1, -1):
-            text = self._layout.finish(self._heads[kept], block)
-            if self._window.fits(text, self._max_tokens):
-                return Prompt(text, kept)
-        return Prompt(self._window.truncate(text, self._max_tokens), truncated=True)
+        prompts = [
+            self._draft(self._num_examples if shown else 0, block)
+            for block, shown in zip(blocks, few_shot, strict=True)
+        ]
+        left: Sequence[int] = range(len(blocks))
+        while left := self._not_fitting(prompts, left):
+            for position in left:
+                draft = prompts[position]
+                kept = draft.num_train_instances
+                prompts[position] = self._draft(kept - 1, blocks[position]) if kept else self._cut(draft)
+            left = [position for position in left if not prompts[position].truncated]
+        return prompts
+
+    def _not_fitting(self, prompts: Sequence[Prompt], positions: Sequence[int]) -> Sequence[int]:
+        """Those of the positions whose prompts do not fit."""
+        fit = self._window.fits_many([prompts[position].text for position in positions], self._max_tokens)
+        return [position for position, fits in zip(positions, fit, strict=True) if not fits]
+
+    @abstractmethod
+    def _draft(self, kept: int, block: str) -> Prompt:
+        """The prompt with the first `kept` examples, however long."""
+
+    @abstractmethod
+    def _cut(self, draft: Prompt) -> Prompt:
+        """A prompt without examples that does not fit, cut so that it does."""
+
+
+class Context(FittedContext):
+    """Text: instructions and few-shot examples, joined once.
+
+    Args:
+        layout: How prompts look.
+        window: What prompts must fit into; what does not is cut from the right.
+        train_blocks: The few-shot examples as text.
+    """
+
+    def __init__(self, layout: Layout, window: Window, train_blocks: Sequence[str]) -> None:
+        super().__init__(window, layout.spec.max_tokens, len(train_blocks))
+        self._layout = layout
+        self._heads = [layout.head(train_blocks[:kept]) for kept in range(len(train_blocks) + 1)]
+
+    def _draft(self, kept: int, block: str) -> Prompt:
+        return Prompt(self._layout.finish(self._heads[kept], block), kept)
+
+    def _cut(self, draft: Prompt) -> Prompt:
+        return Prompt(self._window.truncate(draft.text, self._max_tokens), truncated=True)
 
 
 def _compiled(substitution: Substitution) -> re.Pattern[str]:

@@ -2,39 +2,75 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from evalkit.errors import UsageError
 
 _REPLACEMENT = "\ufffd"
 
 
-class Tokenizer(Protocol):
-    """What turns text into a model's tokens and back.
+class Tokenizer(ABC):
+    """What turns text into a model's tokens and back: the base of all tokenizers.
+
+    A subclass has `encode` and `decode`; the rest follows, and is overridden where a library does it at once
+    or faster. Tokens that a model or a server adds by itself (a start token, the marks of a chat) are no part
+    of a text and are never counted.
 
     Attributes:
         prefix_token: What a text begins with, so that its first token is scored too; may be empty.
+        stand_in: Whether its counts are not those of any served model, and good for fitting only.
     """
 
-    prefix_token: str
+    prefix_token: str = ""
+    stand_in: ClassVar[bool] = False
 
+    @abstractmethod
     def encode(self, text: str) -> list[Any]:
         """The tokens of `text`."""
 
+    @abstractmethod
     def decode(self, tokens: Sequence[Any]) -> str:
         """The text of `tokens`."""
 
     def count(self, text: str) -> int:
         """How many tokens `text` has."""
+        return len(self.encode(text))
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[Any]]:
+        """The tokens of each text."""
+        return [self.encode(text) for text in texts]
+
+    def count_many(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has."""
+        return [self.count(text) for text in texts]
+
+    def most_tokens(self, text: str) -> float:
+        """A number of tokens that `text` surely does not exceed, found without making them.
+
+        Infinite where nothing is sure. It saves the work of counting for prompts that are far from filling
+        the window, so a number that is too low would let through prompts that do not fit.
+        """
+        return math.inf
 
 
 class Window(Protocol):
-    """How much text a model takes."""
+    """How much text a model takes.
+
+    Attributes:
+        fitted_at_once: So many prompts are best looked at together.
+    """
+
+    fitted_at_once: int
 
     def fits(self, text: str, max_tokens: int) -> bool:
         """Whether `text` leaves room for a completion of `max_tokens`."""
+
+    def fits_many(self, texts: Sequence[str], max_tokens: int) -> list[bool]:
+        """Whether each text leaves room for a completion of `max_tokens`."""
 
     def truncate(self, text: str, max_tokens: int) -> str:
         """The longest beginning of `text` that leaves room for a completion of `max_tokens`."""
@@ -43,8 +79,13 @@ class Window(Protocol):
 class _NoWindow:
     """No limit is known: everything fits."""
 
+    fitted_at_once = 1
+
     def fits(self, text: str, max_tokens: int) -> bool:
         return True
+
+    def fits_many(self, texts: Sequence[str], max_tokens: int) -> list[bool]:
+        return [True] * len(texts)
 
     def truncate(self, text: str, max_tokens: int) -> str:
         return text
@@ -64,6 +105,8 @@ class TokenWindow:
         max_total_length: Where the server has a limit of its own for prompt and completion together.
     """
 
+    fitted_at_once = 256
+
     def __init__(
         self,
         tokenizer: Tokenizer,
@@ -78,7 +121,23 @@ class TokenWindow:
 
     def fits(self, text: str, max_tokens: int) -> bool:
         """Whether prompt and completion together take at most `max_request_length` tokens."""
-        return self.tokenizer.count(text) + max_tokens <= self.max_request_length
+        return self.fits_many((text,), max_tokens)[0]
+
+    def fits_many(self, texts: Sequence[str], max_tokens: int) -> list[bool]:
+        """Whether each text and its completion together take at most `max_request_length` tokens.
+
+        Texts that surely fit by their length are not tokenised, the others in one call of the library.
+        """
+        room_tokens = self.max_request_length - max_tokens
+        fit = [self.tokenizer.most_tokens(text) <= room_tokens for text in texts]
+        unsure = [position for position, sure in enumerate(fit) if not sure]
+        if len(unsure) == 1:
+            fit[unsure[0]] = self.tokenizer.count(texts[unsure[0]]) <= room_tokens
+        elif unsure:
+            counts = self.tokenizer.count_many([texts[position] for position in unsure])
+            for position, count in zip(unsure, counts, strict=True):
+                fit[position] = count <= room_tokens
+        return fit
 
     def truncate(self, text: str, max_tokens: int) -> str:
         """`text` cut from the right to leave room for `max_tokens`; unchanged where it fits.

@@ -16,6 +16,7 @@ KINDS = (
     "judge",
     "client",
     "expander",
+    "tokenizer",
     "model",
 )
 

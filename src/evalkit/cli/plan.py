@@ -12,10 +12,12 @@ from evalkit.cli.options import takes_run_options
 from evalkit.options import RunOptions
 
 if TYPE_CHECKING:
-    from evalkit.planning import Plan, PlannedRun, Workplace
+    from evalkit.planning import LoadedRun, Plan, PlannedRun, Workplace
 
 # Where a scenario knows its size, so many instances are enough to estimate tokens.
 SAMPLE_SIZE = 100
+# So many prompts, spread evenly, are tokenised to see how far the estimate of a run's tokens is off.
+NUM_COUNTED = 256
 
 
 @takes_run_options
@@ -90,7 +92,6 @@ def show_requests(plan: Plan, place: Workplace, *, as_json: bool) -> None:
 
 def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
     """A planned run as plain data; counts are None where its data is not local."""
-    from evalkit.models.tokenizers import estimate_tokens
     from evalkit.planning import data_is_local, load_instances, num_evaluated
 
     row: dict[str, Any] = {
@@ -111,11 +112,8 @@ def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
     known = num_evaluated(run)
     loaded = load_instances(run, place, at_most=SAMPLE_SIZE if known else None)
     scale = known / len(loaded.instances) if known else 1
-    prompt_tokens = completion_tokens = 0
-    for state in loaded.requests():
-        prompt_tokens += estimate_tokens(state.request.prompt)
-        completion_tokens += state.request.max_tokens * state.request.num_completions
-    prompt_tokens, completion_tokens = round(scale * prompt_tokens), round(scale * completion_tokens)
+    usage = estimate_usage(loaded, run.deployment.tokenizer_name)
+    prompt_tokens, completion_tokens = (round(scale * number) for number in usage)
     row.update(
         num_instances=known or len(loaded.instances),
         num_requests=round(scale * loaded.num_requests),
@@ -127,6 +125,29 @@ def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
 
         row["max_cost_usd"] = run.deployment.prices.cost_usd(Usage(prompt_tokens, completion_tokens))
     return row
+
+
+def estimate_usage(loaded: LoadedRun, tokenizer_name: str | None) -> tuple[float, int]:
+    """About how many prompt tokens the requests of a run have, and how many completion tokens at most.
+
+    Where the model's tokenizer is at hand, an even sample of the prompts is counted in one call, and the
+    estimate of all is put right by it.
+    """
+    from evalkit.models.tokenizers import counting_tokenizer, estimate_tokens
+
+    tokenizer = counting_tokenizer(tokenizer_name)
+    stride = max(1, loaded.num_requests // NUM_COUNTED)
+    prompt_tokens = completion_tokens = 0
+    sample: list[str] = []
+    for position, state in enumerate(loaded.requests()):
+        prompt_tokens += estimate_tokens(state.request.prompt)
+        completion_tokens += state.request.max_tokens * state.request.num_completions
+        if tokenizer is not None and position % stride == 0:
+            sample.append(state.request.prompt)
+    if tokenizer is None or prompt_tokens == 0:
+        return prompt_tokens, completion_tokens
+    ratio = sum(tokenizer.count_many(sample)) / max(1, sum(map(estimate_tokens, sample)))
+    return prompt_tokens * ratio, completion_tokens
 
 
 def describe_requests(run: PlannedRun, place: Workplace) -> Iterator[dict[str, Any]]:

@@ -17,10 +17,12 @@ class ModelFacts:
     Attributes:
         tokenizer_name: The tokenizer that counts its tokens.
         max_sequence_length: Longest prompt and completion together, in tokens.
+        max_request_length: The same for what is sent, which leaves room for a token that the engine adds.
     """
 
     tokenizer_name: str | None = None
     max_sequence_length: int | None = None
+    max_request_length: int | None = None
 
 
 class Client:

@@ -72,7 +72,9 @@ def completed(deployment: ModelDeployment, *, fetch: bool = False) -> ModelDeplo
         update["tokenizer_name"] = facts.tokenizer_name
     if deployment.max_sequence_length is None and facts.max_sequence_length is not None:
         update["max_sequence_length"] = facts.max_sequence_length
-        update["max_request_length"] = deployment.max_request_length or facts.max_sequence_length
+        update["max_request_length"] = (
+            deployment.max_request_length or facts.max_request_length or facts.max_sequence_length
+        )
     return deployment.model_copy(update=update) if update else deployment
 
 

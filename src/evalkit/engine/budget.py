@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from evalkit.errors import SystemicError, UsageError
@@ -133,28 +134,38 @@ class TokenEstimator:
     """How many tokens a request takes at most, by what was seen so far.
 
     The tokens per byte of prompt are learned as the largest ratio seen among prompts of similar size: in
-    short prompts a chat template weighs more than the text.
+    short prompts a chat template weighs more than the text. With a tokenizer, prompts are measured in its
+    tokens instead of bytes, and what is learned is what a server adds to them.
+
+    Args:
+        count: Counts the tokens of a text as the model does; None: tokens are judged by bytes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, count: Callable[[str], int] | None = None) -> None:
+        self._measure = count or _num_bytes
+        self._first_ratio = _TOKENS_PER_BYTE if count is None else 1.0
         self._ratios: dict[int, float] = {}
 
     def estimate(self, request: Request) -> Usage:
         """Prompt and completion tokens that the request is expected not to exceed."""
-        size_bytes = _prompt_bytes(request)
-        ratio = self._ratios.get(size_bytes.bit_length(), _TOKENS_PER_BYTE)
-        return Usage(int(size_bytes * ratio) + _TEMPLATE_TOKENS, request.max_tokens * request.num_completions)
+        size = self._size(request)
+        ratio = self._ratios.get(size.bit_length(), self._first_ratio)
+        return Usage(int(size * ratio) + _TEMPLATE_TOKENS, request.max_tokens * request.num_completions)
 
     def learn(self, request: Request, usage: Usage) -> None:
         """Take in what a request really took; counts of zero are taken as not reported."""
-        if usage.prompt_tokens <= 0 or (size_bytes := _prompt_bytes(request)) == 0:
+        if usage.prompt_tokens <= 0 or (size := self._size(request)) == 0:
             return
-        size_class = size_bytes.bit_length()
-        ratio = usage.prompt_tokens / size_bytes
-        self._ratios[size_class] = max(ratio, self._ratios.get(size_class, _TOKENS_PER_BYTE))
+        size_class = size.bit_length()
+        ratio = usage.prompt_tokens / size
+        self._ratios[size_class] = max(ratio, self._ratios.get(size_class, self._first_ratio))
+
+    def _size(self, request: Request) -> int:
+        """The length of a prompt, in bytes or in tokens."""
+        if request.messages is None:
+            return self._measure(request.prompt)
+        return sum(self._measure(message.content) for message in request.messages)
 
 
-def _prompt_bytes(request: Request) -> int:
-    if request.messages is None:
-        return len(request.prompt.encode("utf-8", "surrogatepass"))
-    return sum(len(message.content.encode("utf-8", "surrogatepass")) for message in request.messages)
+def _num_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +141,7 @@ class Executor:
         identity_digest: str = "",
         rng: random.Random | None = None,
         opening: Opening | None = None,
+        count: Callable[[str], int] | None = None,
     ) -> None:
         self.name = name
         self.budget = budget or Budget()
@@ -159,7 +160,7 @@ class Executor:
         self._limiter = Limiter(limits)
         self._retry = RetryPolicy(limits, rng)
         self._breaker = Breaker(name)
-        self._estimator = TokenEstimator()
+        self._estimator = TokenEstimator(count)
         self._estimates = self.budget.limited or limits.tokens_per_minute is not None
         self._turn = asyncio.Lock()
         self._feeding: _Lane | None = None

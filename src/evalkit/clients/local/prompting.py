@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalkit.clients.client import ModelFacts
 from evalkit.errors import BadRequestError
 from evalkit.models.weights import (
     chat_template,
@@ -19,6 +20,7 @@ from evalkit.models.weights import (
     fingerprint,
     is_folder,
     is_template_file,
+    max_length_tokens,
 )
 from evalkit.request import Request
 from evalkit.response import Token
@@ -155,6 +157,29 @@ class Prompter:
         if not ids:
             return BadRequestError("the prompt has no tokens")
         return Prompt(tuple(ids), tuple(pieces), first_scored)
+
+
+def model_facts(args: Mapping[str, Any]) -> ModelFacts:
+    """What the files of a local engine's model say: `Client.facts` of the engines.
+
+    The tokenizer does not count the beginning token that a prompt is given, so one token less may be sent.
+
+    Args:
+        args: The arguments, with `model` and perhaps `revision` and `max_length`.
+
+    Raises:
+        UsageError: `model` is a folder that holds no model.
+    """
+    model, revision = str(args["model"]), args.get("revision")
+    folder, length = find_model(model, revision), args.get("max_length")
+    if folder is None:
+        return ModelFacts(max_sequence_length=length)
+    if is_folder(model):
+        tokenizer_name = str(folder.absolute())
+    else:
+        tokenizer_name = f"huggingface/{model}" + (f"@{revision}" if revision else "")
+    length = length or max_length_tokens(folder)
+    return ModelFacts(tokenizer_name, length, None if length is None else length - 1)
 
 
 def model_identity(args: Mapping[str, Any], transport: frozenset[str]) -> dict[str, Any]:

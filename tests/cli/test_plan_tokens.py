@@ -1,0 +1,58 @@
+"""`plan` counts with the tokenizer of the deployment where it is at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evalkit.cli import plan as plan_command
+from evalkit.cli.plan import describe_run
+from evalkit.models.tokenizers import estimate_tokens, tokenizer
+from evalkit.options import RunOptions
+from evalkit.planning import load_instances, make_plan, open_workplace
+from tests.models.made_tokenizers import byte_level, save
+
+DEPLOYMENTS = """
+model_deployments:
+  - name: mine/model
+    client_spec: {{class_name: echo}}
+    tokenizer_name: {tokenizer}
+    max_sequence_length: {length}
+    prices: {{input_usd_per_million_tokens: 2, output_usd_per_million_tokens: 0}}
+"""
+
+
+def prompt_tokens(tmp_path: Path, name: str, length: int = 2048) -> tuple[int, list[str], float]:
+    """What `plan` says of a run, with its prompts."""
+    path = tmp_path / "model_deployments.yaml"
+    path.write_text(DEPLOYMENTS.format(tokenizer=name, length=length))
+    options = RunOptions(run_entries=("simple_mcqa:model=mine/model",), model_deployments=(path,))
+    place = open_workplace(options)
+    (run,) = make_plan(place).runs
+    row = describe_run(run, place)
+    prompts = [state.request.prompt for state in load_instances(run, place).requests()]
+    return row["prompt_tokens"], prompts, row["max_cost_usd"]
+
+
+@pytest.mark.parametrize("length", [60, 2048])
+def test_tokens_and_cost_are_those_of_the_models_tokenizer(tmp_path: Path, length: int) -> None:
+    folder = save(byte_level(), tmp_path / "model")
+    planned, prompts, usd = prompt_tokens(tmp_path, str(folder), length)
+    counts = tokenizer(str(folder)).count_many(prompts)
+    assert planned == sum(counts) != sum(map(estimate_tokens, prompts))
+    assert usd == pytest.approx(2 * planned / 1e6)
+    assert max(counts) <= length
+
+
+def test_of_many_prompts_a_sample_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_command, "NUM_COUNTED", 10)
+    folder = save(byte_level(), tmp_path / "model")
+    planned, prompts, _ = prompt_tokens(tmp_path, str(folder))
+    assert len(prompts) > 20
+    assert planned == pytest.approx(sum(tokenizer(str(folder)).count_many(prompts)), rel=0.1)
+
+
+def test_bytes_are_no_measure_of_cost(tmp_path: Path) -> None:
+    planned, prompts, _ = prompt_tokens(tmp_path, "bytes")
+    assert planned == sum(map(estimate_tokens, prompts))
