@@ -13,9 +13,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from evalkit.clients.factory import build_client
+from evalkit.clients.factory import build_client, completed
 from evalkit.engine.executor import Executor
-from evalkit.errors import UsageError
+from evalkit.errors import UnknownNameError, UsageError
 from evalkit.models.deployment import ClientSpec, ModelDeployment
 from evalkit.observer import Observer
 from evalkit.options import RunOptions
@@ -32,6 +32,8 @@ ENTRIES = ("arithmetic:operation=add,digits=2", "simple_mcqa")
 """What is asked where the user names nothing: tasks that are made on the spot."""
 
 _SCORED = "/scored"
+# What the requests are made with; which model is asked is the engines' affair.
+_STAND_IN = "model=evalkit_echo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ async def check_engines(options: CheckOptions, place: Workplace, observer: Obser
     """
     if len(options.engines) < 2:
         raise UsageError("name at least two engines, such as --engines transformers,vllm")
-    deployments = [_deployment(engine, options, place) for engine in options.engines]
+    named = [_deployment(engine, options, place) for engine in options.engines]
+    deployments = [completed(deployment, fetch=True) for deployment in named]
     plan = make_plan(place, fetch=True)
     runs = [(run, load_instances(run, place)) for run in plan.runs]
     clients = [build_client(deployment) for deployment in deployments]
@@ -155,7 +158,11 @@ def check_options(options: RunOptions) -> RunOptions:
 
 def _deployment(engine: str, options: CheckOptions, place: Workplace) -> ModelDeployment:
     if engine not in CLIENTS or not getattr(CLIENTS.get(engine), "resident", False):
-        return place.models.deployment(engine)
+        try:
+            return place.models.deployment(engine)
+        except UnknownNameError:
+            known = (name for name in CLIENTS if getattr(CLIENTS.get(name), "resident", False))
+            raise UnknownNameError("engine or deployment", engine, [*known, *place.models.names()]) from None
     if not options.model:
         raise UsageError(f"the engine {engine} needs a model")
     args = {"model": options.model, **options.engine_args}
@@ -188,7 +195,8 @@ async def _ask(
             async for state, outcome in stream:
                 outcomes[run.name, state.key] = outcome
                 scorer.add(state, outcome)
-        scores |= {f"{run.name} {name}": mean for name, mean in scorer.progress.items()}
+        label = run.name.removesuffix(_STAND_IN).rstrip(",:")
+        scores |= {f"{label} {name}": mean for name, mean in scorer.progress.items()}
         said = first.outcomes if first is not None else outcomes
         async with aclosing(executor.stream(_scoring(run.name, states, said))) as stream:
             async for state, outcome in stream:

@@ -68,7 +68,9 @@ def _show(found: Agreement) -> None:
         ("greedy texts", f"{found.num_equal} of {found.num_texts} equal"),
         ("log-probabilities", f"{found.num_logprobs:,} compared; largest difference {largest}{mean}"),
     ]
-    rows += [(name, f"{a:.4f} and {b:.4f}, difference {b - a:+.4f}") for name, (a, b) in found.scores.items()]
+    rows += [(name, f"{a:.4f} and {b:.4f}") for name, (a, b) in found.scores.items() if a != b]
+    num_same = sum(a == b for a, b in found.scores.values())
+    rows.append(("scores", f"{num_same} of {len(found.scores)} the same"))
     print_table(("compared", "result"), rows)
     for parted in found.divergences[:MAX_SHOWN]:
         margin = "unknown" if parted.margin is None else f"{parted.margin:.2e}"
