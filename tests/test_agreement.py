@@ -25,10 +25,10 @@ def said(*tokens: tuple[str, float, dict[str, float]], greedy: bool | None = Non
 def compared(
     first: Mapping[str, Outcome], other: Mapping[str, Outcome], tolerance: float = 0.01
 ) -> Agreement:
-    sides = [
+    ours, theirs = (
         _Answers({("run", key): outcome for key, outcome in side.items()}, {}) for side in (first, other)
-    ]
-    return _compare("a", "b", *sides, tolerance)
+    )
+    return _compare("a", "b", ours, theirs, tolerance)
 
 
 A, B = ("a", -0.1, {"b": -3.0}), ("b", -0.5, {"c": -2.0})
