@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evalkit.response import Outcome
     from evalkit.results.run_result import RunResult
 
@@ -23,6 +25,16 @@ class Observer:
 
     def finished_request(self, name: str, outcome: Outcome, cost_usd: float | None) -> None:
         """One request has its answer or failure, kept in the journal."""
+
+    def scored(self, name: str, num_scored: int, scores: Mapping[str, float]) -> None:
+        """Some answers of a run have been scored, soon after they came; told for many at once.
+
+        Args:
+            name: The run.
+            num_scored: Units scored so far, those of earlier starts included.
+            scores: The mean so far of each score, the one that stands for the run first. Numbers over all
+                units are not among them; they are known at the end.
+        """
 
     def finished_run(self, result: RunResult) -> None:
         """A run has ended, in whatever way."""

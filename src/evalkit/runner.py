@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from evalkit.engine.executor import Executor
 from evalkit.engine.journal import open_synced, scan_journal
 from evalkit.engine.lock import RunLock
 from evalkit.errors import DataError, SystemicError
 from evalkit.metrics.feed import ScoreFeed
+from evalkit.metrics.scorer import Scorer
 from evalkit.observer import Observer
 from evalkit.planning import PlannedRun, Workplace, load_instances
+from evalkit.reports.run_groups import main_score
 from evalkit.results.claim import claim_directory
 from evalkit.results.ledger import Ledger, Subject
 from evalkit.results.run_directory import RunStatus
@@ -85,7 +88,10 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
         ledger.begin(len(loaded.instances), loaded.num_requests, index)
         shop.observer.opened(name, loaded.num_requests, len(index.answered))
 
-        feed = ScoreFeed(make_scorer(run.run_spec, loaded.instances), shop.scoring)
+        scorer = make_scorer(run.run_spec, loaded.instances)
+        feed = ScoreFeed(
+            scorer, shop.scoring, partial(_tell_scores, shop.observer, name, run.run_spec.groups)
+        )
         feed.add_journal(directory.journal_path, end=journal.size_bytes)
         try:
             async for state, outcome in executor.stream(loaded.requests(index.answered), turn):
@@ -95,12 +101,22 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
                 shop.observer.finished_request(name, outcome, cost_usd)
         except SystemicError as error:
             status, message = "stopped", str(error)
+        finally:
+            feed.close()
         if ledger.num_owed == 0:
             status = None
         elif status is None and executor.stopped:
             status, message = "interrupted", "interrupted; the same command goes on from here"
     await feed.finish()
-    stats = await asyncio.to_thread(write_scores, directory, feed.scorer)
-    manifest = ledger.close(status, message, feed.scorer.num_unscored)
+    stats = await asyncio.to_thread(write_scores, directory, scorer)
+    manifest = ledger.close(status, message, scorer.num_unscored)
     result = result_of(directory, manifest, stats)
     return replace(result, failures=ledger.failures_by_reason())
+
+
+def _tell_scores(observer: Observer, name: str, groups: Sequence[str], scorer: Scorer) -> None:
+    """Tell the observer the means so far, the one that stands for the run first."""
+    scores = scorer.progress
+    if (main := main_score(groups, scores)) is not None:
+        scores = {main: scores[main], **scores}
+    observer.scored(name, scorer.n_scored, scores)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -159,3 +160,11 @@ def test_overload_and_wrong_key() -> None:
 def test_a_model_is_needed() -> None:
     with pytest.raises(UsageError, match="model"):
         AnthropicClient()
+
+
+def test_when_a_request_was_sent_is_told() -> None:
+    before = time.time()
+    response = ask(Request("q"), ServerConfig(latency_s=0.02))
+    assert response.efficiency is not None
+    # The two clocks need not agree to the millisecond.
+    assert before - 0.01 <= response.efficiency.started_at <= time.time() - response.latency_s + 0.01

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evalkit.clients.completions import cut_at_stop, finish_reason, merged, seed_of, send_all
 from evalkit.errors import TransientError
-from evalkit.response import Completion, Response, Token, Usage
+from evalkit.response import Completion, Efficiency, Response, Token, Usage
 
 
 def test_the_first_stop_sequence_in_the_text_cuts() -> None:
@@ -90,8 +90,10 @@ def test_the_first_failure_ends_all_sends() -> None:
 
 
 def test_merged() -> None:
-    one = Response((Completion("a"),), Usage(1, 2), 0.5, "m")
+    told = Efficiency(started_at=7.0)
+    one = Response((Completion("a"),), Usage(1, 2), 0.5, "m", efficiency=told)
     two = Response((Completion("b"),), Usage(10, 20), 0.25, "m")
     both = merged([one, two])
     assert [c.text for c in both.completions] == ["a", "b"]
     assert (both.usage, both.latency_s, both.served_model) == (Usage(11, 22), 0.5, "m")
+    assert both.efficiency == told

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -136,6 +137,17 @@ def test_a_chat_answer() -> None:
     assert response.usage == Usage(1, 4)
     assert response.served_model == "m"
     assert response.latency_s > 0
+
+
+@pytest.mark.parametrize("omitted", [(), ("n",)])
+def test_when_a_request_was_sent_is_told(omitted: tuple[str, ...]) -> None:
+    before = time.time()
+    response = ask(Request("q", num_completions=2), ServerConfig(latency_s=0.02), omit_fields=omitted)
+    assert response.efficiency is not None
+    sent_at = response.efficiency.started_at
+    # The two clocks need not agree to the millisecond.
+    assert before - 0.01 <= sent_at <= time.time() - response.latency_s + 0.01
+    assert response.efficiency.batch_size is None
 
 
 def test_the_length_limit_is_told() -> None:

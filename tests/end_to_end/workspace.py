@@ -157,4 +157,5 @@ def contents(folder: Path, *, leaving_out: tuple[str, ...] = ()) -> dict[str, tu
 
 def timeless_stats(directory: RunDirectory) -> list[dict[str, Any]]:
     """The numbers of a run without those that measure time."""
-    return [stat for stat in directory.stats() if stat["name"] != "latency_s"]
+    stats = directory.stats()
+    return [stat for stat in stats if stat["name"] != "latency_s" and stat["kind"] != "efficiency"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalkit.reports.run_groups import RunGroup, lower_is_better, main_stat, run_group
+from evalkit.reports.run_groups import RunGroup, lower_is_better, main_score, main_stat, run_group
 from tests.reports.suites import store_run
 
 
@@ -31,6 +31,14 @@ def test_exact_match_stands_in_for_quasi_exact_match(tmp_path: Path) -> None:
 def test_a_run_without_the_metric_has_no_number(tmp_path: Path) -> None:
     run = store_run(tmp_path, "gsm", "m", [1, 0], metric="something")
     assert main_stat(run_group("gsm"), run.stats) is None
+
+
+def test_the_main_score_of_a_running_run_is_its_groups() -> None:
+    assert main_score(["gsm"], ["exact_match", "final_number_exact_match"]) == "final_number_exact_match"
+    assert main_score(["boolq", "gsm"], ["f1_score", "exact_match"]) == "exact_match"
+    assert main_score(["my_own"], ["f1_score", "exact_match"]) == "f1_score"
+    assert main_score(["gsm"], ["something"]) == "something"
+    assert main_score(["gsm"], []) is None
 
 
 def test_less_is_better_for_these() -> None:

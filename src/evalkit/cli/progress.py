@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,6 +35,7 @@ class RunProgress:
     num_failed: int = 0
     num_tokens: int = 0
     cost_usd: float | None = None
+    score: tuple[str, float] | None = None
     began_s: float = 0.0
     status: str = "running"
 
@@ -54,7 +55,7 @@ class RunProgress:
         return (self.num_requests - self.num_done) / rate if rate else None
 
     def cells(self, now_s: float) -> tuple[str, ...]:
-        """The run as a row: name, done, failed, rate, ETA, tokens, cost."""
+        """The run as a row: name, done, failed, rate, ETA, tokens, cost, score so far."""
         running = self.status == "running"
         eta_s = self.eta_s(now_s) if running else None
         return (
@@ -65,6 +66,7 @@ class RunProgress:
             "" if eta_s is None else _duration(eta_s),
             f"{self.num_tokens:,}",
             "" if self.cost_usd is None else f"${self.cost_usd:.4f}",
+            f"{self.score[0]} {self.score[1]:.3f}" if running and self.score else "",
         )
 
 
@@ -104,6 +106,10 @@ class ProgressObserver(QuietProgress):
         if cost_usd is not None:
             run.cost_usd = (run.cost_usd or 0.0) + cost_usd
 
+    def scored(self, name: str, num_scored: int, scores: Mapping[str, float]) -> None:
+        """Keep the score that stands for the run, which is the first."""
+        self.runs[name].score = next(iter(scores.items()), None)
+
     def finished_run(self, result: RunResult) -> None:
         """A run has ended."""
         run = self.runs.setdefault(result.name, RunProgress(result.name))
@@ -116,26 +122,41 @@ class PlainProgress(ProgressObserver):
     def __init__(self) -> None:
         super().__init__()
         self._last_s = time.monotonic()
+        self._told_unscored: set[str] = set()
 
     def finished_request(self, name: str, outcome: Outcome, cost_usd: float | None) -> None:
         """Count, and print a line if the last one is some seconds old."""
         super().finished_request(name, outcome, cost_usd)
         now_s = time.monotonic()
         if now_s - self._last_s >= PLAIN_EVERY_S:
-            self._last_s = now_s
-            self._print(self.runs[name], now_s)
+            self._tell(self.runs[name], now_s)
+
+    def scored(self, name: str, num_scored: int, scores: Mapping[str, float]) -> None:
+        """Print a line if the last one is some seconds old, or if that of this run had no score yet."""
+        super().scored(name, num_scored, scores)
+        now_s = time.monotonic()
+        if now_s - self._last_s >= PLAIN_EVERY_S or (scores and name in self._told_unscored):
+            self._tell(self.runs[name], now_s)
 
     def finished_run(self, result: RunResult) -> None:
         """Print how the run ended."""
         super().finished_run(result)
         self._print(self.runs[result.name], time.monotonic())
 
+    def _tell(self, run: RunProgress, now_s: float) -> None:
+        self._last_s = now_s
+        if run.score is None:
+            self._told_unscored.add(run.name)
+        else:
+            self._told_unscored.discard(run.name)
+        self._print(run, now_s)
+
     def _print(self, run: RunProgress, now_s: float) -> None:
         if not run.num_requests:
             already = " already; nothing to send" if run.status == "complete" else ""
             sys.stderr.write(f"{run.name}: {run.status}{already}\n")
             return
-        name, done, failed, rate, eta, tokens, cost = run.cells(now_s)
+        name, done, failed, rate, eta, tokens, cost, score = run.cells(now_s)
         parts = [
             f"{done} done",
             f"{failed} failed",
@@ -143,6 +164,7 @@ class PlainProgress(ProgressObserver):
             f"ETA {eta}" if eta else "",
             f"{tokens} tokens",
             cost,
+            f"{score} so far" if score else "",
         ]
         sys.stderr.write(f"{name}: {', '.join(part for part in parts if part)}\n")
 
@@ -158,8 +180,10 @@ class LiveProgress(ProgressObserver):
 
         now_s = time.monotonic()
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for position, column in enumerate(("run", "done", "failed", "rate", "ETA", "tokens", "cost")):
-            table.add_column(column, justify="right" if position else "left", no_wrap=bool(position))
+        table.add_column("run")
+        for column in ("done", "failed", "rate", "ETA", "tokens", "cost"):
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("score so far", justify="right")
         active = [run for run in self.runs.values() if run.status == "running"]
         for run in active[:MAX_SHOWN]:
             table.add_row(*(Text(cell) for cell in run.cells(now_s)))

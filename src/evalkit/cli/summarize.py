@@ -32,6 +32,9 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
     ] = None,
     by_split: Annotated[bool, typer.Option("--by-split", help="Also the numbers per split.")] = False,
     usage: Annotated[bool, typer.Option("--usage", help="Also token counts and latencies.")] = False,
+    efficiency: Annotated[
+        bool, typer.Option("--efficiency", help="What runs took instead: time, tokens per second, memory.")
+    ] = False,
     output_format: Annotated[
         str, typer.Option("--format", "-f", help="table, markdown, csv, json or latex.")
     ] = "table",
@@ -47,10 +50,16 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
     chosen = _checked_format("json" if as_json else "csv" if as_csv else output_format)
     if metric and not (groups or group):
         raise UsageError("--metric chooses what --groups shows; give both")
+    if efficiency and (groups or group or by_split or usage):
+        raise UsageError(
+            "--efficiency is a table of its own; leave out --groups, --group, --by-split, --usage"
+        )
     if paths is None:
         paths = [output_path / "runs" / suite if suite else output_path]
     directories = [run for path in paths for run in find_runs(path)]
-    if groups or group:
+    if efficiency:
+        _show_efficiency(directories, chosen)
+    elif groups or group:
         _show_groups(directories, group or (), metric, chosen)
     else:
         _show_runs(directories, chosen, by_split=by_split, usage=usage)
@@ -110,6 +119,31 @@ def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bo
     if chosen in ("table", "markdown", "latex"):
         for line in _unfinished(rows):
             echo_note(f"{line}; its numbers are over what was answered")
+
+
+def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> None:
+    from evalkit.cli.output import echo_note, print_json, print_table
+    from evalkit.reports import markup
+    from evalkit.reports.efficiency import efficiency_rows, has_numbers, shown_rows
+
+    rows = efficiency_rows(directories)
+    if chosen == "json":
+        print_json(rows, indent=True)
+    elif chosen == "csv":
+        sys.stdout.write(markup.comma_separated(rows, ("run",)))
+    elif known := [row for row in rows if has_numbers(row)]:
+        columns, texts = shown_rows(known)
+        if chosen == "markdown":
+            sys.stdout.write(markup.markdown(columns, texts))
+        elif chosen == "latex":
+            sys.stdout.write(markup.latex(columns, texts))
+        else:
+            print_table(columns, texts, numeric_from=1)
+    for row in rows:
+        if not has_numbers(row):
+            echo_note(f"{row['run']} has no efficiency numbers: no model or API was asked that tells any")
+    for line in _unfinished([row for row in rows if has_numbers(row)]):
+        echo_note(f"{line}; its numbers are over what was answered")
 
 
 def _unfinished(rows: Sequence[Mapping[str, Any]]) -> list[str]:

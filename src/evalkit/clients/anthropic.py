@@ -9,7 +9,7 @@ from typing import Any
 from evalkit.clients.client import Client
 from evalkit.clients.completions import cut_at_stop, finish_reason, send_all
 from evalkit.clients.credentials import read_key, refuse_secret_headers
-from evalkit.clients.http import Endpoint
+from evalkit.clients.http import Endpoint, sent_before
 from evalkit.errors import BadRequestError, TransientError, UsageError
 from evalkit.registry import client
 from evalkit.request import Request
@@ -115,7 +115,9 @@ class AnthropicClient(Client):
             detail = f"{type(error).__name__}: {error}"
             raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
         completion = cut_at_stop(completion, request.stop_sequences)
-        return Response((completion,), usage, latency_s, answer.get("model"))
+        return Response(
+            (completion,), usage, latency_s, answer.get("model"), efficiency=sent_before(latency_s)
+        )
 
 
 def _completion(answer: Mapping[str, Any]) -> Completion:

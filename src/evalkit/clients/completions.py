@@ -68,12 +68,13 @@ async def send_all(sends: Iterable[Coroutine[Any, Any, Response]]) -> Response:
 
 
 def merged(responses: Sequence[Response]) -> Response:
-    """The completions of several sends as one response: tokens added up, latency of the slowest."""
+    """The completions of several sends at once as one response: tokens added up, latency of the slowest."""
     usage = Usage(
         sum(r.usage.prompt_tokens for r in responses), sum(r.usage.completion_tokens for r in responses)
     )
     completions = tuple(completion for response in responses for completion in response.completions)
-    return Response(completions, usage, max(r.latency_s for r in responses), responses[0].served_model)
+    latency_s, first = max(r.latency_s for r in responses), responses[0]
+    return Response(completions, usage, latency_s, first.served_model, efficiency=first.efficiency)
 
 
 def seed_of(random: str | None) -> int | None:

@@ -16,6 +16,7 @@ from evalkit.errors import (
     TransientError,
     UsageError,
 )
+from evalkit.response import Efficiency
 
 if TYPE_CHECKING:
     import aiohttp
@@ -143,6 +144,11 @@ class Endpoint:
 
     def _clean(self, text: str) -> str:
         return scrub(text, self.secrets)[:_MAX_MESSAGE_CHARACTERS]
+
+
+def sent_before(latency_s: float) -> Efficiency:
+    """When a request was sent that `post` has just come back from; the engine adds how long it waited."""
+    return Efficiency(started_at=time.time() - latency_s)
 
 
 def encode(body: Mapping[str, Any]) -> bytes:

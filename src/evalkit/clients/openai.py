@@ -9,7 +9,7 @@ from typing import Any, Literal
 from evalkit.clients.client import Client
 from evalkit.clients.completions import cut_at_stop, finish_reason, seed_of, send_all
 from evalkit.clients.credentials import read_key, refuse_secret_headers
-from evalkit.clients.http import Endpoint
+from evalkit.clients.http import Endpoint, sent_before
 from evalkit.errors import BadRequestError, ClientError, TransientError, UsageError
 from evalkit.registry import client
 from evalkit.request import Request
@@ -162,7 +162,7 @@ class OpenAIClient(Client):
             raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
         if request.stop_sequences and not request.echo_prompt:
             completions = tuple(cut_at_stop(c, request.stop_sequences) for c in completions)
-        return Response(completions, usage, latency_s, answer.get("model"))
+        return Response(completions, usage, latency_s, answer.get("model"), efficiency=sent_before(latency_s))
 
 
 def _chat_completion(choice: Mapping[str, Any]) -> Completion:

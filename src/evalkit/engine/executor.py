@@ -30,7 +30,7 @@ from evalkit.errors import (
     UsageError,
 )
 from evalkit.request import Request, RequestState
-from evalkit.response import Failure, Outcome, Response, Usage
+from evalkit.response import Failure, Outcome, Response, Usage, waited
 
 if TYPE_CHECKING:
     import random
@@ -409,10 +409,7 @@ class Executor:
             actual = self._cost(used)
             if self._estimates:
                 self._estimator.learn(request, response.usage)
-            if (efficiency := response.efficiency) is not None:
-                waited_s = efficiency.queue_s + sent_s - asked_s
-                response = replace(response, efficiency=replace(efficiency, queue_s=waited_s))
-            return response
+            return response if response.efficiency is None else waited(response, sent_s - asked_s)
         finally:
             self.budget.settle(reserved, actual)
 

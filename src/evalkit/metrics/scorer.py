@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from evalkit.errors import UsageError
 from evalkit.instance import Instance
 from evalkit.metrics.corpus import Row
+from evalkit.metrics.efficiency import RUN_STATS, UNIT_STATS, Workload
 from evalkit.metrics.metric import Answer, Metric, Unit
 from evalkit.metrics.sheet import Column, Corpus, Rank, ScoreRow, Sheet
 from evalkit.metrics.stat import Stat
@@ -26,6 +27,7 @@ _USAGE_IS_SHARE = {
     "num_train_instances": False,
     "prompt_truncated": True,
 }
+_RESERVED = frozenset((*_USAGE_IS_SHARE, *UNIT_STATS, *RUN_STATS))
 
 
 @dataclass(slots=True)
@@ -46,7 +48,8 @@ class Scorer:
 
     Besides what the metrics give, every answered unit has the usage stats `num_prompt_tokens`,
     `num_completion_tokens` and `latency_s` (sums over its requests), `finish_reason_length` (share of the
-    completions that hit the token limit), `num_train_instances` and `prompt_truncated`.
+    completions that hit the token limit), `num_train_instances` and `prompt_truncated`. Where clients tell
+    how answers came about, efficiency stats follow (see `evalkit.metrics.efficiency`).
 
     One thread adds; `progress` and the counts may be read from another meanwhile.
 
@@ -94,6 +97,7 @@ class Scorer:
             if metric.corpus_names
         }
         self._sheet.corpora.extend(self._corpora.values())
+        self._workload = Workload()
         self._usage: tuple[Column, ...] = tuple(
             self._sheet.column(name, "usage", (0, position), is_share)
             for position, (name, is_share) in enumerate(_USAGE_IS_SHARE.items())
@@ -117,8 +121,13 @@ class Scorer:
             self._complete(slot, state, (Answer(state, outcome),))
 
     def stats(self) -> list[Stat]:
-        """All stats: scores in the order of the metrics, then usage; each over everything, then by split."""
-        return self._sheet.stats()
+        """All stats: scores in the order of the metrics, then usage, then efficiency.
+
+        Each is given over everything, then by split; efficiency of the whole run comes last.
+        """
+        sheet = self._sheet
+        of_run = self._workload.stats(self.n_failed, self.n_total, sheet.num_trials)
+        return [*sheet.stats(), *of_run]
 
     def rows(self) -> Iterator[ScoreRow]:
         """What became of every unit, by train trial, then instance, then sample."""
@@ -126,7 +135,7 @@ class Scorer:
 
     @property
     def progress(self) -> dict[str, float]:
-        """The mean so far of each score that has a value."""
+        """The mean so far of each score that has a value, in the order of the metrics."""
         return self._sheet.means()
 
     @property
@@ -166,6 +175,8 @@ class Scorer:
         sheet.failures.pop(slot, None)
         for column, value in zip(self._usage, _usage(answers), strict=True):
             column.set(slot, value)
+        for name, value in self._workload.add(answers).items():
+            sheet.column(name, "efficiency", (0, UNIT_STATS.index(name)), False).set(slot, value)
         unit = Unit(sheet.instance_at(slot), state.trial, state.sample, answers)
         rows: dict[int, Row] = {}
         scores = self._scores(unit, rows)
@@ -220,7 +231,7 @@ def _problem(given: Mapping[str, float], so_far: Mapping[str, object]) -> str | 
     for name, value in given.items():
         if not math.isfinite(value):
             return f"gave {value} for '{name}'; scores must be finite"
-        if name in so_far or name in _USAGE_IS_SHARE:
+        if name in so_far or name in _RESERVED:
             return f"gave '{name}', which another metric gives too"
     return None
 

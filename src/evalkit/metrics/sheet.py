@@ -168,20 +168,20 @@ class Sheet:
         """Every stat over everything, then by split and sub-split where there is more than one.
 
         Those of perturbed copies follow (see `slices_of`), the worst cases for scores per unit only.
-        Scores come first, in the order of the metrics, then numbers over all units, then usage.
+        Scores come first, in the order of the metrics, then numbers over all units, usage and efficiency.
         """
         slices = slices_of(self.instances, self.num_trials, self.num_samples)
-        by_kind: dict[StatKind, list[Stat]] = {"score": [], "usage": []}
+        by_kind: dict[StatKind, list[Stat]] = {"score": [], "usage": [], "efficiency": []}
         for name, column in self._listed():
             for part in slices:
-                if column.kind == "usage" and part.is_comparison:
+                if column.kind != "score" and part.is_comparison:
                     continue
                 label = Label(
                     name, column.kind, part.split, part.sub_split, column.may_be_share, part.perturbation
                 )
                 by_kind[column.kind].append(Stat.of(label, self._observations(name, part)))
         over_all = [stat for corpus in self.corpora for stat in self._corpus_stats(corpus, slices)]
-        return [*by_kind["score"], *over_all, *by_kind["usage"]]
+        return [*by_kind["score"], *over_all, *by_kind["usage"], *by_kind["efficiency"]]
 
     def rows(self) -> Iterator[ScoreRow]:
         """What became of every unit, in slot order."""

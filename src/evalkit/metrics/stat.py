@@ -11,7 +11,7 @@ from evalkit.errors import StoreError
 from evalkit.metrics.corpus import CorpusValue
 from evalkit.metrics.interval import IntervalMethod, spread_of, stderr_of
 
-StatKind = Literal["score", "usage"]
+StatKind = Literal["score", "usage", "efficiency"]
 ComputedOn = Literal["perturbed", "original", "worst"]
 ALL_SPLITS = "all"
 _NORMAL_975 = 1.959963984540054
@@ -50,7 +50,8 @@ class Label:
     """What a stat is of.
 
     Attributes:
-        kind: "score" for what metrics give, "usage" for tokens, time and prompts.
+        kind: "score" for what metrics give, "usage" for tokens, time and prompts, "efficiency" for what
+            answering took.
         split: "all", or one split.
         sub_split: None: the whole split.
         may_be_share: Whether values of 0 and 1 mean no and yes (and not, say, token counts).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.stat import ALL_SPLITS, Stat
@@ -104,6 +104,20 @@ def lower_is_better(metric: str) -> bool:
     return base in LOWER_IS_BETTER or base.startswith("bias_metric:")
 
 
+def main_score(groups: Iterable[str], names: Collection[str]) -> str | None:
+    """The score among `names` that stands for a run of these groups; the first one where no group tells.
+
+    Args:
+        groups: The groups of a run spec, the first that names one of its scores decides.
+        names: The scores of the run, in the order of its metrics.
+    """
+    for group in groups:
+        for name in _with_stand_in(run_group(group).metrics):
+            if name in names:
+                return name
+    return next(iter(names), None)
+
+
 def main_stat(group: RunGroup, stats: Iterable[Stat]) -> Stat | None:
     """The number of a run that stands for it in a group; None if the run has no such number.
 
@@ -111,10 +125,13 @@ def main_stat(group: RunGroup, stats: Iterable[Stat]) -> Stat | None:
     itself) is summed up by that, as in HELM.
     """
     scores = [s for s in stats if s.kind == "score" and s.sub_split is None and s.perturbation is None]
-    names = group.metrics or tuple(stat.name for stat in scores[:1])
-    for name in (*names, *(("exact_match",) if "quasi_exact_match" in names else ())):
+    for name in _with_stand_in(group.metrics or tuple(stat.name for stat in scores[:1])):
         found = {stat.split: stat for stat in scores if stat.name == name and stat.mean is not None}
         for split in (group.split, ALL_SPLITS):
             if split in found:
                 return found[split]
     return None
+
+
+def _with_stand_in(metrics: Sequence[str]) -> Sequence[str]:
+    return (*metrics, "exact_match") if "quasi_exact_match" in metrics else metrics

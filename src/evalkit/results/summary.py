@@ -34,7 +34,7 @@ def stat_row(run: str, stat: Stat) -> dict[str, Any]:
 def summary_rows(
     directories: Iterable[RunDirectory], *, by_split: bool = False, usage: bool = False
 ) -> list[dict[str, Any]]:
-    """The stored numbers of runs, one row per run and metric.
+    """The stored numbers of runs, one row per run and metric; those of efficiency have a table of their own.
 
     Args:
         directories: The runs.
@@ -49,7 +49,7 @@ def summary_rows(
         for stat in read_stats(directory):
             if not by_split and not (stat.split == "all" and stat.is_headline):
                 continue
-            if stat.kind == "usage" and not usage:
+            if stat.kind == "efficiency" or (stat.kind == "usage" and not usage):
                 continue
             rows.append(
                 {"suite": directory.path.parent.name, **stat_row(directory.path.name, stat), "status": status}

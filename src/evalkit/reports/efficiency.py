@@ -1,0 +1,96 @@
+"""What runs took: time, tokens per second, padding, batches and memory, one row per run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from evalkit.metrics.efficiency import RUN_STATS
+from evalkit.results.run_directory import RunDirectory
+from evalkit.results.scoring import read_stats
+
+Row = Mapping[str, Any]
+
+_PREFIX = "run_"
+_NO_NUMBER = "–"
+
+
+def efficiency_rows(directories: Iterable[RunDirectory]) -> list[dict[str, Any]]:
+    """One record per stored run: `suite`, `run`, `status`, and the numbers of `RUN_STATS` without `run_`.
+
+    What is not known is None: all of it for a run whose answers came from a baseline or the cache.
+
+    Raises:
+        StoreError: A run is damaged.
+    """
+    rows = []
+    for directory in directories:
+        manifest = directory.manifest()
+        numbers = {stat.name: stat.mean for stat in read_stats(directory) if stat.kind == "efficiency"}
+        rows.append(
+            {
+                "suite": directory.path.parent.name,
+                "run": directory.path.name,
+                "status": manifest.status if manifest else "error",
+                **{name.removeprefix(_PREFIX): numbers.get(name) for name in RUN_STATS},
+            }
+        )
+    return rows
+
+
+def has_numbers(row: Row) -> bool:
+    """Whether anything is known of what a run took."""
+    return row["requests"] is not None
+
+
+def shown_rows(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headings and rows as texts, without columns that are empty for all runs."""
+    several_suites = len({row["suite"] for row in rows}) > 1
+    columns = [c for c in _COLUMNS if any(row[c[1]] is not None for row in rows)]
+    texts = [
+        (
+            f"{row['suite']}/{row['run']}" if several_suites else row["run"],
+            *(_NO_NUMBER if row[name] is None else text(row[name]) for _, name, text in columns),
+        )
+        for row in rows
+    ]
+    return ("run", *(title for title, _, _ in columns)), texts
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f} s" if value < 10 else f"{value:,.1f} s"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def _mebibytes(value: float) -> str:
+    return f"{value / 2**20:,.0f} MiB"
+
+
+_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("requests", "requests", _count),
+    ("busy", "busy_s", _seconds),
+    ("requests/s", "requests_per_s", _number),
+    ("output tokens/s", "output_tokens_per_s", _number),
+    ("in flight", "concurrency", _number),
+    ("queue", "queue_s", _seconds),
+    ("service", "service_s", _seconds),
+    ("service p50", "service_s_p50", _seconds),
+    ("service p95", "service_s_p95", _seconds),
+    ("first token", "first_token_s", _seconds),
+    ("prompt tokens", "prompt_tokens", _count),
+    ("padding", "padding_share", _share),
+    ("reused", "reused_share", _share),
+    ("batch", "batch_size", _number),
+    ("memory", "peak_memory_bytes", _mebibytes),
+)
