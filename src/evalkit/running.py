@@ -14,7 +14,7 @@ from evalkit.clients.factory import build_client, identity_of
 from evalkit.engine.budget import Budget
 from evalkit.engine.cache import ResponseCache
 from evalkit.engine.executor import Executor
-from evalkit.engine.opening import Opening
+from evalkit.engine.opening import Opening, Places
 from evalkit.errors import EvalkitError
 from evalkit.models.deployment import ModelDeployment
 from evalkit.models.tokenizers import counting_tokenizer
@@ -55,7 +55,7 @@ async def run_all(plan: Plan, place: Workplace, observer: Observer) -> list[RunR
     """
     cache = ResponseCache(place.options.output_path / "cache.sqlite") if place.options.cache else None
     budget = Budget(max_usd=place.options.budget_usd, max_tokens=place.options.budget_tokens)
-    places = asyncio.Semaphore(place.options.max_loaded_models)
+    places = Places(place.options.max_loaded_models)
     owed = Counter(run.deployment.name for run in plan.runs)
     executors: dict[str, Executor] = {}
     for run in plan.runs:
@@ -93,7 +93,7 @@ async def _run_safely(run: PlannedRun, shop: Workshop) -> RunResult:
     return result
 
 
-def _opening(deployment: ModelDeployment, places: asyncio.Semaphore, observer: Observer) -> Opening:
+def _opening(deployment: ModelDeployment, places: Places, observer: Observer) -> Opening:
     began_s = 0.0
 
     def tell(beginning: bool) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.clients.client import Client
 from evalkit.engine.executor import Executor
-from evalkit.engine.opening import Opening
+from evalkit.engine.opening import Opening, Places
 from evalkit.errors import SystemicError, UsageError
 from evalkit.models.deployment import Limits
 from evalkit.request import Request, RequestState
@@ -104,20 +104,20 @@ def test_what_is_cancelled_while_it_opens_leaves_it_to_the_others(run: Run) -> N
 
 def test_closing_while_it_opens_ends_the_opening_and_closes(run: Run) -> None:
     log: list[str] = []
-    places = asyncio.Semaphore(1)
-    opening = Opening(Resident(log), places)
 
     async def main() -> None:
-        waiting = asyncio.create_task(opening.wait())
+        places = Places(1)
+        opening, next_one = (Opening(Resident(log, name), places) for name in "rn")
+        waiting, after = (asyncio.create_task(one.wait()) for one in (opening, next_one))
         await asyncio.sleep(1)
-        assert places.locked()
+        assert log == ["r opens"]
         await opening.close()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert not places.locked()
+        await after
 
     run(main())
-    assert log == ["r opens", "r closed"]
+    assert log == ["r opens", "r closed", "n opens", "n open"]
 
 
 def test_models_wait_for_a_place_in_order(run: Run) -> None:
@@ -128,7 +128,7 @@ def test_models_wait_for_a_place_in_order(run: Run) -> None:
         told.append((name, began))
 
     async def main() -> None:
-        places = asyncio.Semaphore(1)
+        places = Places(1)
         openings = {name: Opening(Resident(log, name), places, partial(tell, name)) for name in "abc"}
 
         async def use(name: str) -> None:
@@ -136,11 +136,28 @@ def test_models_wait_for_a_place_in_order(run: Run) -> None:
             await asyncio.sleep(1)
             await openings[name].close()
 
-        await asyncio.gather(*(use(name) for name in "abc"))
+        # They go in as they lined up, whoever asks first.
+        await asyncio.gather(*(use(name) for name in "cab"))
 
     run(main())
     assert log == [f"{name} {what}" for name in "abc" for what in ("opens", "open", "closed")]
     assert told == [(name, began) for name in "abc" for began in (True, False)]
+
+
+def test_who_never_opens_holds_nobody_up_once_it_is_closed(run: Run) -> None:
+    log: list[str] = []
+
+    async def main() -> None:
+        places = Places(1)
+        unused, used = (Opening(Resident(log, name), places) for name in "uv")
+        waiting = asyncio.create_task(used.wait())
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        await unused.close()
+        await waiting
+
+    run(main())
+    assert log == ["u closed", "v opens", "v open"]
 
 
 def test_one_that_cannot_be_opened_stops_its_runs_with_the_reason(run: Run, make_states: Any) -> None:

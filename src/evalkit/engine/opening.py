@@ -14,12 +14,42 @@ if TYPE_CHECKING:
     from evalkit.clients.client import Client
 
 
+class Places:
+    """Room for so many open clients. Who lines up first goes in first, and leaves when it is done.
+
+    Args:
+        number: How many may be open at once.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._line: list[Opening] = []
+        self._moved = asyncio.Event()
+
+    def line_up(self, opening: Opening) -> None:
+        """Stand at the end of the line."""
+        self._line.append(opening)
+
+    async def wait(self, opening: Opening) -> None:
+        """Wait until enough of those before have left; they need not have gone in."""
+        while self._line.index(opening) >= self._number:
+            await self._moved.wait()
+
+    def leave(self, opening: Opening) -> None:
+        """Step out of the line, wherever one stands."""
+        if opening in self._line:
+            self._line.remove(opening)
+            self._moved.set()
+            self._moved = asyncio.Event()
+
+
 class Opening:
     """Opens one client, once, however many wait for it. Used from one event loop.
 
     Args:
         client: The client.
-        places: How many resident clients may be open at once; None: any number.
+        places: Where it lines up, if its client is resident, in the order in which openings are made; None:
+            it need not wait.
         on_open: Called when loading begins: `True`, and when it is done: `False`.
 
     Attributes:
@@ -30,7 +60,7 @@ class Opening:
     def __init__(
         self,
         client: Client,
-        places: asyncio.Semaphore | None = None,
+        places: Places | None = None,
         on_open: Callable[[bool], None] | None = None,
     ) -> None:
         self.is_open = not client.resident
@@ -38,7 +68,9 @@ class Opening:
         self._places = places
         self._on_open = on_open
         self._task: asyncio.Task[None] | None = None
-        self._has_place = self._closed = False
+        self._closed = False
+        if places is not None and client.resident:
+            places.line_up(self)
 
     async def wait(self) -> None:
         """Wait until the client is open; the first that waits has it opened.
@@ -63,20 +95,15 @@ class Opening:
         try:
             await self.client.close()
         finally:
-            self._give_place_back()
+            if self._places is not None:
+                self._places.leave(self)
 
     async def _open(self) -> None:
         if self._places is not None:
-            await self._places.acquire()
-            self._has_place = True
+            await self._places.wait(self)
         if self._on_open is not None:
             self._on_open(True)
         await self.client.open()
         self.is_open = True
         if self._on_open is not None:
             self._on_open(False)
-
-    def _give_place_back(self) -> None:
-        if self._has_place and self._places is not None:
-            self._has_place = False
-            self._places.release()
