@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,7 +18,11 @@ from evalkit.adapters.multiple_choice import (
 )
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance, Reference
-from evalkit.specs.run_spec import AdapterSpec
+from evalkit.metrics.metric import Answer
+from evalkit.metrics.reference import reference_tokens
+from evalkit.request import RequestState
+from evalkit.response import Completion, Response, Token
+from evalkit.specs.run_spec import AdapterSpec, Substitution
 
 
 def question(
@@ -110,3 +116,51 @@ def test_separate_scores_each_option_with_and_without_its_question() -> None:
         assert (request.max_tokens, request.temperature, request.num_completions) == (0, 0, 1)
     original = MultipleChoiceSeparateOriginalAdapter(spec)
     assert original.slots(question("x", "y")) == [Slot(0, "original"), Slot(1, "original")]
+
+
+def echo(state: RequestState, cuts: set[int], from_character: int) -> Answer:
+    """The prompt's tokens that reach beyond a character, cut as a tokenizer might do."""
+    text = state.request.prompt
+    places = [0, *sorted(cut for cut in cuts if 0 < cut < len(text)), len(text)]
+    tokens = tuple(
+        Token(text[begin:end], -float(begin))
+        for begin, end in itertools.pairwise(places)
+        if end > from_character
+    )
+    spelled = "".join(token.text for token in tokens)
+    return Answer(state, Response((Completion(spelled, "length", tokens=tokens),)))
+
+
+@pytest.mark.parametrize(
+    "adapter_class", [MultipleChoiceSeparateOriginalAdapter, MultipleChoiceSeparateCalibratedAdapter]
+)
+@given(
+    options=st.lists(st.text("ab é\n", min_size=1, max_size=6), min_size=1, max_size=4),
+    suffix=st.sampled_from(("", "\n", " .")),
+    seed=st.integers(0, 999),
+)
+def test_what_is_scored_is_enough_for_the_metric(
+    adapter_class: Any, options: list[str], suffix: str, seed: int
+) -> None:
+    spec = AdapterSpec(output_suffix=suffix)
+    random = Random(seed)
+    for state in adapter_class(spec).requests([question(*options)], [question("t", split="train")]):
+        request = state.request
+        assert state.reference_index is not None
+        option = options[state.reference_index]
+        assert request.scored_from is not None
+        assert request.prompt[request.scored_from :] == option + suffix
+        cuts = {random.randrange(len(request.prompt)) for _ in range(random.randint(0, 60))}
+        found = [
+            reference_tokens(echo(state, cuts, begin), option, suffix) for begin in (0, request.scored_from)
+        ]
+        assert found[0] == found[1]
+
+
+def test_a_prompt_that_does_not_end_with_its_option_is_scored_whole() -> None:
+    spec = AdapterSpec(substitutions=(Substitution(source="sky", target="sea"),), output_suffix="")
+    adapter = MultipleChoiceSeparateOriginalAdapter(spec)
+    states = list(adapter.requests([question("blue sky", "red")], []))
+    assert states[0].request.prompt.endswith("blue sea")
+    assert states[0].request.scored_from is None
+    assert states[1].request.scored_from is not None

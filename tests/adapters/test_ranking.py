@@ -33,6 +33,7 @@ def test_a_query_shows_all_its_documents_and_asks_one() -> None:
     assert states[1].num_train_instances == 1
     assert states[1].key == "t0/id1/r1/original"
     assert not states[1].request.echo_prompt
+    assert states[1].request.scored_from is None
 
 
 def test_a_query_without_documents_is_refused() -> None:

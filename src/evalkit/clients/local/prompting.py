@@ -6,8 +6,10 @@ beginning token that the model's tokenizer adds, once: not again where the text 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ class Prompt:
 
     Attributes:
         ids: The tokens.
-        pieces: Their texts, which together are the prompt's; a beginning token that was added is "".
+        pieces: The texts of the scored tokens, which together are the prompt's end; those of others are "".
         first_scored: The first token whose log-probability is wanted, for a request with `echo_prompt`.
     """
 
@@ -142,15 +144,16 @@ class Prompter:
     def _prompt(
         self, request: Request, text: str, is_chat: bool, ids: Sequence[int], ends: Sequence[int]
     ) -> Prompt | BadRequestError:
-        pieces, at = [], 0
-        for end in ends:
-            pieces.append(text[at : max(at, end)])
-            at = max(at, end)
-        if pieces:
-            pieces[-1] += text[at:]
-        first_scored = 0
-        if request.scored_from is not None:
-            first_scored = sum(end <= request.scored_from for end in ends)
+        first_scored, pieces = 0, [""] * len(ids)
+        if request.echo_prompt:
+            # Only these have a text to tell; to cut a long context into pieces would take longer than scoring.
+            reached = list(accumulate(ends, max))
+            first_scored = 0 if request.scored_from is None else bisect_right(reached, request.scored_from)
+            starts = [0, *reached]
+            for place in range(first_scored, len(ids)):
+                pieces[place] = text[starts[place] : reached[place]]
+            if first_scored < len(ids):
+                pieces[-1] += text[reached[-1] :]
         if self._bos is not None and not is_chat and not text.startswith(self._bos):
             ids, pieces = [self._tokenizer.bos_token_id, *ids], ["", *pieces]
             first_scored += 1
