@@ -146,7 +146,7 @@ class Prompter:
     ) -> Prompt | BadRequestError:
         first_scored, pieces = 0, [""] * len(ids)
         if request.echo_prompt:
-            # Only these have a text to tell; to cut a long context into pieces would take longer than scoring.
+            # Only these have a text to tell: cutting up a long context takes longer than scoring an option.
             reached = list(accumulate(ends, max))
             first_scored = 0 if request.scored_from is None else bisect_right(reached, request.scored_from)
             starts = [0, *reached]
