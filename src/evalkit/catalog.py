@@ -25,7 +25,11 @@ BUILTIN_PACKAGES = {
     "evalkit.specs",
 }
 # Engines are packages of their own; only these modules of theirs register something.
-BUILTIN_ENGINES = ("evalkit.clients.transformers.client", "evalkit.clients.vllm.client")
+BUILTIN_ENGINES = (
+    "evalkit.clients.transformers.client",
+    "evalkit.clients.vllm.client",
+    "evalkit.clients.vllm.server",
+)
 # Parameters that evalkit itself fills in; a user never gives them.
 _GIVEN = {
     "adapter": ("spec", "window"),
