@@ -64,7 +64,9 @@ def _with_model(run_spec: RunSpec, name: str, models: ModelNames) -> RunSpec:
         _check_serves(chosen, run_spec.adapter_spec.model, model_name)
         deployment = chosen
     placed = run_spec.with_adapter(model=model_name, model_deployment=deployment)
-    return suffixed(placed, "model", "/".join(name.split("/")[-2:]))
+    # A folder's path may have parts that name nothing.
+    named = [part for part in name.split("/") if part not in ("", ".", "..")]
+    return suffixed(placed, "model", "/".join(named[-2:]))
 
 
 def _check_serves(deployment: str, served_model: str, model_name: str) -> None:

@@ -4,10 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from evalkit.clients.local.prompting import Prompt
 from evalkit.request import Request
 from evalkit.response import Response
+
+JobKind = Literal["generate", "score", "embed"]
+
+NO_PROMPT = Prompt((), ())
+"""Stands for the prompt of a job that was not tokenised yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How tokens are drawn. Requests with other settings are never computed together.
+
+    Attributes:
+        num_tops: How many alternatives per token are wanted; 1: none.
+    """
+
+    temperature: float
+    top_p: float
+    presence_penalty: float
+    frequency_penalty: float
+    num_tops: int
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest token is taken each time, and all completions are the same."""
+        return self.temperature <= 0
 
 
 @dataclass(slots=True, eq=False)
@@ -25,3 +51,40 @@ class Job:
     finish: Callable[[Response | Exception], None]
     queued_s: float
     cancelled: bool = False
+
+    @property
+    def kind(self) -> JobKind:
+        """What is to be computed."""
+        if self.request.embedding:
+            return "embed"
+        return "score" if self.request.echo_prompt else "generate"
+
+    @property
+    def settings(self) -> Settings | None:
+        """How its tokens are drawn; None where nothing is generated."""
+        if self.kind != "generate":
+            return None
+        asked = self.request
+        if asked.temperature <= 0:
+            # Without a draw there is nothing to draw from.
+            top_p = 1.0
+        else:
+            top_p = asked.top_p
+        return Settings(
+            max(0.0, asked.temperature),
+            top_p,
+            asked.presence_penalty,
+            asked.frequency_penalty,
+            asked.top_k_per_token,
+        )
+
+    @property
+    def num_rows(self) -> int:
+        """How many sequences it takes in a batch: one per completion, where they can differ."""
+        settings = self.settings
+        return 1 if settings is None or settings.is_greedy else max(1, self.request.num_completions)
+
+    @property
+    def width_tokens(self) -> int:
+        """Its prompt and the longest completion it may get."""
+        return len(self.prompt.ids) + (self.request.max_tokens if self.kind == "generate" else 0)

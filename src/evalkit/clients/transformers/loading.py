@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from evalkit.clients.transformers.batching import is_out_of_memory
+from evalkit.errors import UsageError
+from evalkit.models.weights import find_model, is_folder, max_length_tokens
+
+_HUB_TIMEOUT_S = 20.0
+_DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
+# What it changes belongs to the whole process, and is put back as it was.
+_QUIET = threading.RLock()
+_PLACES = ("cpu", "cuda", "mps", "xpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +40,201 @@ class LoadedModel:
     device: Any
     is_recurrent: bool
     max_length_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """What is loaded, and how.
+
+    Attributes:
+        model: A folder, a shipped model, or a name of the Hugging Face Hub.
+        revision: Of the Hub's model: a commit, branch or tag; None: `main`.
+        dtype: What its numbers are kept as; "auto": as they are stored.
+        device_map: Where its parts go: a device ("cuda:1"), or one of accelerate's ways to spread it over
+            devices ("auto", …); None: the GPU if there is one, else the CPU.
+        quantization: "int8" or "int4" (by bitsandbytes), or a quantization config as transformers reads it.
+        adapter: A PEFT adapter's folder or name, put on top; None: the model as it is.
+        attn_implementation: How attention is computed ("sdpa", "eager", …); None: what transformers chooses.
+        trust_remote_code: Run the code that comes with the model.
+        max_length: Longest prompt and completion together, in tokens; None: what its config says.
+    """
+
+    model: str
+    revision: str | None = None
+    dtype: str = "auto"
+    device_map: str | Mapping[str, Any] | None = None
+    quantization: str | Mapping[str, Any] | None = None
+    adapter: str | None = None
+    attn_implementation: str | None = None
+    trust_remote_code: bool = False
+    max_length: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _DTYPES:
+            raise UsageError(f"dtype is '{self.dtype}'; it may be {', '.join(_DTYPES)}")
+        if isinstance(self.quantization, str) and self.quantization not in ("int8", "int4"):
+            raise UsageError(
+                f"quantization is '{self.quantization}'; it may be int8, int4, or a quantization config"
+            )
+        if self.adapter is not None and importlib.util.find_spec("peft") is None:
+            raise UsageError("an adapter needs peft; run: pip install peft")
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the files are; None if they are not on this machine.
+
+        Raises:
+            UsageError: A folder is named that holds no model.
+        """
+        return find_model(self.model, self.revision)
+
+
+def load(source: ModelSource, go_on: Callable[[], bool] = lambda: True) -> LoadedModel | None:
+    """Load a model; takes its time.
+
+    Args:
+        source: What to load.
+        go_on: Asked now and then; once it says no, loading ends.
+
+    Returns:
+        The model; None if it was not to go on.
+
+    Raises:
+        UsageError: Its files are not here and can't be had, or are not what they should be.
+    """
+    folder = source.folder
+    named = source.model if folder is None else str(folder)
+    common: dict[str, Any] = {"trust_remote_code": source.trust_remote_code}
+    if folder is None:
+        common["revision"] = source.revision or "main"
+    with quiet(), _explained(source):
+        from transformers import AutoTokenizer
+
+        if folder is None:
+            _find_on_hub(source)
+        tokenizer = AutoTokenizer.from_pretrained(named, **common)
+        if not go_on():
+            return None
+        model = _load_weights(source, named, common)
+        if not go_on():
+            return None
+        if source.adapter is not None:
+            model = _adapted(model, source)
+    model.eval()
+    limit = source.max_length
+    if limit is None:
+        limit = max_length_tokens(folder) if folder is not None else _stated_length(model)
+    return LoadedModel(model, tokenizer, model.device, _is_recurrent(model), limit)
+
+
+def _find_on_hub(source: ModelSource) -> None:
+    """Ask once: where there is no network, loading would ask for each file, again and again."""
+    from huggingface_hub import model_info
+
+    model_info(source.model, revision=source.revision, timeout=_HUB_TIMEOUT_S)
+
+
+def _load_weights(source: ModelSource, named: str, common: Mapping[str, Any]) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {"dtype": source.dtype, **common}
+    device, device_map = _place(source.device_map)
+    if source.attn_implementation is not None:
+        options["attn_implementation"] = source.attn_implementation
+    if source.quantization is not None:
+        options["quantization_config"] = _quantization_config(source.quantization)
+        # Quantised weights are made where they are to stay.
+        device_map = device_map or {"": device}
+    if device_map is not None:
+        if importlib.util.find_spec("accelerate") is None:
+            raise UsageError("device_map needs accelerate; run: pip install 'evalkit[hf]'")
+        return AutoModelForCausalLM.from_pretrained(named, device_map=device_map, **options)
+    return AutoModelForCausalLM.from_pretrained(named, **options).to(device)
+
+
+def _place(device_map: str | Mapping[str, Any] | None) -> tuple[str | None, Any]:
+    """A single device, or what accelerate is told."""
+    import torch
+
+    if device_map is None:
+        return ("cuda" if torch.cuda.is_available() else "cpu"), None
+    if isinstance(device_map, str) and device_map.partition(":")[0] in _PLACES:
+        return device_map, None
+    return None, device_map if isinstance(device_map, str) else dict(device_map)
+
+
+def _quantization_config(quantization: str | Mapping[str, Any]) -> Any:
+    if not isinstance(quantization, str):
+        return dict(quantization)
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UsageError(f"quantization {quantization} needs bitsandbytes; run: pip install bitsandbytes")
+    from transformers import BitsAndBytesConfig
+
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True)
+
+
+def _adapted(model: Any, source: ModelSource) -> Any:
+    from peft import PeftModel
+
+    adapter = source.adapter
+    assert adapter is not None
+    if is_folder(adapter) or Path(adapter).is_dir():
+        adapter = str(Path(adapter).expanduser())
+    if source.quantization is not None:
+        # Quantised weights can't be added to; the adapter stays beside them.
+        model.load_adapter(adapter)
+        return model
+    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+
+
+def _is_recurrent(model: Any) -> bool:
+    if getattr(model, "_is_stateful", False):
+        return True
+    config = model.config.get_text_config(decoder=True)
+    kinds = getattr(config, "layer_types", None) or ()
+    return any(kind in ("linear_attention", "conv", "hybrid", "mamba", "recurrent") for kind in kinds)
+
+
+def _stated_length(model: Any) -> int | None:
+    length = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    return length if isinstance(length, int) and length > 0 else None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, hints and warnings of the libraries between ours; one thread at a time."""
+    from transformers.utils import logging
+
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if shown:
+                logging.enable_progress_bar()
+
+
+@contextmanager
+def _explained(source: ModelSource) -> Iterator[None]:
+    """What goes wrong with files, in our words."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        if not is_folder(source.model) and source.folder is None:
+            revision = f" --revision {source.revision}" if source.revision else ""
+            raise UsageError(
+                f"the model {source.model} is not on this machine and can't be downloaded from here; where "
+                f"there is a network: hf download {source.model}{revision}"
+            ) from error
+        said = " ".join(str(error).split())[:500]
+        raise UsageError(f"the model {source.model} can't be loaded: {said}") from error
