@@ -170,7 +170,7 @@ def _number(value: float, unit: str) -> str:
 
 
 def _goal(figure: Figure) -> str:
-    if figure.limit is None:
+    if not figure.limit:
         return ""
     return f"{'>=' if figure.at_least else '<='} {figure.limit:g} {figure.unit}".rstrip()
 
@@ -180,5 +180,5 @@ def _verdict(figure: Figure) -> str:
 
 
 def _ratios(figure: Figure) -> str:
-    goal = {} if figure.limit is None else {"goal": figure.value / figure.limit}
+    goal = {} if not figure.limit else {"goal": figure.value / figure.limit}
     return ", ".join(f"{ratio:.2f} x {what}" for what, ratio in {**goal, **figure.ratios}.items())

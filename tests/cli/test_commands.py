@@ -77,7 +77,9 @@ def test_dry_run_only_plans(call: Call) -> None:
     assert not Path("benchmark_output").exists()
 
 
-@pytest.mark.parametrize("kind", ["run_spec", "scenario", "adapter", "metric", "client", "expander", "tokenizer", "model"])
+@pytest.mark.parametrize(
+    "kind", ["run_spec", "scenario", "adapter", "metric", "client", "expander", "tokenizer", "model"]
+)
 def test_list_gives_names_docs_and_parameters(call: Call, kind: str) -> None:
     entries = json.loads(call("list", kind, "--json").out)
     assert entries

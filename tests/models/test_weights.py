@@ -52,7 +52,7 @@ def test_a_description_that_cannot_be_had_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     fetch_description("lab/model-that-is-nowhere")
     assert find_model("lab/model-that-is-nowhere") is None
 

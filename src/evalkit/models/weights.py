@@ -9,10 +9,12 @@ import functools
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from evalkit.errors import ConfigError, UsageError
 
@@ -23,6 +25,7 @@ _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _PATH_STARTS = ("/", "./", "../", "~")
 _SMALL_BYTES = 4 << 20
 _BLOCK_BYTES = 1 << 16
+_CONNECT_S = 5.0
 _NUM_BLOCKS = 32
 # Names for the longest text a model takes, in the order of preference.
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
@@ -73,17 +76,32 @@ def _cached(model: str, revision: str) -> Path | None:
     return snapshot if (snapshot / "config.json").is_file() else None
 
 
+@functools.cache
 def fetch_description(model: str, revision: str | None = None) -> None:
     """Download what describes a model of the Hub (configuration, tokenizer, chat template), not its weights.
 
-    Does nothing where it is here already, and where it can't be had: loading the model says why then.
+    Tries once. Does nothing where it is here already, and where it can't be had: loading says why then.
     """
-    if is_folder(model) or find_model(model, revision) is not None:
+    if is_folder(model) or find_model(model, revision) is not None or not _hub_answers():
         return
     with suppress(Exception):
         from huggingface_hub import snapshot_download
 
         snapshot_download(model, revision=revision, allow_patterns=["*.json", "*.jinja", "*.model", "*.txt"])
+
+
+@functools.cache
+def _hub_answers() -> bool:
+    """Whether the Hub can be reached. Asking it for a file without a network takes most of a minute."""
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True
+    address = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    port = address.port or (80 if address.scheme == "http" else 443)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=_CONNECT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def read_json(path: Path) -> dict[str, Any]:

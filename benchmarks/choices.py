@@ -1,0 +1,292 @@
+"""Multiple choice on this machine: 1,000 questions with four choices each, after the same five examples.
+
+    python benchmarks/choices.py [--runs N] [--json] [--questions N] [--hidden N] [--layers N] [--device cuda]
+
+Every choice is a request of its own, as the adapter `multiple_choice_separate_original` makes them: about
+1,000 tokens of examples, a question, and a choice, of which the choice is scored. One small random Llama
+scores them through evalkit's executor, and through two loops that one would write by hand:
+
+- full: every choice in full, sorted by length and padded, at its best batch size;
+- question: examples and question computed once per question, from whose keys and values its choices go on.
+
+Both make logits where choices stand, and nowhere else. All run in the same process with the same threads, in
+turn. Loading is not counted; tokenising is. The loops get the first `--loop-questions` only, and their times
+are scaled to all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from evalkit.clients.transformers.client import TransformersClient
+from evalkit.engine.executor import Executor
+from evalkit.models.deployment import Limits
+from evalkit.request import Request, RequestState
+from evalkit.response import Response
+from measure import Figure, benchmark
+from tiny_models import random_llama, random_words
+
+NUM_CHOICES = 4
+NUM_EXAMPLES = 5
+BATCH_SIZES = (4, 8, 16, 32)
+# Questions on which the full loop looks for its batch size.
+TRIED = 8
+TOLERANCE_MILLIONTHS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A prompt, and where in it the choice begins."""
+
+    prompt: str
+    scored_from: int
+
+
+Scores = list[list[float]]
+"""The log-probabilities of each choice's tokens."""
+
+
+def make_choices(tokenizer: Any, num_questions: int, num_context_tokens: int) -> list[Choice]:
+    """The choices of all questions, in order; those of a question are neighbours."""
+    random = Random(0)
+
+    def question(num_words: int) -> str:
+        return f"Question: {' '.join(random_words(random, num_words))}?\nAnswer:"
+
+    context = ""
+    while len(tokenizer(context)["input_ids"]) < num_context_tokens:
+        context += f"{question(1)[:-9]} {' '.join(random_words(random, 8))}\n"
+    # Five examples of as much text as was needed.
+    lines = context.split("\n")[:-1]
+    step = -(-len(lines) // NUM_EXAMPLES)
+    examples = [" ".join(lines[at : at + step]) + "\nAnswer: ba\n\n" for at in range(0, len(lines), step)]
+    choices = []
+    for _ in range(num_questions):
+        before = "".join(examples) + question(random.randint(15, 45))
+        for _ in range(NUM_CHOICES):
+            choices.append(
+                Choice(f"{before} {' '.join(random_words(random, random.randint(1, 8)))}", len(before))
+            )
+    return choices
+
+
+class Loops:
+    """The loops written by hand."""
+
+    def __init__(self, folder: Path, device: str, dtype: str) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval().to(device)
+        self._device = device
+
+    def full(self, choices: Sequence[Choice], batch_size: int) -> Scores:
+        """Every choice in full."""
+        import torch
+
+        texts = self._tokenised(choices)
+        order = sorted(range(len(texts)), key=lambda index: -len(texts[index][0]))
+        scores: Scores = [[] for _ in texts]
+        for at in range(0, len(order), batch_size):
+            places = order[at : at + batch_size]
+            ids = self._padded([texts[place][0] for place in places])
+            first = min(texts[place][1] for place in places) - 1
+            with torch.inference_mode():
+                logits = self._model(ids, use_cache=False, logits_to_keep=ids.shape[1] - first).logits
+                logprobs = logits.float().log_softmax(-1).cpu()
+            for row, place in enumerate(places):
+                tokens, start = texts[place]
+                scores[place] = [
+                    float(logprobs[row, p - 1 - first, tokens[p]]) for p in range(start, len(tokens))
+                ]
+        return scores
+
+    def question(self, choices: Sequence[Choice]) -> Scores:
+        """Examples and question once for all choices of a question."""
+        import torch
+        from transformers import DynamicCache
+
+        texts = self._tokenised(choices)
+        scores: Scores = []
+        for at in range(0, len(texts), NUM_CHOICES):
+            family = texts[at : at + NUM_CHOICES]
+            first = family[0][1]
+            shared = torch.tensor([family[0][0][:first]], device=self._device)
+            rest = self._padded([tokens[first:] for tokens, _ in family])
+            with torch.inference_mode():
+                cache = DynamicCache()
+                head = self._model(shared, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+                cache.batch_repeat_interleave(len(family))
+                tail = self._model(rest, past_key_values=cache, use_cache=True).logits
+                logits = torch.cat([head.expand(len(family), -1, -1), tail], dim=1)
+                logprobs = logits.float().log_softmax(-1).cpu()
+            for row, (tokens, start) in enumerate(family):
+                scores.append([float(logprobs[row, p - start, tokens[p]]) for p in range(start, len(tokens))])
+        return scores
+
+    def _tokenised(self, choices: Sequence[Choice]) -> list[tuple[list[int], int]]:
+        """Tokens, and the first of the choice."""
+        encoded = self.tokenizer([choice.prompt for choice in choices], return_offsets_mapping=True)
+        return [
+            (ids, sum(end <= choice.scored_from for _, end in offsets))
+            for choice, ids, offsets in zip(
+                choices, encoded["input_ids"], encoded["offset_mapping"], strict=True
+            )
+        ]
+
+    def _padded(self, sequences: Sequence[Sequence[int]]) -> Any:
+        import torch
+
+        width = max(map(len, sequences))
+        rows = [[*ids, *[self.tokenizer.pad_token_id] * (width - len(ids))] for ids in sequences]
+        return torch.tensor(rows, device=self._device)
+
+
+async def through_evalkit(
+    client: TransformersClient, choices: Sequence[Choice]
+) -> tuple[float, float, list[Response]]:
+    """Seconds until all are scored and until the first is, and the answers in order."""
+    executor = Executor(client, name="local", limits=Limits())
+
+    def state(key: str, prompt: str, scored_from: int) -> RequestState:
+        request = Request(prompt, temperature=0.0, max_tokens=0, echo_prompt=True, scored_from=scored_from)
+        return RequestState(key, key, 0, request)
+
+    async for _ in executor.stream([state("warm", "ba ce di", 2)]):
+        pass
+    states = [state(str(index), choice.prompt, choice.scored_from) for index, choice in enumerate(choices)]
+    answers: dict[str, Response] = {}
+    began_s = time.perf_counter()
+    first_s = 0.0
+    async for asked, outcome in executor.stream(states):
+        if not isinstance(outcome, Response):
+            raise SystemExit(f"a request failed: {outcome}")
+        first_s = first_s or time.perf_counter() - began_s
+        answers[asked.key] = outcome
+    took_s = time.perf_counter() - began_s
+    await executor.close()
+    return took_s, first_s, [answers[str(index)] for index in range(len(choices))]
+
+
+def timed(function: Callable[[], Scores]) -> tuple[float, Scores]:
+    """Seconds that a loop takes, and what it finds."""
+    began_s = time.perf_counter()
+    scores = function()
+    return time.perf_counter() - began_s, scores
+
+
+def answers_of(scores: Scores) -> list[int]:
+    """The likeliest choice of each question, by log-probability per token."""
+    means = [sum(tokens) / len(tokens) for tokens in scores]
+    return [
+        max(range(NUM_CHOICES), key=means[at : at + NUM_CHOICES].__getitem__)
+        for at in range(0, len(means), NUM_CHOICES)
+    ]
+
+
+def largest_difference_millionths(one: Scores, other: Scores) -> float:
+    """Of any token's log-probability."""
+    return 1e6 * max(abs(a - b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True))
+
+
+def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
+    """All figures."""
+    import torch
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model = options.model or random_llama(folder / "model", hidden=options.hidden, layers=options.layers)
+    loops = Loops(model, device, options.dtype)
+    choices = make_choices(loops.tokenizer, options.questions, options.context_tokens)
+    num_looped = min(options.loop_questions, options.questions)
+    looped = choices[: num_looped * NUM_CHOICES]
+    tried = choices[: TRIED * NUM_CHOICES]
+    loops.full(tried[:NUM_CHOICES], NUM_CHOICES)
+    best = min(options.batch_sizes, key=lambda size: timed(lambda: loops.full(tried, size))[0])
+    ours: list[tuple[float, float, list[Response]]] = []
+    full: list[tuple[float, Scores]] = []
+    question: list[tuple[float, Scores]] = []
+    for _ in range(options.runs):
+        client = TransformersClient(model=str(model), device_map=device, dtype=options.dtype)
+        ours.append(asyncio.run(through_evalkit(client, choices)))
+        full.append(timed(lambda: loops.full(looped, best)))
+        question.append(timed(lambda: loops.question(looped)))
+    found = [[t.logprob for t in r.completions[0].tokens or ()] for r in ours[0][2]]
+    return figures_of(options.questions, num_looped, best, found, ours, full, question)
+
+
+def figures_of(
+    num_questions: int,
+    num_looped: int,
+    best: int,
+    found: Scores,
+    ours: list[tuple[float, float, list[Response]]],
+    full: list[tuple[float, Scores]],
+    question: list[tuple[float, Scores]],
+) -> list[Figure]:
+    """What is reported."""
+    our_s = statistics.median(seconds for seconds, _, _ in ours)
+    scale = num_questions / num_looped
+    full_s = statistics.median(seconds for seconds, _ in full) * scale
+    question_s = statistics.median(seconds for seconds, _ in question) * scale
+    said = f" (of {num_looped} questions, scaled)" if num_looped < num_questions else ""
+    compared = found[: len(full[0][1])]
+    same = sum(a == b for a, b in zip(answers_of(compared), answers_of(full[0][1]), strict=True))
+    responses = ours[0][2]
+    made = [r.efficiency for r in responses if r.efficiency is not None]
+    padded, reused = sum(e.padded_tokens or 0 for e in made), sum(e.reused_tokens or 0 for e in made)
+    return [
+        Figure("evalkit", our_s, "s"),
+        Figure(f"loop over choices in full, its best batch size {best}{said}", full_s, "s"),
+        Figure(f"loop that shares the question{said}", question_s, "s"),
+        Figure("evalkit over the full loop", full_s / our_s, "", 8.0, at_least=True),
+        Figure("evalkit over the loop that shares the question", question_s / our_s, "", 3.0, at_least=True),
+        *(
+            Figure(
+                f"largest difference to the {name}",
+                largest_difference_millionths(compared, scores),
+                "millionths",
+                TOLERANCE_MILLIONTHS,
+            )
+            for name, scores in (("full loop", full[0][1]), ("other loop", question[0][1]))
+        ),
+        Figure("same answers as the full loop", same, f"of {num_looped}", num_looped, at_least=True),
+        Figure("evalkit: first score", ours[0][1], "s"),
+        Figure("evalkit: positions computed", padded, "tokens"),
+        Figure("evalkit: tokens not computed again", reused, "tokens"),
+    ]
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(prog="python benchmarks/choices.py")
+    parser.add_argument("--questions", type=int, default=1000, help="how many (default 1000)")
+    parser.add_argument(
+        "--loop-questions", type=int, default=50, help="so many of them for the loops (default 50)"
+    )
+    parser.add_argument(
+        "--context-tokens", type=int, default=1000, help="tokens of the five examples (default 1000)"
+    )
+    parser.add_argument("--hidden", type=int, default=256, help="size of the random Llama (default 256)")
+    parser.add_argument("--layers", type=int, default=4, help="its layers (default 4)")
+    parser.add_argument("--model", type=Path, help="a model's folder, in place of the random Llama")
+    parser.add_argument("--dtype", default="float32", help="of the weights (default float32)")
+    parser.add_argument("--device", help="cpu or cuda; default: the GPU if there is one")
+    parser.add_argument(
+        "--batch-sizes",
+        type=lambda text: [int(size) for size in text.split(",")],
+        default=BATCH_SIZES,
+        help="what the full loop tries (default 4,8,16,32)",
+    )
+    benchmark(parser, measure, runs=1)
+
+
+if __name__ == "__main__":
+    main()

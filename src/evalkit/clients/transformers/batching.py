@@ -1,0 +1,157 @@
+"""Which jobs are computed together, and how many at once."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from evalkit.clients.transformers.job import Job, JobKind, Settings
+
+Group = tuple[JobKind, Settings | None]
+"""Jobs of one group may be computed together: they want the same thing in the same way."""
+
+_GROWTH = 1.1
+# A group goes on taking in new jobs while it runs; after so many, others that wait get their turn.
+_TURN_JOBS = 2048
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate", "unable to allocate")
+
+
+def group_of(job: Job) -> Group:
+    """The group that a job belongs to."""
+    return job.kind, job.settings
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory, of the device or of this machine, did not suffice."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in said for words in _OUT_OF_MEMORY)
+
+
+class Budget:
+    """How large a batch may be: halved when memory does not suffice, and grown again slowly.
+
+    Args:
+        max_tokens: Most positions in memory at once, padding and tokens to come included.
+        max_rows: Most sequences at once.
+
+    Attributes:
+        tokens: What now holds in place of `max_tokens`.
+        rows: What now holds in place of `max_rows`.
+    """
+
+    def __init__(self, max_tokens: int, max_rows: int) -> None:
+        self._max_tokens, self._max_rows = max(1, max_tokens), max(1, max_rows)
+        self.tokens, self.rows = self._max_tokens, self._max_rows
+
+    def halve(self, tokens: int, rows: int) -> None:
+        """A batch of so many tokens in so many rows was too large."""
+        self.tokens = max(1, min(self.tokens, tokens) // 2)
+        self.rows = max(1, min(self.rows, rows) // 2)
+
+    def grow(self) -> None:
+        """A batch went well; the next may be a little larger, up to what was allowed at first."""
+        self.tokens = min(self._max_tokens, int(self.tokens * _GROWTH) + 1)
+        self.rows = min(self._max_rows, int(self.rows * _GROWTH) + 1)
+
+
+@dataclass(slots=True)
+class Room:
+    """What a batch holds, and what it can still take.
+
+    Attributes:
+        rows: Sequences in it.
+        width_tokens: The longest of them, with what it may become; all rows are padded to it.
+    """
+
+    budget: Budget
+    rows: int = 0
+    width_tokens: int = 0
+
+    def fits(self, job: Job) -> bool:
+        """Whether the job can be added. An empty batch takes any one job."""
+        rows = self.rows + job.num_rows
+        width_tokens = max(self.width_tokens, job.width_tokens)
+        within = rows <= self.budget.rows and rows * width_tokens <= self.budget.tokens
+        return within or self.rows == 0
+
+    def add(self, job: Job) -> None:
+        """Count the job in."""
+        self.rows += job.num_rows
+        self.width_tokens = max(self.width_tokens, job.width_tokens)
+
+
+class Backlog:
+    """Jobs that wait, by group. Within a group the longest goes first, so that rows are of like length.
+
+    Jobs that must run alone, since a batch with them failed, come before all others.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[Group, list[tuple[int, int, Job]]] = OrderedDict()
+        self._alone: deque[Job] = deque()
+        self._order = itertools.count()
+        self._taken = 0
+        self._turn: Group | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._alone or self._waiting)
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Let jobs wait."""
+        for job in jobs:
+            heap = self._waiting.setdefault(group_of(job), [])
+            heapq.heappush(heap, (-job.width_tokens, next(self._order), job))
+
+    def add_alone(self, jobs: Iterable[Job]) -> None:
+        """Let jobs wait that are each to run in a batch of its own."""
+        self._alone.extend(jobs)
+
+    def next_alone(self) -> Job | None:
+        """The next job that is to run alone; None: there is none."""
+        while self._alone:
+            job = self._alone.popleft()
+            if not job.cancelled:
+                return job
+        return None
+
+    def next_group(self) -> Group | None:
+        """The group whose turn it is; None: nothing waits. The groups take turns."""
+        if self._turn is not None and self._turn in self._waiting:
+            self._waiting.move_to_end(self._turn)
+        self._taken, self._turn = 0, next(iter(self._waiting), None)
+        return self._turn
+
+    def take_all(self, group: Group) -> list[Job]:
+        """All jobs of a group."""
+        return [job for _, _, job in sorted(self._waiting.pop(group, [])) if not job.cancelled]
+
+    def take(self, group: Group, room: Room) -> list[Job]:
+        """As many jobs of a group as there is room for, counted into it; none when it is another's turn."""
+        heap = self._waiting.get(group)
+        taken: list[Job] = []
+        if heap is None or (self._taken >= _TURN_JOBS and len(self._waiting) > 1):
+            return taken
+        while heap:
+            job = heap[0][2]
+            if not job.cancelled:
+                if not room.fits(job):
+                    break
+                room.add(job)
+                taken.append(job)
+            heapq.heappop(heap)
+        if not heap:
+            del self._waiting[group]
+        self._taken += len(taken)
+        return taken
+
+    def drain(self) -> list[Job]:
+        """Everything that waits, which then waits no more."""
+        jobs = [*self._alone, *(job for heap in self._waiting.values() for _, _, job in heap)]
+        self._alone.clear()
+        self._waiting.clear()
+        return jobs

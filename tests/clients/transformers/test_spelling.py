@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evalkit.clients.transformers.spelling import Speller, StopWatch
+
+pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def byte_level(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    from transformers import AutoTokenizer
+
+    from evalkit.testing.models import make_tokenizer
+
+    folder = tmp_path_factory.mktemp("bytes")
+    make_tokenizer(folder)
+    return AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def word_piece_like(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A tokenizer that drops the blank before a text's first word, as Llama's does."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>"], show_progress=False)
+    tokenizer.train_from_iterator(["the capital of France is Paris and not London"] * 3, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
+def ids_of(tokenizer: Any, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def test_the_blank_before_the_first_word_is_kept(word_piece_like: Any) -> None:
+    speller = Speller(word_piece_like)
+    ids = ids_of(word_piece_like, "the capital of France is Paris")
+    at = len(ids_of(word_piece_like, "the capital of France is"))
+    assert speller.text(ids[:at], ids[at:]) == " Paris"
+    assert speller.text([], ids) == "the capital of France is Paris"
+    assert "".join(speller.pieces(ids[:at], ids[at:])) == " Paris"
+
+
+def test_a_prompt_that_ends_within_a_character(byte_level: Any) -> None:
+    speller = Speller(byte_level)
+    ids = ids_of(byte_level, "é🦊 b")
+    for at in range(len(ids)):
+        assert speller.text(ids[:at], ids[at:]).endswith(" b") or at == len(ids) - 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(alphabet=st.sampled_from("abc \n.é日🦊—"), max_size=30))
+def test_pieces_are_the_text(byte_level: Any, text: str) -> None:
+    speller = Speller(byte_level)
+    prompt, ids = ids_of(byte_level, "Question:"), ids_of(byte_level, text)
+    pieces = speller.pieces(prompt, ids)
+    assert len(pieces) == len(ids)
+    assert "".join(pieces) == text
+
+
+def stop_at(tokenizer: Any, text: str, stops: tuple[str, ...]) -> tuple[int, str, int, bool]:
+    """After how many tokens a text that comes token by token is stopped, and what is left of it."""
+    watch = StopWatch(Speller(tokenizer), ids_of(tokenizer, "Q:"), stops)
+    ids = ids_of(tokenizer, text)
+    seen = next((n for n in range(1, len(ids) + 1) if watch.stops(ids[:n])), len(ids))
+    ending = watch.ending(ids[:seen])
+    return seen, ending.text, ending.num_tokens, ending.stopped
+
+
+def test_a_stop_that_spans_tokens(byte_level: Any) -> None:
+    text = "one two\n\nQuestion: three"
+    stop = "two\n\nQ"
+    assert len(ids_of(byte_level, stop)) > 1
+    seen, left, num_tokens, stopped = stop_at(byte_level, text, (stop,))
+    assert (left, stopped) == ("one ", True)
+    assert seen < len(ids_of(byte_level, text))
+    assert num_tokens <= len(ids_of(byte_level, "one "))
+
+
+def test_a_stop_inside_a_token(byte_level: Any) -> None:
+    (whole,) = (i for i in range(len(byte_level)) if byte_level.decode([i]) == " Answer")
+    watch = StopWatch(Speller(byte_level), [], ("nsw",))
+    assert watch.stops([whole])
+    ending = watch.ending([whole])
+    # The token spells part of what is left, and so counts.
+    assert (ending.text, ending.num_tokens) == (" A", 1)
+
+
+def test_the_first_of_several_stops_cuts(byte_level: Any) -> None:
+    _, left, _, stopped = stop_at(byte_level, "a b. c\nd", ("\n", "."))
+    assert (left, stopped) == ("a b", True)
+
+
+def test_a_stop_at_the_very_beginning_leaves_nothing(byte_level: Any) -> None:
+    assert stop_at(byte_level, "\nmore", ("\n",))[1:] == ("", 0, True)
+
+
+def test_without_a_stop_the_text_is_whole(byte_level: Any) -> None:
+    text = "it was the best of times"
+    assert stop_at(byte_level, text, ("\n", "", "worst"))[1:] == (text, len(ids_of(byte_level, text)), False)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.text(alphabet=st.sampled_from("ab \n.é🦊"), max_size=25),
+    st.lists(st.text(alphabet=st.sampled_from("ab \n.é🦊"), min_size=1, max_size=3), max_size=3),
+)
+def test_stops_are_exact(byte_level: Any, text: str, stops: list[str]) -> None:
+    expected = min((text.find(stop) for stop in stops if stop in text), default=len(text))
+    seen, left, _, stopped = stop_at(byte_level, text, tuple(stops))
+    assert left == text[:expected]
+    assert stopped == (expected < len(text) or any(stop in text for stop in stops))
+    # It is not noticed late: without the last token, no stop was complete.
+    before = byte_level.decode(ids_of(byte_level, text)[: seen - 1]) if stopped else ""
+    assert not any(stop in before for stop in stops)
+
+
+def test_most_tokens_are_not_looked_at_closely(byte_level: Any) -> None:
+    class Counting(Speller):
+        looked = 0
+
+        def text(self, prompt: Any, tokens: Any) -> str:
+            self.looked += 1
+            return super().text(prompt, tokens)
+
+    speller = Counting(byte_level)
+    watch = StopWatch(speller, [], ("\n",))
+    ids = ids_of(byte_level, "it was the best of times, it was the worst of times; who would know?")
+    assert not any(watch.stops(ids[:n]) for n in range(1, len(ids) + 1))
+    assert speller.looked <= 2
