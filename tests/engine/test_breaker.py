@@ -60,3 +60,9 @@ def test_a_server_that_refuses_everything_opens_it_but_one_answer_shows_it_is_fi
     breaker = Breaker("acme/text")
     breaker.succeeded()
     assert all(breaker.refused(no_model) is None for _ in range(100))
+
+
+def test_an_engine_that_died_is_its_clients_affair() -> None:
+    breaker = Breaker("test/engine")
+    for n in range(1000):
+        assert breaker.failed(TransientError("it died", "engine_died"), float(n)) is None

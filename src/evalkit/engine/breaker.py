@@ -10,6 +10,8 @@ _OUTAGE_S = 60.0
 _OVERLOAD_S = 600.0
 _OVERLOADS = 3
 _REFUSALS_AT_START = 20
+# Everything that was in flight fails at once when an engine on this machine dies.
+ENGINE_DIED = "engine_died"
 
 
 class Breaker:
@@ -55,6 +57,8 @@ class Breaker:
         Returns:
             The error to stop with if the breaker opens, else None.
         """
+        if error.reason == ENGINE_DIED:
+            return None  # its client starts it again, a few times, and then refuses
         if self._quiet_since is None:
             self._quiet_since = now
         quiet_s = now - self._quiet_since

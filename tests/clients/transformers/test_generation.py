@@ -157,7 +157,11 @@ def test_sampled_texts_do_not_depend_on_the_batch(llama: LoadedModel) -> None:
 def test_seeds(llama: LoadedModel) -> None:
     request = Request("the quick brown", temperature=1.0, max_tokens=16, num_completions=3, random="1")
     first, again, other = generate(llama, [request, request, replace(request, random="2")])
-    assert first.completions == again.completions
+    assert [c.text for c in first.completions] == [c.text for c in again.completions]
+    for one, other_one in zip(first.completions, again.completions, strict=True):
+        assert one.logprob == pytest.approx(
+            other_one.logprob
+        )  # other neighbours in the batch, other last digits
     assert len({c.text for c in (*first.completions, *other.completions)}) == 6
 
 

@@ -12,13 +12,13 @@ from random import Random
 
 import torch
 
+from evalkit.clients.local.spelling import Speller, StopWatch
 from evalkit.clients.transformers.decoding import Decoder, OwnCacheDecoder, choose_decoder
 from evalkit.clients.transformers.job import Job, Settings
 from evalkit.clients.transformers.loading import LoadedModel
 from evalkit.clients.transformers.memory import peak_memory_bytes
 from evalkit.clients.transformers.network import Network
 from evalkit.clients.transformers.sampling import pick, private_random
-from evalkit.clients.transformers.spelling import Speller, StopWatch
 from evalkit.response import Completion, Efficiency, FinishReason, Response, Token, Usage
 
 More = Callable[[list[Job]], list[Job]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from random import Random
 
 import torch
 
+from evalkit.clients.local.seeding import seed_bytes
 from evalkit.clients.transformers.job import Settings
 from evalkit.request import Request
 
@@ -34,9 +34,7 @@ class Picked:
 
 def private_random(request: Request, index: int) -> Random:
     """The generator of one completion: the same for the same request, whatever it is computed with."""
-    chat = None if request.messages is None else [(m.role, m.content) for m in request.messages]
-    key = repr((request.random, request.prompt, chat, index)).encode("utf-8", "surrogatepass")
-    return Random(int.from_bytes(hashlib.sha256(key).digest()[:16], "big"))
+    return Random(int.from_bytes(seed_bytes(request, index)[:16], "big"))
 
 
 def pick(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from evalkit.clients.local.spelling import Speller
 from evalkit.clients.transformers.batching import is_out_of_memory
 from evalkit.clients.transformers.job import Job
 from evalkit.clients.transformers.layouts import Sharing, make_feed
@@ -22,7 +23,6 @@ from evalkit.clients.transformers.packing import (
 from evalkit.clients.transformers.prefix_tree import PrefixTree, shared_length, sort_key
 from evalkit.clients.transformers.prefixes import Prefixes
 from evalkit.clients.transformers.probing import probe
-from evalkit.clients.transformers.spelling import Speller
 from evalkit.errors import BadRequestError
 from evalkit.request import Request
 from evalkit.response import Completion
