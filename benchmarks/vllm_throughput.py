@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Mapping
@@ -190,6 +191,8 @@ def main() -> None:
     parser.add_argument("--child", choices=["prepare", "evalkit", "offline"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     known, _ = parser.parse_known_args()
+    # Without a GPU, vLLM would take nearly all memory for keys and values, or refuse to start.
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     if known.child:
         child(known)
     else:
