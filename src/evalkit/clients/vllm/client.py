@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from evalkit.clients.local.prompting import ChatStyle, Prompter
 from evalkit.clients.vllm.model import VllmModel
+from evalkit.clients.vllm.vanguard import Vanguard
 from evalkit.errors import BadRequestError
 from evalkit.models.weights import chat_template, find_model
 from evalkit.registry import client
@@ -18,6 +19,9 @@ from evalkit.response import Response
 if TYPE_CHECKING:
     from evalkit.clients.vllm.asking import Asker
     from evalkit.clients.vllm.engine import Engine
+
+_FIRST_REQUESTS = 4
+_FIRST_S = 1.0
 
 
 @client("vllm")
@@ -59,6 +63,7 @@ class VllmClient(VllmModel):
         super().__post_init__()
         self._engine: Engine | None = None
         self._asker: Asker | None = None
+        self._vanguard = Vanguard(_FIRST_REQUESTS, _FIRST_S)
 
     async def open(self) -> None:
         """Start the engine: half a minute for the smallest model.
@@ -111,7 +116,11 @@ class VllmClient(VllmModel):
                 if request.embedding
                 else "this model is opened for embeddings and generates nothing (runner: pooling)"
             )
-        return await self._asker.ask(request)
+        await self._vanguard.wait()
+        try:
+            return await self._asker.ask(request)
+        finally:
+            self._vanguard.let_all_go()
 
     async def close(self) -> None:
         """End the engine's processes and free their memory."""
