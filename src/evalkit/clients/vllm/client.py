@@ -41,6 +41,7 @@ class VllmClient(VllmModel):
         chat_prompts: Put plain prompts into the chat template too, as the user's message.
         trust_remote_code: Run the code that comes with the model.
         runner: `pooling` gives embeddings, and nothing else.
+        pooling: Embeddings are the `mean` of the last layer over all tokens, or its `last`.
         logprobs: Give the tokens with their log-probabilities even where a request wants no alternatives.
         seed: What the engine's own randomness starts from; requests have seeds of their own.
         engine_args: Anything else that vLLM's engine takes, by its name there.
@@ -57,6 +58,7 @@ class VllmClient(VllmModel):
     chat_template_args: dict[str, Any] | None = None
     chat_prompts: bool = False
     runner: Literal["generate", "pooling"] = "generate"
+    pooling: Literal["mean", "last"] = "mean"
     logprobs: bool = False
 
     def __post_init__(self) -> None:
@@ -78,7 +80,7 @@ class VllmClient(VllmModel):
         template = chat_template(folder, self.chat_template)
         arguments = {"runner": self.runner, **self.engine_arguments(folder)}
         if self.runner == "pooling":
-            arguments["convert"] = "embed"
+            arguments |= {"convert": "embed", "pooler_config": {"pooling_type": self.pooling.upper()}}
         adapter = self.adapter_folder()
         self._engine = Engine(arguments, self.log())
         llm = await self._engine.start()
