@@ -36,11 +36,12 @@ class Completion:
     is_greedy: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Efficiency:
     """How an answer came about: what efficiency stats are made of. None and 0 stand for "not known".
 
-    The time it took from `started_at` on is the response's `latency_s`.
+    The time it took from `started_at` on is the response's `latency_s`. Not frozen, since the executor adds
+    the time for which it held the request back; to make another one for every answer costs too much.
 
     Attributes:
         started_at: When work on it began, in Unix seconds.
@@ -114,31 +115,6 @@ class Failure:
 Outcome = Response | Failure
 
 
-def waited(response: Response, queue_s: float) -> Response:
-    """The response, which has an `efficiency`, with so much more time in the queue."""
-    known = response.efficiency
-    assert known is not None
-    # Written out: `replace` takes three times as long, and this is done for every answer.
-    return Response(
-        response.completions,
-        response.usage,
-        response.latency_s,
-        response.served_model,
-        response.cached,
-        response.attempts,
-        response.embedding,
-        Efficiency(
-            known.started_at,
-            known.queue_s + queue_s,
-            known.first_token_s,
-            known.padded_tokens,
-            known.reused_tokens,
-            known.batch_size,
-            known.peak_memory_bytes,
-        ),
-    )
-
-
 def response_to_json(response: Response) -> dict[str, Any]:
     """A response as a plain dictionary, empty fields left out."""
     plain: dict[str, Any] = {
@@ -181,6 +157,12 @@ def _efficiency_to_json(efficiency: Efficiency) -> dict[str, Any]:
         plain["queue_s"] = round(efficiency.queue_s, 6)
     if efficiency.first_token_s is not None:
         plain["first_token_s"] = round(efficiency.first_token_s, 6)
+    if (
+        efficiency.batch_size is None
+        and efficiency.padded_tokens is None
+        and efficiency.reused_tokens is None
+    ):
+        return plain  # an API, which tells nothing else
     for name in ("padded_tokens", "reused_tokens", "batch_size", "peak_memory_bytes"):
         if (value := getattr(efficiency, name)) is not None:
             plain[name] = value

@@ -30,7 +30,7 @@ from evalkit.errors import (
     UsageError,
 )
 from evalkit.request import Request, RequestState
-from evalkit.response import Failure, Outcome, Response, Usage, waited
+from evalkit.response import Failure, Outcome, Response, Usage
 
 if TYPE_CHECKING:
     import random
@@ -409,7 +409,9 @@ class Executor:
             actual = self._cost(used)
             if self._estimates:
                 self._estimator.learn(request, response.usage)
-            return response if response.efficiency is None else waited(response, sent_s - asked_s)
+            if response.efficiency is not None:
+                response.efficiency.queue_s += sent_s - asked_s
+            return response
         finally:
             self.budget.settle(reserved, actual)
 
