@@ -157,12 +157,6 @@ def _efficiency_to_json(efficiency: Efficiency) -> dict[str, Any]:
         plain["queue_s"] = round(efficiency.queue_s, 6)
     if efficiency.first_token_s is not None:
         plain["first_token_s"] = round(efficiency.first_token_s, 6)
-    if (
-        efficiency.batch_size is None
-        and efficiency.padded_tokens is None
-        and efficiency.reused_tokens is None
-    ):
-        return plain  # an API, which tells nothing else
     for name in ("padded_tokens", "reused_tokens", "batch_size", "peak_memory_bytes"):
         if (value := getattr(efficiency, name)) is not None:
             plain[name] = value
