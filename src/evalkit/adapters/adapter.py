@@ -159,6 +159,10 @@ class Adapter:
         """What is wanted, with prompts made some at a time: one at first, so that sending starts at once."""
         makes_its_own = type(self).prompt is not Adapter.prompt
         most_at_once = 1 if makes_its_own else self.window.fitted_at_once
+        if most_at_once == 1:
+            for one in asked:
+                yield one, self.prompt(context, one.instance, one.slot)
+            return
         at_once = 1
         while chunk := list(islice(asked, at_once)):
             prompts = self._prompts(context, chunk)
@@ -169,8 +173,6 @@ class Adapter:
 
     def _prompts(self, context: Context | ChatContext, chunk: Sequence[_Asked]) -> list[Prompt]:
         """The prompts of several requests, each what `prompt` makes of it."""
-        if len(chunk) == 1:
-            return [self.prompt(context, chunk[0].instance, chunk[0].slot)]
         blocks = [self.question(asked.instance, asked.slot) for asked in chunk]
         return context.prompts(blocks, [self.shows_examples(asked.slot) for asked in chunk])
 

@@ -107,7 +107,10 @@ class FittedContext(ABC):
         Raises:
             UsageError: The window has no room for any prompt.
         """
-        return self.prompts([block], [few_shot])[0]
+        draft = self._draft(self._num_examples if few_shot else 0, block)
+        if self._window.fits(draft.text, self._max_tokens):
+            return draft
+        return self._fitted([draft], [block])[0]
 
     def prompts(self, blocks: Sequence[str], few_shot: Sequence[bool]) -> list[Prompt]:
         """The prompts for several question blocks: the same as one by one, looked at together.
@@ -119,10 +122,14 @@ class FittedContext(ABC):
         Raises:
             UsageError: The window has no room for any prompt.
         """
-        prompts = [
+        drafts = [
             self._draft(self._num_examples if shown else 0, block)
             for block, shown in zip(blocks, few_shot, strict=True)
         ]
+        return self._fitted(drafts, blocks)
+
+    def _fitted(self, prompts: list[Prompt], blocks: Sequence[str]) -> list[Prompt]:
+        """The prompts, each with fewer examples, or cut, until it fits."""
         left: Sequence[int] = range(len(blocks))
         while left := self._not_fitting(prompts, left):
             for position in left:
