@@ -26,10 +26,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from answering import answer_all
 from evalkit.clients.transformers.client import TransformersClient
-from evalkit.engine.executor import Executor
-from evalkit.models.deployment import Limits
-from evalkit.request import Request, RequestState
+from evalkit.request import Request
 from evalkit.response import Response
 from measure import Figure, benchmark
 from tiny_models import random_llama, random_words
@@ -154,26 +153,12 @@ async def through_evalkit(
     client: TransformersClient, choices: Sequence[Choice]
 ) -> tuple[float, float, list[Response]]:
     """Seconds until all are scored and until the first is, and the answers in order."""
-    executor = Executor(client, name="local", limits=Limits())
 
-    def state(key: str, prompt: str, scored_from: int) -> RequestState:
-        request = Request(prompt, temperature=0.0, max_tokens=0, echo_prompt=True, scored_from=scored_from)
-        return RequestState(key, key, 0, request)
+    def request(prompt: str, scored_from: int) -> Request:
+        return Request(prompt, temperature=0.0, max_tokens=0, echo_prompt=True, scored_from=scored_from)
 
-    async for _ in executor.stream([state("warm", "ba ce di", 2)]):
-        pass
-    states = [state(str(index), choice.prompt, choice.scored_from) for index, choice in enumerate(choices)]
-    answers: dict[str, Response] = {}
-    began_s = time.perf_counter()
-    first_s = 0.0
-    async for asked, outcome in executor.stream(states):
-        if not isinstance(outcome, Response):
-            raise SystemExit(f"a request failed: {outcome}")
-        first_s = first_s or time.perf_counter() - began_s
-        answers[asked.key] = outcome
-    took_s = time.perf_counter() - began_s
-    await executor.close()
-    return took_s, first_s, [answers[str(index)] for index in range(len(choices))]
+    wanted = [request(choice.prompt, choice.scored_from) for choice in choices]
+    return await answer_all(client, request("ba ce di", 2), wanted)
 
 
 def timed(function: Callable[[], Scores]) -> tuple[float, Scores]:

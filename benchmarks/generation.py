@@ -19,10 +19,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from answering import answer_all
 from evalkit.clients.transformers.client import TransformersClient
-from evalkit.engine.executor import Executor
-from evalkit.models.deployment import Limits
-from evalkit.request import Request, RequestState
+from evalkit.request import Request
 from evalkit.response import Response
 from measure import Figure, benchmark
 from tiny_models import prompts_of, random_llama
@@ -96,25 +95,11 @@ async def through_evalkit(
     client: TransformersClient, prompts: Sequence[str]
 ) -> tuple[float, float, list[Response]]:
     """Seconds until all are answered and until the first is, and the answers in order."""
-    executor = Executor(client, name="local", limits=Limits())
-    states = [
-        RequestState(str(index), str(index), 0, Request(prompt, temperature=0.0, max_tokens=NEW_TOKENS))
-        for index, prompt in enumerate(prompts)
-    ]
-    warm = RequestState("warm", "warm", 0, Request("ba ce", temperature=0.0, max_tokens=2))
-    async for _ in executor.stream([warm]):
-        pass
-    answers: dict[str, Response] = {}
-    began_s = time.perf_counter()
-    first_s = 0.0
-    async for state, outcome in executor.stream(states):
-        if not isinstance(outcome, Response):
-            raise SystemExit(f"a request failed: {outcome}")
-        first_s = first_s or time.perf_counter() - began_s
-        answers[state.key] = outcome
-    took_s = time.perf_counter() - began_s
-    await executor.close()
-    return took_s, first_s, [answers[str(index)] for index in range(len(prompts))]
+
+    def request(prompt: str, max_tokens: int) -> Request:
+        return Request(prompt, temperature=0.0, max_tokens=max_tokens)
+
+    return await answer_all(client, request("ba ce", 2), [request(prompt, NEW_TOKENS) for prompt in prompts])
 
 
 def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
