@@ -1,0 +1,49 @@
+"""The digests of known entries: a run that was started by an earlier version is found by its digest.
+
+`digests.json` holds them as an earlier version computed them. A digest that changes on purpose is changed
+there, with the reason in the row's `comment`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.options import RunOptions
+from evalkit.planning import Workplace, make_plan, open_workplace
+from evalkit.specs.digest import run_digest
+
+ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("digests.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+    """Models, and folders without data: a file counts with its pinned checksum, or not at all."""
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVALKIT_CACHE_DIR", str(folder / "cache"))
+        yield open_workplace(RunOptions(data_dir=folder, offline=True))
+
+
+def digests(entry: str, place: Workplace) -> list[dict[str, str]]:
+    """What today's code computes, one row a run, in order."""
+    options = place.options.model_copy(update={"run_entries": (entry,)})
+    parts = [(run.name, run_digest(run.identity)) for run in make_plan(replace(place, options=options)).runs]
+    return [
+        {"name": name, "requests": digest.requests, "scores": digest.scores, "full": digest.full}
+        for name, digest in parts
+    ]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row["entry"] for row in ROWS])
+def test_the_digests_of_known_entries_are_kept(row: dict[str, Any], place: Workplace) -> None:
+    assert digests(row["entry"], place) == row["runs"]
+
+
+def test_the_known_entries_are_varied() -> None:
+    assert len({run["full"] for row in ROWS for run in row["runs"]}) >= 75
