@@ -105,8 +105,12 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
             feed.close()
         if ledger.num_owed == 0:
             status = None
-        elif status is None and executor.stopped:
+        elif status is None and executor.interrupted:
             status, message = "interrupted", "interrupted; the same command goes on from here"
+        elif status is None and ledger.all_failed:
+            # However few there are: the executor itself gives up only after some.
+            status = "stopped"
+            message = f"{run.deployment.name} answered no request; last error {ledger.last_failure}"
     await feed.finish()
     stats = await asyncio.to_thread(write_scores, directory, scorer)
     manifest = ledger.close(status, message, scorer.num_unscored)

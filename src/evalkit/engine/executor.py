@@ -12,7 +12,7 @@ import functools
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from evalkit.engine.breaker import Breaker
 from evalkit.engine.budget import Budget, Cost, TokenEstimator
@@ -167,14 +167,18 @@ class Executor:
         self._lanes: set[_Lane] = set()
         self._sending: set[asyncio.Task[Outcome | None]] = set()
         self._outstanding = self._sent = self._retries = 0
-        self._halted = False
-        self._fatal: SystemicError | None = None
+        self._halted_by: Literal["user"] | SystemicError | None = None
         self._grace_timer: asyncio.TimerHandle | None = None
 
     @property
+    def interrupted(self) -> bool:
+        """Whether `stop` ended the sending: somebody asked for it, and nothing had ended it before."""
+        return self._halted_by == "user"
+
+    @property
     def stopped(self) -> bool:
-        """Whether `stop` was called or a systemic error has ended all sending."""
-        return self._halted
+        """Whether the sending has ended for good, by `stop` or by a systemic error."""
+        return self._halted_by is not None
 
     @property
     def stats(self) -> ExecutorStats:
@@ -241,8 +245,8 @@ class Executor:
                     lane.news.clear()
             if lane.error is not None:
                 raise lane.error
-            if self._fatal is not None and not lane.complete:
-                raise SystemicError(str(self._fatal)) from self._fatal
+            if isinstance(error := self._halted_by, SystemicError) and not lane.complete:
+                raise SystemicError(str(error)) from error
         finally:
             if self._feeding is lane:
                 self._feeding = None
@@ -260,7 +264,7 @@ class Executor:
         The streams end normally. May be called again with a shorter grace; call it from the event loop's
         thread.
         """
-        self._halt(grace_s)
+        self._halt(grace_s, "user")
 
     @property
     def _window(self) -> int:
@@ -270,7 +274,7 @@ class Executor:
         """Start some requests, few enough that the event loop is not held up; whether there may be more."""
         room = min(_STARTS_PER_TURN, self._window - self._outstanding)
         for _ in range(room):
-            if self._halted or lane.error is not None:
+            if self.stopped or lane.error is not None:
                 break
             try:
                 state = next(requests)
@@ -280,9 +284,9 @@ class Executor:
                 lane.error = error
                 return False
             self._start(lane, state)
-        if self._halted:
+        if self.stopped:
             lane.complete = False
-        return not self._halted and lane.error is None
+        return not self.stopped and lane.error is None
 
     def _start(self, lane: _Lane, state: RequestState) -> None:
         if self._cache is not None:
@@ -322,7 +326,7 @@ class Executor:
         """Send until there is a verdict; None if the executor was stopped first."""
         loop = asyncio.get_running_loop()
         started, attempts = loop.time(), 0
-        while not self._halted:
+        while not self.stopped:
             attempts += 1
             try:
                 if not self._opening.is_open:
@@ -331,7 +335,7 @@ class Executor:
             except TransientError as error:
                 if (fatal := self._breaker.failed(error, loop.time())) is not None:
                     self._halt(_OUTAGE_GRACE_S, fatal)
-                if self._halted:
+                if self.stopped:
                     return None
                 delay_s = self._retry.delay_s(error, attempts, loop.time() - started)
                 if delay_s is None:
@@ -375,7 +379,9 @@ class Executor:
             return None
         if isinstance(error, BadRequestError):
             if (fatal := self._breaker.refused(error)) is not None:
+                # This refusal is the reason that the run ends with; without it the run might look finished.
                 self._halt(_OUTAGE_GRACE_S, fatal)
+                return None
             return _failure(error.reason, str(error), attempts)
         return _failure("client_error", f"{type(error).__name__}: {error}", attempts)
 
@@ -443,11 +449,13 @@ class Executor:
         usd = 0.0 if self._prices is None else self._prices.cost_usd(usage)
         return Cost(usd, usage.total_tokens)
 
-    def _halt(self, grace_s: float, error: SystemicError | None = None) -> None:
-        """End all sending: drop what waits at once, and what is in flight after `grace_s`."""
-        self._halted = True
-        if self._fatal is None:
-            self._fatal = error
+    def _halt(self, grace_s: float, by: Literal["user"] | SystemicError) -> None:
+        """End all sending: drop what waits at once, and what is in flight after `grace_s`.
+
+        Who halts first has halted it: a key pressed later changes no reason, nor does a later error.
+        """
+        if self._halted_by is None:
+            self._halted_by = by
         current = asyncio.current_task()
         for lane in self._lanes:
             for task in lane.tasks - self._sending:

@@ -38,11 +38,13 @@ class Ledger:
         directory: Where the run is kept.
         manifest: The manifest as last written.
         failures: Requests without an answer whose last attempt failed: key to reason.
+        last_failure: The latest failure, in words.
     """
 
     def __init__(self, directory: RunDirectory, manifest: Manifest, prices: Prices | None) -> None:
         self.directory, self.manifest, self._prices = directory, manifest, prices
         self.failures: dict[str, str] = {}
+        self.last_failure = ""
         self._began_s = time.monotonic()
         self._num_answered = 0
         self._num_requests = 0
@@ -76,6 +78,11 @@ class Ledger:
         """Requests without an answer."""
         return self._num_requests - self._num_answered
 
+    @property
+    def all_failed(self) -> bool:
+        """Whether every request of the run failed and none was ever answered."""
+        return self._num_answered == 0 and 0 < self._num_requests == len(self.failures)
+
     def begin(self, num_instances: int, num_requests: int, index: JournalIndex) -> None:
         """Note what there is to do, and what earlier starts have done."""
         self.failures = {key: failure.reason for key, failure in index.failures.items()}
@@ -97,6 +104,7 @@ class Ledger:
         """Count an outcome; returns what it cost in US dollars, None where prices are not known."""
         if isinstance(outcome, Failure):
             self.failures[key] = outcome.reason
+            self.last_failure = f"({outcome.reason}) {outcome.message}"
             return None
         self.failures.pop(key, None)
         self._num_answered += 1
