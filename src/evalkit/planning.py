@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,8 @@ from evalkit.errors import DataError, EntryError, EvalkitError, UsageError
 from evalkit.instance import EVAL_SPLITS, TRAIN, Instance
 from evalkit.options import RunOptions
 from evalkit.parameters import bind_arguments
-from evalkit.plugins import described, load_plugins
+from evalkit.plugins import described, load_plugins, read_at_import
+from evalkit.reads import watched_reads
 from evalkit.registry import ADAPTERS, METRICS, SCENARIOS
 from evalkit.request import RequestState
 from evalkit.specs.conf import ConfEntry, read_conf
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from evalkit.scenarios.scenario import Scenario
 
 MAX_REPEATED_SHOWN = 3
+MAX_UNDECLARED_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class PlannedRun:
         fixups: What was changed in the run spec because of its model.
         problem: Why its data can't be had; such a run ends at once, without touching the others.
         note: What the user should know of how its model is asked.
+        read_early: What the scenario read while it was made, before it was asked for instances.
     """
 
     entry: str
@@ -65,6 +69,7 @@ class PlannedRun:
     fixups: tuple[AppliedFixUp, ...] = ()
     problem: str = ""
     note: str = ""
+    read_early: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -91,12 +96,14 @@ class LoadedRun:
     Attributes:
         instances: The evaluated ones, in plan order.
         train: The few-shot pool.
+        notes: What the user should know of how the instances were made.
     """
 
     adapter: Adapter
     instances: list[Instance]
     train: list[Instance]
     num_requests: int = field(default=0)
+    notes: tuple[str, ...] = ()
 
     def requests(self, answered: frozenset[str] | set[str] = frozenset()) -> Iterator[RequestState]:
         """The requests in plan order, without those whose key is in `answered`."""
@@ -187,7 +194,10 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
 
     spec = run_spec.scenario_spec
     scenario_class = SCENARIOS.get(spec.name)
-    scenario: Scenario = scenario_class(**bind_arguments("scenario", spec.name, scenario_class, spec.args))
+    args = bind_arguments("scenario", spec.name, scenario_class, spec.args)
+    with watched_reads(scenario_class.__module__) as reads:
+        scenario: Scenario = scenario_class(**args)
+        scenario_files = tuple(scenario.files())
     adapter_class: Any = ADAPTERS.get(run_spec.adapter_spec.method)
     adapter_class(run_spec.adapter_spec)  # says what is impossible before anything is loaded
     for metric_spec in run_spec.metric_specs:
@@ -199,7 +209,7 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
         deployment = deployment.without_window()
     deployment, note = _with_usable_tokenizer(deployment)
     augmenter = Augmenter.of(run_spec.data_augmenter_spec)
-    files = (*scenario.files(), *augmenter.files())
+    files = (*scenario_files, *augmenter.files())
     data_digest, problem = _data_digest(files, place, fetch=fetch)
     covered = identity(
         run_spec,
@@ -222,6 +232,7 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
         identity=covered,
         problem=problem,
         note=note,
+        read_early=(*read_at_import(scenario_class.__module__), *reads.files),
     )
 
 
@@ -270,8 +281,9 @@ def load_instances(run: PlannedRun, place: Workplace, at_most: int | None = None
         raise DataError(run.problem)
     adapter_spec = run.run_spec.adapter_spec
     eval_splits = adapter_spec.eval_splits or EVAL_SPLITS
+    reading = watched_reads(type(run.scenario).__module__)
     try:
-        with _collector_paused():
+        with _collector_paused(), reading as reads:
             everything = list(with_ids(_first(run.scenario.instances(place.data), at_most, eval_splits)))
     except EvalkitError:
         raise
@@ -285,8 +297,40 @@ def load_instances(run: PlannedRun, place: Workplace, at_most: int | None = None
     instances, train = run.augmenter.augmented(instances, train, place.data)
     if not instances:
         raise DataError(f"{run.name}: no instance to evaluate in splits {', '.join(eval_splits)}")
+    _refuse_changed_data(run, place)
     adapter: Adapter = ADAPTERS.get(adapter_spec.method)(adapter_spec, window_of(run.deployment))
-    return LoadedRun(adapter, instances, train, adapter.num_requests(instances))
+    notes = _undeclared(run, (*run.read_early, *reads.files), place)
+    return LoadedRun(adapter, instances, train, adapter.num_requests(instances), notes)
+
+
+def _refuse_changed_data(run: PlannedRun, place: Workplace) -> None:
+    """Nothing, if the data is still what the run's digest says.
+
+    Raises:
+        DataError: A file was edited after the run was planned.
+    """
+    planned = run.identity["data_digest"]
+    if planned is not None and place.data.digest(run.files()) != planned:
+        raise DataError(f"{run.name}: its data changed after it was planned; start it again")
+
+
+def _undeclared(run: PlannedRun, read: Iterable[str], place: Workplace) -> tuple[str, ...]:
+    """A note if files were read that the run's digest does not cover."""
+    declared = [os.path.realpath(place.data.path(file)) for file in run.files() if place.data.is_local(file)]
+    missed = [
+        path
+        for path in dict.fromkeys(read)
+        if not any(path == known or path.startswith(known + os.sep) for known in declared)
+    ]
+    if not missed:
+        return ()
+    named = ", ".join(missed[:MAX_UNDECLARED_SHOWN])
+    more = f" and {len(missed) - MAX_UNDECLARED_SHOWN} more" if len(missed) > MAX_UNDECLARED_SHOWN else ""
+    return (
+        f"scenario '{run.run_spec.scenario_spec.name}' reads {named}{more}, declared by none of its files(): "
+        "after an edit the run still counts as the same. Let files() give "
+        f"DataFile.local({os.path.basename(missed[0])!r}), and open data.path(file)",
+    )
 
 
 def _first(

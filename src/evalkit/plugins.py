@@ -11,12 +11,14 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import PluginError
+from evalkit.reads import watched_reads
 from evalkit.registry import PLUGIN_FILE_PREFIX, REGISTRIES
 
 ENTRY_POINT_GROUP = "evalkit.plugins"
@@ -54,7 +56,8 @@ def load_installed() -> None:
     """Import every installed plugin package; one that fails is noted and set aside."""
     for entry_point in _entry_points():
         try:
-            entry_point.load()
+            with _noting_reads(entry_point.module):
+                entry_point.load()
         except Exception as error:  # noqa: BLE001 - a broken plugin must not break the rest
             note_broken(f"{entry_point.name} ({entry_point.value})", error)
 
@@ -83,7 +86,8 @@ def load_named(source: str) -> None:
         else:
             sys.path.insert(0, str(Path.cwd()))  # a module beside the user's work, as `python -m` finds it
             try:
-                importlib.import_module(source)
+                with _noting_reads(source):
+                    importlib.import_module(source)
             finally:
                 sys.path.remove(str(Path.cwd()))
     except PluginError:
@@ -106,10 +110,28 @@ def _import_file(path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with _noting_reads(name):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+
+
+# What plugins read while they were imported, by the first part of the module's name.
+_READ_AT_IMPORT: dict[str, tuple[str, ...]] = {}
+
+
+def read_at_import(module: str) -> tuple[str, ...]:
+    """The data files that a plugin read while it was imported."""
+    return _READ_AT_IMPORT.get(module.partition(".")[0], ())
+
+
+@contextmanager
+def _noting_reads(module: str) -> Iterator[None]:
+    with watched_reads(module) as reads:
+        yield
+    if reads.files:
+        _READ_AT_IMPORT[reads.package] = tuple(reads.files)
 
 
 def described(error: BaseException) -> str:

@@ -10,13 +10,14 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from evalkit.engine.executor import Executor
 from evalkit.engine.journal import open_synced, scan_journal
 from evalkit.engine.lock import RunLock
-from evalkit.errors import DataError, SystemicError
+from evalkit.errors import DataError, EvalkitError, SystemicError
 from evalkit.metrics.feed import ScoreFeed
 from evalkit.metrics.scorer import Scorer
 from evalkit.observer import Observer
@@ -68,8 +69,19 @@ async def _claim_and_work(run: PlannedRun, subject: Subject, shop: Workshop) -> 
     with RunLock(directory.lock_path):
         ledger = Ledger.open(directory, subject, run.deployment.prices)
         if ledger.is_complete:
+            await _tell_undeclared(run, shop)
             return result_of(directory, ledger.manifest, read_stats(directory))
         return await _work(run, shop, ledger)
+
+
+async def _tell_undeclared(run: PlannedRun, shop: Workshop) -> None:
+    """Note where a complete run may be one of older data: its scenario reads files that are in no digest."""
+    if type(run.scenario).__module__.startswith("evalkit."):
+        return
+    with suppress(EvalkitError):  # its answers are all there, whatever became of its data
+        loaded = await asyncio.to_thread(load_instances, run, shop.place)
+        for note in loaded.notes:
+            shop.observer.note(f"{run.name}: {note}")
 
 
 async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
@@ -81,6 +93,8 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
     # Runs of one deployment take turns at handing over requests, so that few hold their instances in memory.
     async with executor.turn() as turn, open_synced(directory.journal_path) as journal:
         loaded = await asyncio.to_thread(load_instances, run, shop.place)
+        for note in loaded.notes:
+            shop.observer.note(f"{run.name}: {note}")
         index = await asyncio.to_thread(scan_journal, directory.journal_path)
         for damage in index.damage:
             shop.observer.note(f"{directory.journal_path}: {damage}; asked again")

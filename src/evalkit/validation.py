@@ -95,7 +95,7 @@ def validate_run(run: PlannedRun, place: Workplace) -> Validation:
         problems = [*problems[:MAX_PROBLEMS], f"… and {len(problems) - MAX_PROBLEMS} more"]
     stats = [s for s in scorer.stats() if s.kind == "score" and s.split == "all" and s.perturbation is None]
     means = {s.name: s.mean for s in stats if s.mean is not None}
-    warnings = _warnings(loaded)
+    warnings = (*_warnings(loaded), *loaded.notes)
     return Validation(run.name, len(loaded.instances), num_requests, means, tuple(problems), warnings)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.data import Archive, DataFile, DataStore
-from evalkit.data.folder import folder_sha256, unpack
+from evalkit.data.content import content_sha256
+from evalkit.data.folder import unpack
 from evalkit.errors import DataError
 
 MEMBERS = {
@@ -74,20 +75,20 @@ def test_the_digest_covers_names_and_contents(tmp_path: Path) -> None:
         folder.mkdir()
         for name, text in files.items():
             (folder / name).write_text(text)
-        digests.append(folder_sha256(folder))
+        digests.append(content_sha256(folder))
     assert len(set(digests)) == 3
 
 
 def test_the_digest_follows_files_that_come_and_go(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     os.utime(tmp_path, ns=(1, 1))
-    first = folder_sha256(tmp_path)
+    first = content_sha256(tmp_path)
     (tmp_path / "b").write_text("2")
     os.utime(tmp_path, ns=(2, 2))
-    second = folder_sha256(tmp_path)
+    second = content_sha256(tmp_path)
     (tmp_path / "b").unlink()
     os.utime(tmp_path, ns=(3, 3))
-    assert second != first == folder_sha256(tmp_path)
+    assert second != first == content_sha256(tmp_path)
 
 
 def test_a_store_finds_a_folder_or_unpacks_it(tmp_path: Path) -> None:
@@ -98,6 +99,6 @@ def test_a_store_finds_a_folder_or_unpacks_it(tmp_path: Path) -> None:
     assert store.digest([file]) is None
     unpacked = store.path(file)
     assert names(unpacked) == ["a.txt", "b.txt"]
-    mirrored = DataStore(mirror=tmp_path / "cache", cache=tmp_path / "empty", offline=True)
+    mirrored = DataStore(mirror=unpacked.parents[1], cache=tmp_path / "empty", offline=True)
     assert mirrored.path(file) == unpacked
     assert mirrored.digest([file]) == store.digest([file]) is not None

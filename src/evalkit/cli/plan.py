@@ -45,7 +45,7 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
     from evalkit.cli.output import print_json, print_table
 
     rows = [describe_run(run, place) for run in plan.runs]
-    for note in plan.notes:
+    for note in (*plan.notes, *dict.fromkeys(note for row in rows for note in row["notes"])):
         typer.echo(f"note: {note}", err=True)
     if as_json:
         for row in rows:
@@ -104,6 +104,7 @@ def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
         "max_completion_tokens": None,
         "max_cost_usd": None,
         "problem": run.problem or None,
+        "notes": [],
         "fixups": [asdict(fixup) for fixup in run.fixups],
         "run_spec": run.run_spec.model_dump(mode="json"),
     }
@@ -119,6 +120,7 @@ def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
         num_requests=round(scale * loaded.num_requests),
         prompt_tokens=prompt_tokens,
         max_completion_tokens=completion_tokens,
+        notes=list(loaded.notes),
     )
     if run.deployment.prices is not None:
         from evalkit.response import Usage

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from evalkit.errors import DataError
 
@@ -52,7 +55,7 @@ class DataFile:
 
     Attributes:
         path: Its place below a mirror and below the cache, with `/`, such as `gsm8k/test.jsonl`.
-        url: Where to download it (http, https or file).
+        url: Where to download it (http, https). What a `file://` URL names is read where it is.
         sha256: Checksum in hex that its content must have; None if it is not pinned.
         archive: Instead of `url`: the archive that holds it,
         member: and its name in there.
@@ -71,6 +74,17 @@ class DataFile:
     hub: HubSplit | None = None
     folder: bool = False
 
+    @staticmethod
+    def local(path: str | os.PathLike[str]) -> DataFile:
+        """A file or folder of your own, read where it is; its name and content are in the run's digest.
+
+        Args:
+            path: A relative one is meant from the working directory; `~` is the home directory.
+        """
+        place = Path(os.path.abspath(Path(path).expanduser()))
+        name = place.name.replace("\\", "_") or "root"
+        return DataFile(f"local/{name}", url=place.as_uri(), folder=place.is_dir())
+
     def __post_init__(self) -> None:
         parts = self.path.split("/")
         if {"", ".", ".."} & set(parts) or "\\" in self.path or ":" in parts[0]:
@@ -79,8 +93,28 @@ class DataFile:
             raise DataError(f"data file '{self.path}': archive and member go together")
 
     @property
+    def local_path(self) -> Path | None:
+        """Where it is read in place, for a `file://` URL; else None."""
+        return None if self.url is None or self.archive is not None else path_of_url(self.url)
+
+    @property
     def source(self) -> str | None:
         """Where it comes from, in words for messages; None if it can't be downloaded."""
         if self.hub is not None:
             return self.hub.source
         return f"{self.member} in {self.archive.url}" if self.archive else self.url
+
+
+def path_of_url(url: str) -> Path | None:
+    """The file that a `file:` URL names on this machine; None for other URLs.
+
+    Raises:
+        DataError: It names a file of another machine, or a relative one.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        return None
+    path = Path(os.fsdecode(unquote_to_bytes(parts.path)))  # a name need not be UTF-8
+    if parts.netloc not in ("", "localhost") or not path.is_absolute():
+        raise DataError(f"{url} is no file of this machine; write file:///, then the path from the root on")
+    return path

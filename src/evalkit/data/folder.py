@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import tempfile
-from functools import lru_cache
 from pathlib import Path
 
 from evalkit.errors import DataError
@@ -41,24 +38,6 @@ def unpack(archive: Path, member: str, target: Path) -> None:
         ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def folder_sha256(path: Path) -> str:
-    """One sha256 in hex over the names and contents of the files in a folder.
-
-    It is computed once per process while no file comes or goes.
-    """
-    return _folder_sha256(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _folder_sha256(path: Path, mtime_ns: int) -> str:
-    total = hashlib.sha256()
-    with os.scandir(path) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_file())
-    for name in names:
-        total.update(f"{name}\0{hashlib.sha256((path / name).read_bytes()).hexdigest()}\n".encode())
-    return total.hexdigest()
 
 
 def _copy(archive: Path, member: str, target: Path) -> int:

@@ -1,4 +1,7 @@
-"""Benchmark files on this machine: a mirror, a cache, and downloads into the cache."""
+"""Benchmark files on this machine: a mirror, a cache, and downloads into the cache.
+
+What a `file://` URL names is read where it is and never copied: a copy would hide later edits.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 
+from evalkit.data.content import content_sha256
 from evalkit.data.download import Downloader, appearing
-from evalkit.data.file import Archive, DataFile
-from evalkit.data.folder import folder_sha256, unpack
+from evalkit.data.file import Archive, DataFile, path_of_url
+from evalkit.data.folder import unpack
 from evalkit.data.huggingface import export
 from evalkit.errors import DataError
 
@@ -20,6 +23,8 @@ CACHE_VARIABLE = "EVALKIT_CACHE_DIR"
 
 class DataStore:
     """Finds benchmark files: in the mirror, else in the cache, else by download into the cache.
+
+    What a `file://` URL names is read where it is; only if it is not there, the mirror is looked at.
 
     Args:
         mirror: Folder that is looked in first and never written; None: there is none.
@@ -68,11 +73,12 @@ class DataStore:
         after the download.
 
         Raises:
-            DataError: The checksum of a local file is not the pinned one.
+            DataError: The checksum of a local file is not the pinned one, or a file that is read in place is
+                missing.
         """
         total = hashlib.sha256()
         for file in sorted(files, key=lambda f: f.path):
-            if self.is_local(file):
+            if self.is_local(file) or file.local_path is not None:
                 content = content_sha256(self.path(file))
             elif self.verify and file.sha256 is not None:
                 content = file.sha256
@@ -85,17 +91,31 @@ class DataStore:
         return next((path for path in self._places(file) if _is_there(file, path)), None)
 
     def _places(self, file: DataFile) -> list[Path]:
-        folders = [self.cache] if self.mirror is None else [self.mirror, self.cache]
-        return [folder / file.path for folder in folders]
+        mirrored = [] if self.mirror is None else [self.mirror / file.path]
+        if file.local_path is not None:
+            return [file.local_path, *mirrored]
+        return [*mirrored, self._cached(file)]
+
+    def _cached(self, file: DataFile) -> Path:
+        """The place of a file in the cache.
+
+        That of one out of an archive on this machine tells by the archive's content whether it is still true.
+        """
+        archive = path_of_url(file.archive.url) if file.archive is not None else None
+        if archive is None or not archive.is_file():
+            return self.cache / file.path
+        return self.cache / "local" / content_sha256(archive)[:16] / file.path
 
     def _fetch(self, file: DataFile) -> Path:
-        if self.offline or file.source is None:
+        why = f"offline, so not from {file.source}" if self.offline and not _has_local_archive(file) else ""
+        if file.local_path is not None:
+            why = "it is read in place"
+        elif file.source is None:
+            why = "it has no download address"
+        if why:
             looked = " and ".join(str(path) for path in self._places(file))
-            why = (
-                "it has no download address" if file.source is None else f"offline, so not from {file.source}"
-            )
             raise DataError(f"data file '{file.path}' is missing: looked at {looked}; {why}")
-        target = self.cache / file.path
+        target = self._cached(file)
         if file.hub is not None:
             export(file.hub, target)
         elif file.archive is not None and file.member is not None:
@@ -121,12 +141,21 @@ class DataStore:
             raise
 
     def _archive(self, archive: Archive) -> Path:
-        """The archive in the cache. Its name holds its URL's hash: two archives may both be `data.tar`."""
-        name = archive.url.rsplit("/", 1)[-1] or "archive"
-        path = self.cache / "archives" / f"{hashlib.sha256(archive.url.encode()).hexdigest()[:16]}-{name}"
-        if not path.is_file():
-            self._download(archive.url, archive.sha256, path)
-        elif self.verify and archive.sha256 is not None:
+        """The archive: where a `file://` URL says, else in the cache.
+
+        Its name there holds its URL's hash: two archives may both be `data.tar`.
+        """
+        path = path_of_url(archive.url)
+        if path is None:
+            name = archive.url.rsplit("/", 1)[-1] or "archive"
+            tag = hashlib.sha256(archive.url.encode()).hexdigest()[:16]
+            path = self.cache / "archives" / f"{tag}-{name}"
+            if not path.is_file():
+                self._download(archive.url, archive.sha256, path)
+                return path
+        elif not path.is_file():
+            raise DataError(f"the archive {path} is missing")
+        if self.verify and archive.sha256 is not None:
             self._check(str(path), archive.sha256, content_sha256(path))
         return path
 
@@ -156,11 +185,18 @@ class DataStore:
             ) from None
 
     def _check(self, what: str, expected: str, found: str) -> None:
-        if found != expected:
-            raise DataError(
-                f"{what} is not the file that was pinned: expected sha256 {expected}, found {found}; "
-                "delete it to download it again, or accept it with --unverified-data"
-            )
+        if found == expected:
+            return
+        ours = not Path(what).is_file() or Path(what).is_relative_to(self.cache)
+        remedy = "delete it to download it again, or" if ours else "put the pinned file there, or"
+        raise DataError(
+            f"{what} is not the file that was pinned: expected sha256 {expected}, found {found}; "
+            f"{remedy} accept it with --unverified-data"
+        )
+
+
+def _has_local_archive(file: DataFile) -> bool:
+    return file.archive is not None and path_of_url(file.archive.url) is not None
 
 
 def _is_there(file: DataFile, path: Path) -> bool:
@@ -171,20 +207,3 @@ def default_cache() -> Path:
     """The cache folder: EVALKIT_CACHE_DIR, else `~/.cache/evalkit`."""
     folder = os.environ.get(CACHE_VARIABLE)
     return Path(folder) if folder else Path.home() / ".cache" / "evalkit"
-
-
-def content_sha256(path: Path) -> str:
-    """The sha256 of a file's content in hex; computed once per process while the file stays the same.
-
-    Of a folder it is that of its files' names and contents.
-    """
-    if path.is_dir():
-        return folder_sha256(path)
-    status = path.stat()
-    return _content_sha256(str(path), status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _content_sha256(path: str, size: int, mtime_ns: int) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
