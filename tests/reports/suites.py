@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.metrics.metric import Metric, Unit
@@ -13,7 +14,7 @@ from evalkit.response import Completion, Response
 from evalkit.results.run_directory import Manifest, RunDirectory
 from evalkit.results.scoring import write_scores
 from evalkit.results.stored_run import StoredRun
-from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
+from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec, metric_specs
 
 
 class Given(Metric):
@@ -37,23 +38,36 @@ def store_run(
     subject: str = "",
     instance_groups: Sequence[str] = (),
     groups: Sequence[str] | None = None,
+    adapter: Mapping[str, Any] | None = None,
+    directory_name: str = "",
+    manifest: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] = (),
+    inputs: Sequence[str] = (),
 ) -> StoredRun:
-    """A run whose instances got these scores; a list of lists has one list per train trial."""
+    """A run whose instances got these scores; a list of lists has one list per train trial.
+
+    `adapter` and `manifest` are further fields of the adapter spec and the manifest.
+    """
     trials = [list(s) for s in scores if isinstance(s, Sequence)] or [[float(s) for s in scores]]  # type: ignore[arg-type]
     name = f"{group}:{subject and f'subject={subject},'}model={model.replace('/', '_')}"
     run_spec = RunSpec(
         name=name,
         scenario_spec=ScenarioSpec(name=group, args={"subject": subject}),
         adapter_spec=AdapterSpec(
-            method="generation", model=model, model_deployment=model, num_train_trials=len(trials)
+            method="generation",
+            model=model,
+            model_deployment=model,
+            num_train_trials=len(trials),
+            **(adapter or {}),
         ),
+        metric_specs=metric_specs(*metrics),
         groups=(group,) if groups is None else tuple(groups),
     )
     instances = [
-        Instance(f"q{i}", (Reference("a", (CORRECT,)),), split, f"id{i}", group=each)
+        Instance(inputs[i] if inputs else f"q{i}", (Reference("a", (CORRECT,)),), split, f"id{i}", group=each)
         for i, each in enumerate(instance_groups or [None] * len(trials[0]))
     ]
-    directory = RunDirectory(suite / name)
+    directory = RunDirectory(suite / (directory_name or name))
     directory.path.mkdir(parents=True)
     directory.write_run_spec(run_spec)
     directory.write_instances(instances)
@@ -63,6 +77,6 @@ def store_run(
             state = RequestState(request_key(str(instance.id), trial), str(instance.id), trial, Request(""))
             scorer.add(state, Response((Completion(repr(value)),)))
     write_scores(directory, scorer)
-    manifest = Manifest(name=name, entry=name, digest="d", request_digest="r", identity={}, status="complete")
-    directory.write_manifest(manifest)
+    fields = {"digest": "d", "request_digest": "r", "identity": {}, "status": "complete", **(manifest or {})}
+    directory.write_manifest(Manifest(name=name, entry=name, **fields))
     return StoredRun.open(directory.path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from evalkit.reports.grid import Question
     from evalkit.results.run_directory import RunDirectory
 
 
@@ -30,6 +31,10 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
     metric: Annotated[
         str | None, typer.Option("--metric", help="With --groups: this metric instead of each group's own.")
     ] = None,
+    all_runs: Annotated[
+        bool,
+        typer.Option("--all-runs", help="With --groups: one row per setting, not only the newest setting."),
+    ] = False,
     by_split: Annotated[bool, typer.Option("--by-split", help="Also the numbers per split.")] = False,
     usage: Annotated[bool, typer.Option("--usage", help="Also token counts and latencies.")] = False,
     efficiency: Annotated[
@@ -43,6 +48,7 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
 ) -> None:
     """Show the numbers of stored runs: mean, standard error, interval, how many were scored."""
     from evalkit.errors import UsageError
+    from evalkit.reports.grid import Question
     from evalkit.results.run_directory import find_runs
 
     if as_json and as_csv:
@@ -50,17 +56,20 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
     chosen = _checked_format("json" if as_json else "csv" if as_csv else output_format)
     if metric and not (groups or group):
         raise UsageError("--metric chooses what --groups shows; give both")
+    if all_runs and not (groups or group):
+        raise UsageError("--all-runs adds rows to what --groups shows; give both")
     if efficiency and (groups or group or by_split or usage):
         raise UsageError(
             "--efficiency is a table of its own; leave out --groups, --group, --by-split, --usage"
         )
     if paths is None:
         paths = [output_path / "runs" / suite if suite else output_path]
-    directories = [run for path in paths for run in find_runs(path)]
+    # A run that two of the paths hold is one run.
+    directories = list({run.path.resolve(): run for path in paths for run in find_runs(path)}.values())
     if efficiency:
         _show_efficiency(directories, chosen)
     elif groups or group:
-        _show_groups(directories, group or (), metric, chosen)
+        _show_groups(directories, Question(tuple(group or ()), metric, all_runs), chosen)
     else:
         _show_runs(directories, chosen, by_split=by_split, usage=usage)
 
@@ -74,15 +83,18 @@ def _checked_format(name: str) -> str:
     return name
 
 
-def _show_groups(
-    directories: Sequence[RunDirectory], groups: Sequence[str], metric: str | None, chosen: str
-) -> None:
+def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen: str) -> None:
     from evalkit.cli.output import echo_note, print_json, print_table
     from evalkit.reports import markup
     from evalkit.reports.leaderboard import make_leaderboard
     from evalkit.results.stored_run import StoredRun
 
-    board = make_leaderboard([StoredRun.open(d.path) for d in directories], groups, metric)
+    board = make_leaderboard(
+        [StoredRun.open(d.path) for d in directories],
+        question.groups,
+        question.metric,
+        all_runs=question.all_runs,
+    )
     if chosen == "json":
         print_json({"rows": markup.leaderboard_records(board), "notes": list(board.notes)}, indent=True)
     elif chosen == "csv":

@@ -6,15 +6,19 @@ Medicine 27:1693): for estimates m_i with limits l_i, u_i and weights w_i, Σ w_
     Σ w_i m_i - √Σ w_i² (m_i - l_i)²   and   Σ w_i m_i + √Σ w_i² (u_i - m_i)²
 
 It asks for no symmetry, so shares near 0 and 1 keep their Wilson limits, and one estimate keeps its own.
+Estimates with correlation r_ij add 2 r_ij d_i d_j under the root, d being the weighted distance to the limit
+(Zou 2007, Psychological Methods 12:399).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 Interval = tuple[float, float]
+Correlations = Mapping[tuple[int, int], float]
+"""The correlation of two estimates by their positions; those that are not there are independent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Cell:
         n: Scored units behind it (instances, in each train trial and sample), `n_total` planned, `n_failed`
             without an answer.
         num_runs: Runs behind it.
+        num_left_out: Runs that asked the same questions in another setting, and are not behind it.
         is_best: No other in its column is better.
         within_noise: Its difference to the best of its column may be chance (95%); False for the best.
     """
@@ -46,6 +51,7 @@ class Cell:
     n_failed: int = 0
     n_total: int = 0
     num_runs: int = 0
+    num_left_out: int = 0
     is_best: bool = False
     within_noise: bool = False
 
@@ -55,8 +61,10 @@ class Cell:
         return self.estimate.value
 
 
-def weighted_sum(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
-    """The sum of independent estimates, each times its weight, which may be negative."""
+def weighted_sum(
+    estimates: Sequence[Estimate], weights: Sequence[float], correlations: Correlations | None = None
+) -> Estimate:
+    """The sum of estimates, each times its weight, which may be negative where all are independent."""
     value = math.fsum(w * e.value for e, w in zip(estimates, weights, strict=True))
     below: list[float] = []
     above: list[float] = []
@@ -66,16 +74,27 @@ def weighted_sum(estimates: Sequence[Estimate], weights: Sequence[float]) -> Est
         low, high = (weight * (limit - estimate.value) for limit in estimate.ci95)
         below.append(min(low, high))
         above.append(max(low, high))
-    return Estimate(value, (value - math.hypot(*below), value + math.hypot(*above)))
+    return Estimate(value, (value - _length(below, correlations), value + _length(above, correlations)))
 
 
-def mean_of(estimates: Sequence[Estimate], weights: Sequence[float] | None = None) -> Estimate:
-    """The mean of independent estimates, weighted if weights are given."""
+def mean_of(
+    estimates: Sequence[Estimate],
+    weights: Sequence[float] | None = None,
+    correlations: Correlations | None = None,
+) -> Estimate:
+    """The mean of estimates, weighted if weights are given; independent but for the correlations given."""
     given = weights or [1.0] * len(estimates)
     total = math.fsum(given)
-    return weighted_sum(estimates, [weight / total for weight in given])
+    return weighted_sum(estimates, [weight / total for weight in given], correlations)
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """`first - second`, if they are independent."""
     return weighted_sum([first, second], [1, -1])
+
+
+def _length(distances: Sequence[float], correlations: Correlations | None) -> float:
+    if not correlations:
+        return math.hypot(*distances)
+    both = math.fsum(r * distances[i] * distances[j] for (i, j), r in correlations.items())
+    return math.sqrt(max(0.0, math.fsum(d * d for d in distances) + 2 * both))

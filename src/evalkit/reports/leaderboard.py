@@ -1,10 +1,11 @@
 """Run groups by model: a number per group, mean score and mean win rate, with intervals and noise marks.
 
-Numbers are made by HELM's rules: a cell is the mean over the runs of a model in a group, each weighing its
-train trials; the mean score is the mean of a model's cells; the win rate of a cell is the share of the other
-models that it beats, ties counting half, and the mean win rate is its mean over the columns in which at least
-two models have a number. What HELM lacks is added: a 95% interval on every cell, and on every cell that is
-not the best of its column whether the difference to the best may be chance.
+Numbers are made by HELM's rules: a cell is the mean over the runs of a model in a group, one per set of
+questions (`evalkit.reports.selection`), each weighing its train trials; the mean score is the mean of a
+model's cells; the win rate of a cell is the share of the other models that it beats, ties counting half, and
+the mean win rate is its mean over the columns in which at least two models have a number. What HELM lacks is
+added: a 95% interval on every cell, and on every cell that is not the best of its column whether the
+difference to the best may be chance.
 
 The interval of a win rate is found by drawing every cell anew from a normal distribution of its interval's
 width; the generator is seeded, so that the same runs give the same table. Marks compare one model with the
@@ -15,32 +16,18 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from evalkit.errors import UsageError
-from evalkit.reports.cell import Cell, Estimate, difference, mean_of
+from evalkit.reports.cell import Cell, Correlations, Estimate, difference, mean_of
+from evalkit.reports.grid import Column, Grid, Question, make_grid
+from evalkit.reports.overlap import correlations
 from evalkit.reports.pairing import Pairing, ScoredRun
-from evalkit.reports.run_groups import RunGroup, lower_is_better, main_stat, run_group
 from evalkit.results.stored_run import StoredRun
 
 WIN_RATE, MEAN_SCORE = "mean win rate", "mean score"
 _NUM_DRAWS = 1000
 _HALF_WIDTH_IN_SD = 1.959963984540054
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """What a column shows.
-
-    Attributes:
-        metric: Empty for the two summary columns.
-        lower_is_better: Whether the smallest number is the best one.
-    """
-
-    name: str
-    metric: str = ""
-    lower_is_better: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +51,12 @@ class Leaderboard:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Grid:
-    """Models by groups, before anything is compared."""
-
-    models: list[str]
-    columns: list[Column]
-    runs: dict[tuple[str, str], list[ScoredRun]]
-    notes: list[str] = field(default_factory=list)
-
-    def at(self, model: str, column: Column) -> list[ScoredRun]:
-        return self.runs.get((model, column.name), [])
-
-
 def make_leaderboard(
-    runs: Sequence[StoredRun], groups: Sequence[str] = (), metric: str | None = None
+    runs: Sequence[StoredRun],
+    groups: Sequence[str] = (),
+    metric: str | None = None,
+    *,
+    all_runs: bool = False,
 ) -> Leaderboard:
     """The table of these runs.
 
@@ -86,11 +64,13 @@ def make_leaderboard(
         runs: Stored runs with stats.
         groups: The run groups to show; by default the first group that each run names.
         metric: The metric of every group, instead of the group's own.
+        all_runs: A row for every setting in which a model was asked the same questions, instead of one
+            setting and a note.
 
     Raises:
         UsageError: No run has a number for any group.
     """
-    grid = _collect(runs, groups, metric)
+    grid = make_grid(runs, Question(tuple(groups), metric, all_runs))
     pairing = Pairing()
     summary = [Column(WIN_RATE), Column(MEAN_SCORE, lower_is_better=_direction(grid) or False)]
     estimates = {key: _estimate(members) for key, members in grid.runs.items()}
@@ -116,94 +96,22 @@ def make_leaderboard(
     return Leaderboard((*summary, *grid.columns), tuple(rows), tuple(grid.notes))
 
 
-def _collect(runs: Sequence[StoredRun], groups: Sequence[str], metric: str | None) -> _Grid:
-    """Sort runs into cells."""
-    wanted = groups or _first_groups(runs)
-    name_of = _labels(runs)
-    grid = _Grid([], [], {})
-    for group_name in wanted:
-        group = run_group(group_name, metric)
-        members = [run for run in runs if group_name in run.run_spec.groups]
-        column = _fill(grid, group, members, name_of)
-        if column is None:
-            grid.notes.append(f"group {group_name}: no run has a number for it")
-        else:
-            grid.columns.append(column)
-    if not grid.columns:
-        known = sorted({name for run in runs for name in run.run_spec.groups})
-        raise UsageError(f"no numbers to show; the runs are in these groups: {', '.join(known) or 'none'}")
-    grid.models = sorted({model for model, _ in grid.runs})
-    grid.notes += _unusual(runs)
-    return grid
-
-
-def _fill(
-    grid: _Grid, group: RunGroup, members: Iterable[StoredRun], name_of: Callable[[StoredRun], str]
-) -> Column | None:
-    metrics: dict[str, int] = {}
-    for run in members:
-        stat = main_stat(group, run.stats)
-        if stat is None:
-            grid.notes.append(
-                f"{run.directory.path.name}: no {' or '.join(group.metrics) or 'score'}; left out"
-            )
-            continue
-        metrics[stat.name] = metrics.get(stat.name, 0) + 1
-        grid.runs.setdefault((name_of(run), group.name), []).append(ScoredRun(run, stat))
-    if not metrics:
-        return None
-    if len(metrics) > 1:
-        parts = ", ".join(f"{name} ({count} runs)" for name, count in metrics.items())
-        grid.notes.append(f"group {group.name} mixes metrics: {parts}")
-    main = max(metrics, key=lambda name: metrics[name])
-    return Column(group.name, main, lower_is_better(main))
-
-
-def _first_groups(runs: Iterable[StoredRun]) -> list[str]:
-    """The first group of each run; a run without one is a group of its own scenario's name."""
-    return sorted({run.run_spec.groups[0] for run in runs if run.run_spec.groups})
-
-
-def _labels(runs: Iterable[StoredRun]) -> Callable[[StoredRun], str]:
-    """How rows are called: by model, with deployment and suite where the model alone does not tell them."""
-    deployments: dict[str, set[str]] = {}
-    suites = set()
-    for run in runs:
-        adapter = run.run_spec.adapter_spec
-        deployments.setdefault(adapter.model, set()).add(adapter.model_deployment)
-        suites.add(run.directory.path.parent.name)
-
-    def label(run: StoredRun) -> str:
-        adapter = run.run_spec.adapter_spec
-        several = len(deployments[adapter.model]) > 1
-        name = f"{adapter.model} [{adapter.model_deployment}]" if several else adapter.model
-        return f"{name} ({run.directory.path.parent.name})" if len(suites) > 1 else name
-
-    return label
-
-
-def _unusual(runs: Iterable[StoredRun]) -> list[str]:
-    notes = [
-        f"{run.directory.path.name} is {run.manifest.status}; its numbers are over what was answered"
-        for run in runs
-        if run.manifest.status != "complete"
-    ]
-    without = [run.directory.path.name for run in runs if not run.run_spec.groups]
-    return notes + [f"{name} is in no run group; left out" for name in without]
-
-
 def _estimate(members: Sequence[ScoredRun]) -> Estimate:
     weights = [sum(mean is not None for mean in one.stat.trial_means) or 1 for one in members]
-    return mean_of([one.estimate for one in members], [float(weight) for weight in weights])
+    return mean_of(
+        [one.estimate for one in members],
+        [float(weight) for weight in weights],
+        correlations([[one] for one in members]),
+    )
 
 
-def _best(grid: _Grid, column: Column, estimates: Mapping[tuple[str, str], Estimate]) -> str:
+def _best(grid: Grid, column: Column, estimates: Mapping[tuple[str, str], Estimate]) -> str:
     present = [model for model in grid.models if (model, column.name) in estimates]
     choose = min if column.lower_is_better else max
     return choose(present, key=lambda model: estimates[model, column.name].value)
 
 
-def _gap(grid: _Grid, column: Column, best: str, model: str, pairing: Pairing) -> Estimate | None:
+def _gap(grid: Grid, column: Column, best: str, model: str, pairing: Pairing) -> Estimate | None:
     """How far the best is ahead: run by run if their runs pair up, else as independent numbers."""
     ours, theirs = grid.at(best, column), grid.at(model, column)
     if not ours or not theirs:
@@ -213,7 +121,7 @@ def _gap(grid: _Grid, column: Column, best: str, model: str, pairing: Pairing) -
         gaps = [pairing.difference(first, second) for first, second in pairs]
         known = [gap for gap in gaps if gap is not None]
         if len(known) == len(gaps):
-            return mean_of(known)
+            return mean_of(known, correlations=correlations([[one] for one in ours]))
     return difference(_estimate(ours), _estimate(theirs))
 
 
@@ -231,7 +139,7 @@ def _pairs(
 def _group_cell(
     model: str,
     column: Column,
-    grid: _Grid,
+    grid: Grid,
     estimates: Mapping[tuple[str, str], Estimate],
     best: str,
     gaps: Mapping[tuple[str, str], Estimate | None],
@@ -248,18 +156,19 @@ def _group_cell(
         n_failed=sum(one.stat.n_failed for one in members),
         n_total=sum(one.stat.n_total for one in members),
         num_runs=len(members),
+        num_left_out=grid.left_out.get((model, column.name), 0),
         is_best=is_best,
         within_noise=not is_best and (gap is None or not gap.differs_from_zero()),
     )
 
 
-def _direction(grid: _Grid) -> bool | None:
+def _direction(grid: Grid) -> bool | None:
     """Whether less is better in all columns, more in all (False), or it differs (None)."""
     directions = {column.lower_is_better for column in grid.columns}
     return directions.pop() if len(directions) == 1 else None
 
 
-def _mean_scores(grid: _Grid, estimates: Mapping[tuple[str, str], Estimate]) -> dict[str, Estimate]:
+def _mean_scores(grid: Grid, estimates: Mapping[tuple[str, str], Estimate]) -> dict[str, Estimate]:
     """The mean of each model's cells; none where some columns count down and others up."""
     if _direction(grid) is None:
         grid.notes.append("no mean score: less is better in some groups, and more in others")
@@ -268,12 +177,21 @@ def _mean_scores(grid: _Grid, estimates: Mapping[tuple[str, str], Estimate]) -> 
     incomplete = [model for model in grid.models if len(cells[model]) < len(grid.columns)]
     if incomplete:
         grid.notes.append(f"mean scores over fewer groups than others: {', '.join(incomplete)}")
-    return {model: mean_of(found) for model, found in cells.items() if found}
+    return {
+        model: mean_of(found, correlations=_between_columns(grid, model))
+        for model, found in cells.items()
+        if found
+    }
+
+
+def _between_columns(grid: Grid, model: str) -> Correlations:
+    """How much a model's cells go together: a run may stand in several columns."""
+    return correlations([found for c in grid.columns if (found := grid.at(model, c))])
 
 
 def _mean_cell(
     model: str,
-    grid: _Grid,
+    grid: Grid,
     means: Mapping[str, Estimate],
     estimates: Mapping[tuple[str, str], Estimate],
     pairing: Pairing,
@@ -289,12 +207,13 @@ def _mean_cell(
     # Means over different groups are no measure of a difference.
     gaps = [_gap(grid, c, best, model, pairing) for c in columns] if same and not is_best else []
     known = [gap for gap in gaps if gap is not None]
-    clear = bool(known) and mean_of(known).differs_from_zero()
+    together = _between_columns(grid, model) if len(known) == len(columns) else None
+    clear = bool(known) and mean_of(known, correlations=together).differs_from_zero()
     return Cell(means[model], num_runs=len(columns), is_best=is_best, within_noise=not is_best and not clear)
 
 
 def _win_rates(
-    grid: _Grid, estimates: Mapping[tuple[str, str], Estimate]
+    grid: Grid, estimates: Mapping[tuple[str, str], Estimate]
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     """Each model's mean win rate, and what it is in the draws."""
     table = {

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from evalkit.reports.cell import Cell
-from evalkit.reports.leaderboard import Column, Leaderboard
+from evalkit.reports.grid import Column
+from evalkit.reports.leaderboard import Leaderboard
 
 Format = Literal["table", "markdown", "csv", "json", "latex"]
 FORMATS: tuple[Format, ...] = ("table", "markdown", "csv", "json", "latex")
@@ -99,6 +100,7 @@ def leaderboard_records(board: Leaderboard) -> list[dict[str, Any]]:
             "is_best": cell.is_best,
             "within_noise": cell.within_noise,
             "num_runs": cell.num_runs,
+            "num_runs_left_out": cell.num_left_out,
             "n": cell.n,
             "n_failed": cell.n_failed,
             "n_total": cell.n_total,
