@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.clients.http import Endpoint, decode, encode, retry_after_s
+from evalkit.clients.http import Endpoint, retry_after_s
+from evalkit.codec import decode, encode
 from evalkit.errors import (
     AuthenticationError,
     BadRequestError,

@@ -17,13 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evalkit.codec import decode_exact, encode_exact
 from evalkit.engine import journal as journal_module
 from evalkit.engine.journal import (
     Damage,
     Journal,
     Record,
-    decode_json,
-    encode_json,
     read_journal,
     read_winners,
     scan_journal,
@@ -124,11 +123,11 @@ def test_what_is_appended_is_read_back(pairs: list[tuple[RequestState, Outcome]]
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), "\ud800", None, "null"])
 def test_json_round_trips_what_orjson_refuses_or_flattens(value: Any) -> None:
-    assert repr(decode_json(encode_json({"value": value}))) == repr({"value": value})
+    assert repr(decode_exact(encode_exact({"value": value}))) == repr({"value": value})
 
 
 def test_two_surrogates_come_back_as_the_character_they_spell() -> None:
-    assert decode_json(encode_json({"text": "\ud83d\ude00"})) == {"text": "\U0001f600"}
+    assert decode_exact(encode_exact({"text": "\ud83d\ude00"})) == {"text": "\U0001f600"}
 
 
 def test_a_line_leaves_out_defaults_and_has_everything_else(tmp_path: Path) -> None:
@@ -423,6 +422,7 @@ def test_reading_holds_one_line_at_a_time(tmp_path: Path) -> None:
 _APPEND_FOREVER = """
 import itertools, sys
 from pathlib import Path
+from evalkit.codec import decode_exact, encode_exact
 from evalkit.engine.journal import Journal
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response

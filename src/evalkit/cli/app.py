@@ -7,6 +7,7 @@ Exit codes: 0 complete · 1 some instances failed · 2 usage · 3 stopped (wrong
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -64,6 +65,10 @@ def _root(
 
 def main() -> None:
     """The `evalkit` command."""
+    for stream in (sys.stdout, sys.stderr):
+        # What the terminal can't spell, half a character for one, is escaped: printing fails no command.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(args=spread_values(sys.argv[1:]))
     except EvalkitError as error:

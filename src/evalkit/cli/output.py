@@ -13,10 +13,9 @@ _WIDEST_COLUMN = 60
 
 def print_json(value: Any, *, indent: bool = False) -> None:
     """Print a value as JSON, on one line unless `indent`."""
-    import orjson
+    from evalkit.codec import encode
 
-    option = orjson.OPT_INDENT_2 if indent else 0
-    sys.stdout.write(orjson.dumps(value, option=option, default=str).decode() + "\n")
+    sys.stdout.write(encode(value, indent=indent, newline=True, default=str).decode())
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric_from: int = 2) -> None:

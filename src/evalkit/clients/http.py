@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from evalkit.clients.credentials import scrub
+from evalkit.codec import decode_foreign, encode
 from evalkit.errors import (
     AuthenticationError,
     BadRequestError,
@@ -108,8 +109,8 @@ class Endpoint:
 
     def _parse(self, raw: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         try:
-            parsed = decode(raw)
-        except (ValueError, RecursionError):
+            parsed = decode_foreign(raw)
+        except ValueError:
             # Cleaned before it is cut, so that no half of a key is left at the end.
             start = self._clean(raw[:1000].decode("utf-8", "replace"))[:80]
             raise TransientError(f"the server's answer is no JSON: {start!r}", "malformed") from None
@@ -151,30 +152,6 @@ def sent_before(latency_s: float) -> Efficiency:
     return Efficiency(started_at=time.time() - latency_s)
 
 
-def encode(body: Mapping[str, Any]) -> bytes:
-    """JSON bytes; what orjson refuses (lone surrogates, huge ints) the standard library writes escaped."""
-    import orjson
-
-    try:
-        return orjson.dumps(body)
-    except TypeError:
-        return json.dumps(body).encode("ascii")
-
-
-def decode(raw: bytes) -> Any:
-    """JSON parsed; what orjson refuses (lone surrogates, NaN) the standard library may still take.
-
-    Raises:
-        ValueError: It is no JSON.
-    """
-    import orjson
-
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return json.loads(raw)
-
-
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds the server asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as a date."""
     try:
@@ -207,8 +184,8 @@ def _seconds_until(http_date: str) -> float | None:
 def _server_message(raw: bytes) -> tuple[str, set[str]]:
     """What the server says went wrong, and the error's type and code."""
     try:
-        parsed = decode(raw)
-    except (ValueError, RecursionError):
+        parsed = decode_foreign(raw)
+    except ValueError:
         return " ".join(raw[:1000].decode("utf-8", "replace").split()) or "(no message)", set()
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
     if not isinstance(error, dict):

@@ -48,7 +48,8 @@ def export(hub: HubSplit, target: Path) -> None:
                 line = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
             except TypeError as error:
                 raise DataError(f"row {number} of {hub.source} can't be written as JSON: {error}") from None
-            stream.write(f"{line}\n".encode())
+            # As it is in UTF-8; only half a character, which UTF-8 can't hold, is escaped.
+            stream.write(f"{line}\n".encode("utf-8", "backslashreplace"))
 
 
 def shuffled(count: int, seed: int, limit: int | None = None) -> list[int]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from evalkit.codec import decode_foreign
 from evalkit.errors import DataError
 
 
@@ -113,7 +113,7 @@ def _json_row(
     path: Path, number: int, line: bytes, fields: Mapping[str, type | tuple[type, ...]]
 ) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = decode_foreign(line)
     except ValueError as error:
         raise _bad_row(path, number, f"not valid JSON ({error}); the file may be truncated") from None
     if not isinstance(row, dict):

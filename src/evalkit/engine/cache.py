@@ -15,9 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from evalkit.engine.journal import decode_json, encode_json
+from evalkit.codec import decode_exact, encode, encode_exact
 from evalkit.request import Request
 from evalkit.response import Response, response_from_json, response_to_json
 
@@ -34,11 +32,7 @@ _LAST_TRIES = 5
 def cache_key(identity_digest: str, request: Request, sample: int) -> bytes:
     """What tells answers apart: who is asked (the deployment's identity), what, and which repetition."""
     plain = {"deployment": identity_digest, "request": request.to_json(), "sample": sample}
-    try:
-        canonical = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
-    except TypeError:
-        canonical = encode_json(plain)
-    return hashlib.sha256(canonical).digest()
+    return hashlib.sha256(encode(plain, sort_keys=True)).digest()
 
 
 class ResponseCache:
@@ -61,7 +55,7 @@ class ResponseCache:
         if found is None:
             return None
         try:
-            return replace(response_from_json(decode_json(found)), cached=True, attempts=1)
+            return replace(response_from_json(decode_exact(found)), cached=True, attempts=1)
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -69,7 +63,7 @@ class ResponseCache:
         """Store an answer; on disk within half a second of the next `put`, or at `close`."""
         if self._database is None:
             return
-        self._pending[key] = encode_json(response_to_json(response))
+        self._pending[key] = encode_exact(response_to_json(response))
         if self._clock() - self._committed_at >= _COMMIT_EVERY_S:
             self.commit()
 

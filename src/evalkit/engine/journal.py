@@ -8,17 +8,15 @@ by key. A response is final; a failure gives way to any later line.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from evalkit.codec import decode_exact, encode_exact
 from evalkit.errors import StoreError
 from evalkit.request import Request, RequestState
 from evalkit.response import Failure, Outcome, Response, response_from_json, response_to_json
@@ -108,7 +106,7 @@ class Journal:
             _check_version(path, os.pread(descriptor, 256, 0).partition(b"\n")[0])
             journal._mend_tail()
             if journal._size_bytes == 0:
-                journal._write(encode_json({"evalkit_journal": JOURNAL_VERSION}) + b"\n")
+                journal._write(encode_exact({"evalkit_journal": JOURNAL_VERSION}, newline=True))
                 journal.sync()
                 _sync_directory(path.parent)
         except BaseException:
@@ -128,7 +126,7 @@ class Journal:
             StoreError: The line can't be written (disk full, say) or is no JSON; the journal is as before.
         """
         try:
-            line = encode_json(_to_plain(state, outcome)) + b"\n"
+            line = encode_exact(_to_plain(state, outcome), newline=True)
         except (TypeError, ValueError) as error:
             raise StoreError(f"the outcome of {state.key} can't be written as JSON: {error}") from error
         self._write(line)
@@ -274,38 +272,6 @@ def scan_journal(path: Path) -> JournalIndex:
     return index
 
 
-def encode_json(plain: Mapping[str, Any]) -> bytes:
-    """JSON on one line that `decode_json` reads back: also NaN, infinities and lone surrogates.
-
-    Two surrogates that spell one character come back as that character.
-    """
-    try:
-        encoded = orjson.dumps(plain)
-    except TypeError:
-        return _encode_slowly(plain)
-    # orjson writes NaN and infinities as null; nothing else here is null but text that says so.
-    return _encode_slowly(plain) if b"null" in encoded else encoded
-
-
-def decode_json(line: bytes) -> Any:
-    """The inverse of `encode_json`.
-
-    Raises:
-        ValueError: The line is no JSON.
-    """
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        try:
-            return json.loads(line.decode("utf-8"))
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
-
-
-def _encode_slowly(plain: Mapping[str, Any]) -> bytes:
-    return json.dumps(plain, separators=(",", ":")).encode("ascii")
-
-
 def _to_plain(state: RequestState, outcome: Outcome) -> dict[str, Any]:
     plain: dict[str, Any] = {"key": state.key, "instance_id": state.instance_id, "trial": state.trial}
     for name, default in _STATE_DEFAULTS:
@@ -385,7 +351,7 @@ def _parse(path: Path, offset: int, line: bytes) -> dict[str, Any] | Damage | No
         _check_version(path, line)
         return None
     try:
-        plain = decode_json(line)
+        plain = decode_exact(line)
     except ValueError as error:
         return Damage(offset, len(line), f"not JSON: {error}")
     return plain if type(plain) is dict else Damage(offset, len(line), "not a JSON object")
@@ -395,7 +361,7 @@ def _check_version(path: Path, line: bytes) -> None:
     if not line.startswith(_HEADER_START):
         return
     try:
-        version = decode_json(line)["evalkit_journal"]
+        version = decode_exact(line)["evalkit_journal"]
     except (ValueError, KeyError):
         return
     if isinstance(version, int) and version > JOURNAL_VERSION:
@@ -412,7 +378,7 @@ def _is_torn(line: bytes) -> bool:
 
 def _is_whole(tail: bytes) -> bool:
     try:
-        return type(decode_json(tail)) is dict
+        return type(decode_exact(tail)) is dict
     except ValueError:
         return False
 

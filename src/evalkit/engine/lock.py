@@ -9,8 +9,7 @@ import socket
 import time
 from pathlib import Path
 
-import orjson
-
+from evalkit.codec import decode, encode
 from evalkit.errors import StoreError
 
 
@@ -59,13 +58,13 @@ class RunLock:
         since = time.strftime("%Y-%m-%d %H:%M:%S %z")
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, orjson.dumps(holder) + b"\n", 0)
+        os.pwrite(descriptor, encode(holder, newline=True), 0)
 
 
 def _holder(descriptor: int) -> str:
     """Who wrote the lock file, in words."""
     try:
-        holder = orjson.loads(os.pread(descriptor, 4096, 0))
+        holder = decode(os.pread(descriptor, 4096, 0))
         return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

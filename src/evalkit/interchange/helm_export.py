@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from evalkit.codec import decode_foreign, encode
 from evalkit.engine.journal import Record, read_winners, scan_journal
 from evalkit.errors import StoreError
 from evalkit.instance import Instance, PerturbationDescription
@@ -241,9 +240,10 @@ def perturbation_to_helm(description: PerturbationDescription) -> dict[str, Any]
 
 def _scalar(text: str) -> Any:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        value = decode_foreign(text.encode("utf-8", "surrogatepass"))
+    except ValueError:
         return text
+    return text if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _facts(state: RequestState, response: Response, instance: Instance, num_train_trials: int) -> Facts:
@@ -340,10 +340,10 @@ def _write_array(
     try:
         with temporary.open("wb") as file:
             if head is not None:
-                file.write(orjson.dumps(head)[:-1] + b"," + orjson.dumps(key) + b":")
+                file.write(encode(head)[:-1] + b"," + encode(key) + b":")
             separator = b"[\n"
             for item in items:
-                file.write(separator + orjson.dumps(item))
+                file.write(separator + encode(item))
                 separator = b",\n"
             file.write(b"[]" if separator == b"[\n" else b"\n]")
             file.write(b"\n" if head is None else b"}\n")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import Instance, PerturbationDescription, Reference
+from evalkit.interchange.foreign_files import ForeignFiles, finite
 from evalkit.interchange.helm_names import metrics_from_helm, perturbation_name, scenario_name
 from evalkit.interchange.helm_stats import BOOKKEEPING
 from evalkit.interchange.imported_run import ImportedRun, Source, UnitKey, leftover, whole_run_stat
@@ -59,9 +58,10 @@ def read_helm_run(path: Path) -> ImportedRun:
     Raises:
         StoreError: A file is damaged, or is not HELM's.
     """
-    documents = {name: _read(path / f"{name}.json") for name in ("run_spec", "scenario", "stats")}
-    plain, state = documents["run_spec"], _read(path / "scenario_state.json")
-    per_instance = _read(path / "per_instance_stats.json")
+    files = ForeignFiles()
+    documents = {name: files.read(path / f"{name}.json") for name in ("run_spec", "scenario", "stats")}
+    plain, state = documents["run_spec"], files.read(path / "scenario_state.json")
+    per_instance = files.read(path / "per_instance_stats.json")
     if plain is None or documents["stats"] is None:
         raise StoreError(f"{path} is no HELM run: it needs run_spec.json and stats.json")
     documents = {name: document for name, document in documents.items() if document is not None}
@@ -75,29 +75,21 @@ def read_helm_run(path: Path) -> ImportedRun:
             _read_states(run, state["request_states"], usage)
             _number_units(run)
         run.whole_run = _whole_run(run, documents["stats"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path} is not as HELM writes it: {type(error).__name__} {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise StoreError(f"{path / 'run_spec.json'}: {place}: {first['msg']}") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise StoreError(f"{path} is not as HELM writes it: {type(error).__name__} {error}") from None
     if state is None:
         run.notes.append("no scenario_state.json: only the numbers were taken over")
+    run.notes += files.notes()
     return run
 
 
 def _is_helm_run(path: Path) -> bool:
     names = ("run_spec.json", "stats.json")
     return all((path / name).is_file() for name in names) and not (path / "manifest.json").exists()
-
-
-def _read(path: Path) -> Any:
-    try:
-        return orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except orjson.JSONDecodeError as error:
-        raise StoreError(f"{path} is damaged: {error}") from None
 
 
 def _digest(path: Path) -> str:
@@ -147,12 +139,12 @@ def _scores_and_usage(run: ImportedRun, per_instance: Iterable[Mapping[str, Any]
         unit = UnitKey(row["instance_id"], row["train_trial_index"], 0, label)
         means = {stat["name"]["name"]: stat.get("mean") for stat in row["stats"]}
         if "num_prompt_tokens" in means:
-            counts = (int(means.get(f"num_{part}_tokens") or 0) for part in ("prompt", "completion"))
+            counts = (int(finite(means.get(f"num_{part}_tokens")) or 0) for part in ("prompt", "completion"))
             tokens[unit] = Usage(*counts)
         scores = run.given.setdefault(unit, {})
         for name, mean in means.items():
-            if name not in BOOKKEEPING and mean is not None and math.isfinite(mean):
-                scores[name] = float(mean)
+            if name not in BOOKKEEPING and (value := finite(mean)) is not None:
+                scores[name] = value
     return tokens
 
 
@@ -273,7 +265,7 @@ def _outcome(plain: Mapping[str, Any] | None, usage: Usage) -> tuple[Outcome, li
     response = Response(
         completions=completions,
         usage=usage,
-        latency_s=plain.get("request_time") or 0.0,
+        latency_s=finite(plain.get("request_time")) or 0.0,
         cached=bool(plain.get("cached")),
     )
     rest = [(name, plain.get(name)) for name in _LEFT_OF_RESULT]
@@ -283,15 +275,21 @@ def _outcome(plain: Mapping[str, Any] | None, usage: Usage) -> tuple[Outcome, li
 
 
 def _completion(plain: Mapping[str, Any]) -> Completion:
-    tokens = plain.get("tokens")
     thinking = plain.get("thinking")
     return Completion(
         text=plain.get("text", ""),
         finish_reason=_FINISH.get(_reason(plain) or "", "unknown"),
-        logprob=plain.get("logprob"),
-        tokens=tuple(Token(t["text"], t.get("logprob") or 0.0) for t in tokens) if tokens else None,
+        logprob=finite(plain.get("logprob")),
+        tokens=_tokens(plain.get("tokens") or ()),
         thinking=thinking.get("text") if isinstance(thinking, Mapping) else thinking,
     )
+
+
+def _tokens(given: Sequence[Mapping[str, Any]]) -> tuple[Token, ...] | None:
+    """The tokens; None without any, or if one has no log-probability: only the first may lack it."""
+    if not given or any(finite(token.get("logprob")) is None for token in given[1:]):
+        return None
+    return tuple(Token(token["text"], finite(token.get("logprob")) or 0.0) for token in given)
 
 
 def _reason(plain: Mapping[str, Any]) -> str | None:
@@ -319,7 +317,7 @@ def _whole_run(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> list[Sta
     plain = [s for s in stats if s.get("count") and s["name"].get("perturbation") is None]
     splits = {stat["name"].get("split") for stat in plain}
     sizes = {
-        (s["name"].get("split"), s["name"].get("sub_split")): round(s["mean"])
+        (s["name"].get("split"), s["name"].get("sub_split")): round(finite(s["mean"]) or 0)
         for s in plain
         if s["name"]["name"] == "num_instances"
     }
@@ -328,6 +326,8 @@ def _whole_run(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> list[Sta
         name, split, sub_split = (stat["name"].get(key) for key in ("name", "split", "sub_split"))
         if name in BOOKKEEPING or name in per_instance or sub_split is not None:
             continue
+        if (mean := finite(stat["mean"])) is None:
+            continue
         n = sizes.get((split, None)) or sum(n for (each, _), n in sizes.items() if each == split) or 1
-        found.append(whole_run_stat(name, stat["mean"], n=n, split="all" if len(splits) == 1 else split))
+        found.append(whole_run_stat(name, mean, n=n, split="all" if len(splits) == 1 else split))
     return found

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from evalkit.codec import spell_numbers
 from evalkit.errors import EvalkitError
 from evalkit.instance import Instance
 from evalkit.metrics.carried import CARRIED_SCORES, carried_key
@@ -231,9 +232,9 @@ def _write_leftovers(directory: RunDirectory, run: ImportedRun) -> None:
         {"harness": source.harness, "run": source.run, "path": source.path, "sha256": source.sha256},
     )
     for name, document in run.documents.items():
-        write_json(folder / f"{name}.json", document)
+        write_json(folder / f"{name}.json", spell_numbers(document))
     if run.leftovers:
-        write_lines(folder / "leftovers.jsonl", run.leftovers)
+        write_lines(folder / "leftovers.jsonl", map(spell_numbers, run.leftovers))
     if run.whole_run:
         write_lines(folder / "stats.jsonl", (stat.to_json() for stat in run.whole_run))
 

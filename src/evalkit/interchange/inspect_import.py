@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from evalkit.codec import encode
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import CORRECT, Instance, Reference
+from evalkit.interchange.foreign_files import ForeignFiles, finite
 from evalkit.interchange.imported_run import ImportedRun, Source, UnitKey, label_part, leftover
 from evalkit.request import Message, Request, RequestState, request_key
 from evalkit.response import Completion, Failure, FinishReason, Outcome, Response, Token, Usage
@@ -59,7 +59,8 @@ def read_inspect_log(path: Path) -> ImportedRun:
         StoreError: It is damaged, or is no log of Inspect.
         UsageError: It is compressed with Zstandard and nothing here can read that.
     """
-    header, samples = _open(path)
+    files = ForeignFiles()
+    header, samples = _open(path, files)
     try:
         about = header["eval"]
         source = Source("inspect", path.name, str(path), hashlib.sha256(path.read_bytes()).hexdigest())
@@ -73,7 +74,8 @@ def read_inspect_log(path: Path) -> ImportedRun:
             )
         if header["status"] != "success":
             run.notes.append(f"Inspect's status of the run: {header['status']}")
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        run.notes += files.notes()
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise StoreError(f"{path} is not as Inspect writes it: {type(error).__name__} {error}") from None
     return run
 
@@ -84,21 +86,23 @@ def _looks_like_a_log(path: Path) -> bool:
     return b'"eval"' in start and b'"status"' in start
 
 
-def _open(path: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+def _open(path: Path, files: ForeignFiles) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
     """Header and samples of a log, the samples one by one."""
     if not zipfile.is_zipfile(path):
         try:
-            whole = orjson.loads(path.read_bytes())
-            return {k: v for k, v in whole.items() if k != "samples"}, iter(whole.get("samples") or [])
-        except (orjson.JSONDecodeError, AttributeError) as error:
+            whole = files.read(path)
+        except StoreError as error:
             raise StoreError(f"{path} is no log of Inspect: {error}") from None
+        if not isinstance(whole, dict):
+            raise StoreError(f"{path} is no log of Inspect: it holds no JSON object")
+        return {k: v for k, v in whole.items() if k != "samples"}, iter(whole.get("samples") or [])
     archive = zipfile.ZipFile(path)
     names = archive.namelist()
     head = next((n for n in ("header.json", "_journal/start.json") if n in names), None)
     if head is None:
         archive.close()
         raise StoreError(f"{path} is no log of Inspect: it has no header.json")
-    header = _member(archive, path, head)
+    header = _member(archive, path, head, files)
     # A run that was killed has only what it began with.
     header.setdefault("status", "started")
     header.setdefault("plan", {})
@@ -107,17 +111,17 @@ def _open(path: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
         with archive:
             for name in names:
                 if name.startswith("samples/") and name.endswith(".json"):
-                    yield _member(archive, path, name)
+                    yield _member(archive, path, name, files)
 
     return header, samples()
 
 
-def _member(archive: zipfile.ZipFile, path: Path, name: str) -> dict[str, Any]:
+def _member(archive: zipfile.ZipFile, path: Path, name: str, files: ForeignFiles) -> dict[str, Any]:
     info = archive.getinfo(name)
     try:
         content = _zstd_content(path, info) if info.compress_type == _ZSTD else archive.read(info)
-        return dict(orjson.loads(content))
-    except (orjson.JSONDecodeError, zipfile.BadZipFile, struct.error, ValueError) as error:
+        return dict(files.parse(content, path.name, f"{path}: {name}"))
+    except (zipfile.BadZipFile, struct.error, TypeError, ValueError) as error:
         raise StoreError(f"{path}: {name} is damaged: {error}") from None
 
 
@@ -198,7 +202,7 @@ def _instance_id(given: Any, raw_ids: Mapping[str, Any]) -> str:
     """The id as text; 1 and "1" are two samples for Inspect, and stay two."""
     text = str(given)
     same = type(raw_ids.get(text, given)) is type(given)
-    return text if same else orjson.dumps(given).decode()
+    return text if same else encode(given).decode()
 
 
 def _instance(instance_id: str, sample: Mapping[str, Any]) -> Instance:
@@ -255,7 +259,7 @@ def _outcome(sample: Mapping[str, Any]) -> Outcome:
     return Response(
         completions=tuple(_completion(choice) for choice in output.get("choices") or ()),
         usage=Usage(usage.get("input_tokens") or 0, usage.get("output_tokens") or 0),
-        latency_s=output.get("time") or sample.get("working_time") or 0.0,
+        latency_s=finite(output.get("time")) or finite(sample.get("working_time")) or 0.0,
         served_model=output.get("model") or None,
     )
 
@@ -265,7 +269,7 @@ def _completion(choice: Mapping[str, Any]) -> Completion:
     content = message.get("content")
     parts = content if isinstance(content, list) else []
     thinking = "\n".join(part.get("reasoning", "") for part in parts if part.get("type") == "reasoning")
-    tokens = tuple(Token(t["token"], t["logprob"]) for t in logprobs) if logprobs else None
+    tokens = tuple(Token(t["token"], t["logprob"]) for t in logprobs or ()) or None
     return Completion(
         text=_content(message),
         finish_reason=_FINISH.get(choice.get("stop_reason") or "", "unknown"),

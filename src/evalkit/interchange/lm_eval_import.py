@@ -10,15 +10,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import CORRECT, Instance, Reference
+from evalkit.interchange.foreign_files import ForeignFiles, finite
 from evalkit.interchange.imported_run import (
     ImportedRun,
     Source,
@@ -29,7 +28,6 @@ from evalkit.interchange.imported_run import (
 )
 from evalkit.request import Request, RequestMode, RequestState, request_key
 from evalkit.response import Completion, Response
-from evalkit.results.run_directory import read_lines
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
 
 _NO_FILTER = "none"
@@ -65,18 +63,16 @@ def read_lm_eval(path: Path) -> Iterator[ImportedRun]:
     Raises:
         StoreError: A file is damaged, or is not lm-eval's.
     """
-    try:
-        results = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise StoreError(f"{path} is damaged: {error}") from None
+    files = ForeignFiles()
+    results = files.read(path)
     if not isinstance(results, dict) or not {"results", "configs"} <= results.keys():
         raise StoreError(f"{path} is no results file of lm-eval: it has no 'results' and 'configs'")
     for task in results["configs"]:
         if task not in results["results"]:
             continue
         try:
-            yield _read_task(path, results, task)
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            yield _read_task(path, results, task, files.notes())
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise StoreError(
                 f"task {task} of {path} is not as lm-eval writes it: {type(error).__name__} {error}"
             ) from None
@@ -92,7 +88,7 @@ class _Task:
     generation: Mapping[str, Any]
 
 
-def _read_task(path: Path, results: Mapping[str, Any], name: str) -> ImportedRun:
+def _read_task(path: Path, results: Mapping[str, Any], name: str, notes: Iterable[str]) -> ImportedRun:
     config = results["configs"][name]
     task = _Task(
         name=name,
@@ -105,6 +101,7 @@ def _read_task(path: Path, results: Mapping[str, Any], name: str) -> ImportedRun
     run = ImportedRun(
         Source("lm-eval", f"{path.name}:{name}", str(path), ""), _run_spec(results, config, task)
     )
+    run.notes += notes
     if samples_path is None:
         run.notes.append(f"no samples_{name}_*.jsonl: only the numbers were taken over (see --log_samples)")
     else:
@@ -190,9 +187,10 @@ def _temperature(generation: Mapping[str, Any]) -> float:
 
 def _read_samples(run: ImportedRun, path: Path, task: _Task) -> None:
     """Instances, requests and scores; a document has a line per filter, with the same answers."""
+    files = ForeignFiles()
     seen: set[str] = set()
     lines: Counter[tuple[str, str]] = Counter()
-    for line in read_lines(path):
+    for line in files.lines(path):
         instance_id, filtered_by = f"doc{line['doc_id']}", line.get("filter", _NO_FILTER)
         lines[instance_id, filtered_by] += 1
         first = instance_id not in seen
@@ -207,12 +205,13 @@ def _read_samples(run: ImportedRun, path: Path, task: _Task) -> None:
         for name, value in line.items():
             if name in _PLAIN_FIELDS:
                 continue
-            if isinstance(value, bool | int | float) and math.isfinite(value):
-                scores[_score_name(name, filtered_by)] = float(value)
+            if (number := finite(value)) is not None:
+                scores[_score_name(name, filtered_by)] = number
             else:
                 rest.append((name, value))
         if (kept := leftover({"instance_id": instance_id, "filter": filtered_by}, rest)) is not None:
             run.leftovers.append(kept)
+    run.notes += files.notes()
     repeated = sum(count - 1 for count in lines.values())
     if repeated:
         run.notes.append(f"{path.name} has {repeated} lines twice; the last one of each counts")
@@ -351,6 +350,5 @@ def _whole_run(run: ImportedRun, results: Mapping[str, Any], task: str) -> Itera
             )
             name = f"{name},as-given"
         stderr = given.get(f"{metric}_stderr,{filtered_by}")
-        known = isinstance(stderr, int | float) and math.isfinite(stderr)
-        if math.isfinite(value):
-            yield whole_run_stat(name, float(value), n=n, stderr=float(stderr) if known else None)
+        if (number := finite(value)) is not None:
+            yield whole_run_stat(name, number, n=n, stderr=finite(stderr))

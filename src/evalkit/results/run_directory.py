@@ -22,8 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
-
+from evalkit.codec import decode, decode_exact, encode, encode_exact
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import Instance, PerturbationDescription, Reference
 from evalkit.specs.digest import RunDigest, differing_fields
@@ -140,7 +139,9 @@ class RunDirectory:
     def write_instances(self, instances: Sequence[Instance]) -> None:
         """Write the evaluated instances, unless they are there."""
         if not self.instances_path.exists():
-            write_lines(self.instances_path, (_instance_to_json(i) for i in instances))
+            # Exact, so that a metric that looks at `extra` later sees what it saw in the run.
+            lines = (encode_exact(_instance_to_json(i), newline=True) for i in instances)
+            _replace(self.instances_path, lines)
 
     def instances(self) -> list[Instance]:
         """The evaluated instances in plan order.
@@ -162,10 +163,10 @@ class RunDirectory:
     def _read_json(self, name: str) -> Any:
         path = self.path / name
         try:
-            return orjson.loads(path.read_bytes())
+            return decode(path.read_bytes())
         except FileNotFoundError:
             return None
-        except orjson.JSONDecodeError as error:
+        except ValueError as error:
             raise StoreError(f"{path} is damaged: {error}") from None
 
 
@@ -243,12 +244,12 @@ def find_runs(path: Path) -> list[RunDirectory]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically and durably."""
-    _replace(path, iter((orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),)))
+    _replace(path, iter((encode(value, indent=True, newline=True),)))
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> None:
     """Write values as JSON lines, atomically and durably, in bounded memory."""
-    _replace(path, (orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE) for value in values))
+    _replace(path, (encode(value, newline=True) for value in values))
 
 
 def read_lines(path: Path) -> Iterator[Any]:
@@ -261,8 +262,8 @@ def read_lines(path: Path) -> Iterator[Any]:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    yield orjson.loads(line)
-                except orjson.JSONDecodeError as error:
+                    yield decode_exact(line)
+                except ValueError as error:
                     raise StoreError(f"{path}:{number} is damaged: {error}") from None
     except FileNotFoundError:
         raise StoreError(f"{path} is missing") from None
@@ -282,8 +283,9 @@ def _replace(path: Path, chunks: Iterator[bytes]) -> None:
 
 
 def _folder_name(name: str) -> str:
-    label = name.replace(os.path.sep, "_")
-    encoded = label.encode()
+    # A lone surrogate, which no file system takes, is spelled out.
+    encoded = name.replace(os.path.sep, "_").encode("utf-8", "backslashreplace")
+    label = encoded.decode()
     if len(encoded) <= _LONGEST_NAME_BYTES:
         return label
     import hashlib
