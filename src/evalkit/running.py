@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
-from evalkit.clients.factory import build_client, identity_of
+from evalkit.clients.factory import allowances, build_client, identity_of
 from evalkit.engine.budget import Budget
 from evalkit.engine.cache import ResponseCache
 from evalkit.engine.executor import Executor
@@ -133,6 +133,7 @@ def _executor(
         identity_digest=digest(identity_of(deployment)),
         opening=opening,
         count=tokenizer.count if tokenizer is not None else None,
+        allowance=allowances(deployment, type(opening.client)),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.end_to_end.conftest import Serve
@@ -52,3 +54,26 @@ def test_a_budget_in_money_needs_prices(workspace: Workspace, serve: Serve) -> N
     assert finished.code == 2
     assert "test/a has no prices" in finished.err
     assert server.num_received == 0
+
+
+def test_thinking_is_part_of_the_bound_and_of_the_budget(workspace: Workspace, serve: Serve) -> None:
+    """A model that thinks for thousands of tokens: `plan` says the most, and a budget below it is kept."""
+    server = serve(latency_s=0.002, answers=lambda _: "hm " * 3000 + "4")
+    workspace.deploy("lab/thinker", server.url, prices=PRICES, reasoning_tokens=8192)
+    entry = "arithmetic:num_test=100,model=lab/thinker"
+
+    planned = workspace.evalkit("plan", "-r", entry, "--json")
+    row = json.loads(planned.out)
+    assert row["max_completion_tokens"] == 100 * (8192 + row["run_spec"]["adapter_spec"]["max_tokens"])
+    assert row["max_cost_usd"] > row["max_completion_tokens"] / 1e6
+    assert "+ 8,192 for thinking each" in workspace.evalkit("plan", "-r", entry).err
+
+    finished = workspace.evalkit("run", "-q", "--budget-usd", 0.05, "-n", 64, "-r", entry)
+    assert finished.code == 3
+    assert "the budget is spent" in finished.err
+    manifest = workspace.run().manifest()
+    assert manifest is not None
+    assert 0.03 < (manifest.cost_usd or 0) <= 0.05
+    assert server.num_answered == manifest.counts["num_answered"]
+
+    assert workspace.evalkit("run", "-q", "--budget-usd", row["max_cost_usd"] * 1.1, "-r", entry).code == 0

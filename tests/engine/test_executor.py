@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evalkit.clients.allowance import Allowance
 from evalkit.clients.client import Client
 from evalkit.engine.budget import Budget
 from evalkit.engine.cache import ResponseCache
@@ -428,6 +429,80 @@ def test_the_budget_is_kept_and_the_rest_is_owed(run: Run, make_states: MakeStat
     assert budget.spent.tokens == 42
 
 
+class _Billing(Client):
+    """Bills anything up to what a request allows, also for some that time out or come back as garbage."""
+
+    def __init__(self, seed: int, room: int) -> None:
+        self.billed = 0
+        self._rng, self._room = random.Random(seed), room
+
+    async def send(self, request: Request) -> Response:
+        await asyncio.sleep(self._rng.uniform(0.1, 20))
+        # One token a byte at most, and what an ordinary chat template adds.
+        prompt_tokens = self._rng.randint(1, len(request.prompt.encode()) + 16)
+        completion_tokens = self._rng.randint(0, request.max_tokens + self._room)
+        fate = self._rng.random()
+        if fate < 0.1:
+            raise OverloadError("429")
+        self.billed += prompt_tokens + completion_tokens
+        if fate < 0.2:
+            raise TransientError("garbage", "malformed")
+        return Response((Completion(request.prompt),), Usage(prompt_tokens, completion_tokens))
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 16, 64, 256])
+@pytest.mark.parametrize("room", [0, 8192])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_budget_is_never_overspent_while_usage_is_within_the_bound(
+    run: Run, make_states: MakeStates, concurrency: int, room: int, seed: int
+) -> None:
+    client = _Billing(seed, room)
+    most = 6 + 16 + 5 + room
+    max_tokens = random.Random(seed).randint(most, 60 * most)
+    budget = Budget(max_tokens=max_tokens)
+    executor = _executor(
+        client,
+        limits=Limits(max_concurrency=concurrency, initial_concurrency=concurrency),
+        budget=budget,
+        allowance=lambda request: Allowance(request.max_tokens + room),
+    )
+    with pytest.raises(SystemicError, match="the budget is spent"):
+        run(_collect(executor, make_states(3000)))
+    assert client.billed <= budget.spent.tokens <= max_tokens
+    # It stops only when the next request does not fit.
+    assert budget.spent.tokens > max_tokens - most
+
+
+def test_a_server_that_bills_more_than_it_was_allowed_is_trusted_less_from_then_on(
+    run: Run, make_states: MakeStates
+) -> None:
+    budget = Budget(max_tokens=20_000)
+    client = Scripted(usage=Usage(400, 3000))
+    limits = Limits(max_concurrency=2, initial_concurrency=2)
+    with pytest.raises(SystemicError, match="the budget is spent"):
+        run(_collect(_executor(client, budget=budget, limits=limits), make_states(100)))
+    # Those in flight when the first bill came may exceed it, no others.
+    assert budget.spent.tokens == 5 * 3400
+
+
+def test_several_sends_for_one_request_may_all_have_been_billed_when_one_fails(
+    run: Run, make_states: MakeStates
+) -> None:
+    budget = Budget(max_tokens=1000)
+    client = Scripted(lambda _, attempt: OverloadError("429") if attempt == 1 else 1.0, usage=Usage(6, 9))
+    executor = _executor(client, budget=budget, allowance=lambda _: Allowance(15, sends=3))
+    run(_collect(executor, make_states(1)))
+    assert budget.spent.tokens == (3 * (2 + 16) + 15) + 15
+
+
+def test_without_any_limit_of_length_a_budget_is_not_begun(run: Run, make_states: MakeStates) -> None:
+    client = Scripted()
+    executor = _executor(client, budget=Budget(max_tokens=1000), allowance=lambda _: Allowance(None))
+    with pytest.raises(SystemicError, match="no limit of length is sent"):
+        run(_collect(executor, make_states(3)))
+    assert not client.sent
+
+
 def test_a_budget_in_usd_is_shared_and_needs_prices(run: Run, make_states: MakeStates) -> None:
     budget = Budget(max_usd=0.001)
     with pytest.raises(UsageError, match="acme/text has no prices"):
@@ -447,13 +522,14 @@ def test_a_budget_in_usd_is_shared_and_needs_prices(run: Run, make_states: MakeS
     assert budget.spent.usd == pytest.approx(0.0008)
 
 
-def test_a_timeout_may_have_been_billed_and_missing_usage_counts_as_estimated(
+def test_a_timeout_may_have_been_billed_and_missing_usage_counts_as_its_bound(
     run: Run, make_states: MakeStates
 ) -> None:
     budget = Budget(max_tokens=1000)
     client = Scripted(lambda _, attempt: 1e9 if attempt == 1 else 1.0, usage=Usage())
     run(_collect(_executor(client, budget=budget), make_states(1, max_tokens=50)))
-    assert budget.spent.tokens == 2 * (16 + 50)
+    # Two bytes of prompt, 16 tokens for a chat template, 50 to answer.
+    assert budget.spent.tokens == 2 * (2 + 16 + 50)
 
 
 def test_the_cache_answers_without_sending_and_keeps_no_failure(

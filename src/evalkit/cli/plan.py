@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -12,6 +12,7 @@ from evalkit.cli.options import takes_run_options
 from evalkit.options import RunOptions
 
 if TYPE_CHECKING:
+    from evalkit.models.deployment import ModelDeployment
     from evalkit.planning import LoadedRun, Plan, PlannedRun, Workplace
 
 # Where a scenario knows its size, so many instances are enough to estimate tokens.
@@ -59,7 +60,7 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
                 (row["digest"] or "?")[:8],
                 _number(row["num_instances"]),
                 _number(row["num_requests"]),
-                _number(row["prompt_tokens"]),
+                "≈ " + _number(row["prompt_tokens"]),
                 "≤ " + _number(row["max_completion_tokens"]),
                 "?" if row["max_cost_usd"] is None else f"≤ ${row['max_cost_usd']:.4f}",
             )
@@ -69,12 +70,31 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
     for row in rows:
         if row["problem"]:
             typer.echo(f"error: {row['name']}: {row['problem']}", err=True)
+    for note in cost_notes(rows):
+        typer.echo(f"note: {note}", err=True)
     missing = [row["name"] for row in rows if row["num_requests"] is None and not row["problem"]]
     if missing:
         typer.echo(
             f"{len(missing)} of {len(rows)} runs need data that is not local yet; `run` downloads it",
             err=True,
         )
+
+
+def cost_notes(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What the bounds of a plan have in them, in words."""
+    thinking = {row["thinking_tokens_per_completion"]: row["name"] for row in reversed(rows)}
+    for tokens, name in thinking.items():
+        if tokens:
+            yield f"the completion tokens are + {tokens:,} for thinking each (in {name})"
+    priced = [row for row in rows if row["max_cost_usd"] is not None]
+    if priced:
+        most_usd = sum(row["max_cost_usd_by_bytes"] for row in priced)
+        yield (
+            "the most it can cost is for prompt tokens as estimated (≈); if every byte of the prompts were a "
+            f"token, it would be ${most_usd:.4f} in all"
+        )
+    if any(row["num_requests"] is not None and row["max_completion_tokens"] is None for row in rows):
+        yield "a model is sent no limit of length, and its window is not known: there is no bound on the cost"
 
 
 def show_requests(plan: Plan, place: Workplace, *, as_json: bool) -> None:
@@ -102,7 +122,9 @@ def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
         "num_requests": None,
         "prompt_tokens": None,
         "max_completion_tokens": None,
+        "thinking_tokens_per_completion": None,
         "max_cost_usd": None,
+        "max_cost_usd_by_bytes": None,
         "problem": run.problem or None,
         "notes": [],
         "fixups": [asdict(fixup) for fixup in run.fixups],
@@ -113,43 +135,71 @@ def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
     known = num_evaluated(run)
     loaded = load_instances(run, place, at_most=SAMPLE_SIZE if known else None)
     scale = known / len(loaded.instances) if known else 1
-    usage = estimate_usage(loaded, run.deployment.tokenizer_name)
-    prompt_tokens, completion_tokens = (round(scale * number) for number in usage)
+    tokens = estimate_tokens_of(loaded, run.deployment)
+    completion_tokens = tokens.completion and round(scale * tokens.completion)
     row.update(
         num_instances=known or len(loaded.instances),
         num_requests=round(scale * loaded.num_requests),
-        prompt_tokens=prompt_tokens,
+        prompt_tokens=round(scale * tokens.prompt),
         max_completion_tokens=completion_tokens,
+        thinking_tokens_per_completion=tokens.thinking_each,
         notes=list(loaded.notes),
     )
-    if run.deployment.prices is not None:
+    if run.deployment.prices is not None and completion_tokens is not None:
         from evalkit.response import Usage
 
-        row["max_cost_usd"] = run.deployment.prices.cost_usd(Usage(prompt_tokens, completion_tokens))
+        cost_usd = run.deployment.prices.cost_usd
+        row["max_cost_usd"] = cost_usd(Usage(row["prompt_tokens"], completion_tokens))
+        row["max_cost_usd_by_bytes"] = cost_usd(Usage(round(scale * tokens.prompt_most), completion_tokens))
     return row
 
 
-def estimate_usage(loaded: LoadedRun, tokenizer_name: str | None) -> tuple[float, int]:
-    """About how many prompt tokens the requests of a run have, and how many completion tokens at most.
+class RunTokens(NamedTuple):
+    """The tokens of a run's requests.
+
+    Attributes:
+        prompt: About how many they send.
+        prompt_most: How many these can be at most.
+        completion: How many they let the model generate at most; None where no limit is sent.
+        thinking_each: The most by which one completion may be longer than the run asks for.
+    """
+
+    prompt: float
+    prompt_most: int
+    completion: int | None
+    thinking_each: int
+
+
+def estimate_tokens_of(loaded: LoadedRun, deployment: ModelDeployment) -> RunTokens:
+    """What the requests of a run come to.
 
     Where the model's tokenizer is at hand, an even sample of the prompts is counted in one call, and the
     estimate of all is put right by it.
     """
+    from evalkit.clients.factory import allowances
+    from evalkit.engine.budget import TokenEstimator
     from evalkit.models.tokenizers import counting_tokenizer, estimate_tokens
 
-    tokenizer = counting_tokenizer(tokenizer_name)
+    allowance = allowances(deployment)
+    bounds = TokenEstimator(allowance=allowance)
+    tokenizer = counting_tokenizer(deployment.tokenizer_name)
     stride = max(1, loaded.num_requests // NUM_COUNTED)
-    prompt_tokens = completion_tokens = 0
+    prompt = prompt_most = completion = thinking = 0
+    is_limited = True
     sample: list[str] = []
     for position, state in enumerate(loaded.requests()):
-        prompt_tokens += estimate_tokens(state.request.prompt)
-        completion_tokens += state.request.max_tokens * state.request.num_completions
+        request, allowed = state.request, allowance(state.request)
+        prompt += estimate_tokens(request.prompt) * allowed.sends
+        prompt_most += bounds.most_prompt_tokens(request)
+        is_limited = is_limited and allowed.completion_tokens is not None
+        completion += allowed.completion_tokens or 0
+        thinking = max(thinking, allowed.thinking_tokens)
         if tokenizer is not None and position % stride == 0:
-            sample.append(state.request.prompt)
-    if tokenizer is None or prompt_tokens == 0:
-        return prompt_tokens, completion_tokens
-    ratio = sum(tokenizer.count_many(sample)) / max(1, sum(map(estimate_tokens, sample)))
-    return prompt_tokens * ratio, completion_tokens
+            sample.append(request.prompt)
+    ratio = 1.0
+    if tokenizer is not None and prompt:
+        ratio = sum(tokenizer.count_many(sample)) / max(1, sum(map(estimate_tokens, sample)))
+    return RunTokens(prompt * ratio, prompt_most, completion if is_limited else None, thinking)
 
 
 def describe_requests(run: PlannedRun, place: Workplace) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, tokens_at_most
 from evalkit.clients.client import Client
 from evalkit.clients.completions import cut_at_stop, finish_reason, send_all
 from evalkit.clients.credentials import read_key, refuse_secret_headers
@@ -53,6 +54,19 @@ class AnthropicClient(Client):
         headers |= {"x-api-key": key, "anthropic-version": self.version}
         base_url = self.base_url.rstrip("/").removesuffix("/v1")
         self._endpoint = Endpoint(base_url + "/v1/messages", headers, (key,))
+
+    @classmethod
+    def allowance(cls, args: Mapping[str, Any], request: Request) -> Allowance:
+        """One send for each completion; thinking is part of the API's `max_tokens`."""
+        body: dict[str, Any] = {"max_tokens": request.max_tokens + args.get("reasoning_tokens", 0)}
+        for name in args.get("omit_fields", ()):
+            body.pop(name, None)
+        extra_body = args.get("extra_body") or {}
+        sends, added = request.num_completions, tokens_at_most(extra_body)
+        if (limit := length_limit(body | extra_body)) is None:
+            return Allowance(None, sends, added)
+        limit = max(limit, thinking_limit(extra_body))
+        return Allowance(sends * limit, sends, added, max(0, limit - request.max_tokens))
 
     def configure(self, *, timeout_s: float) -> None:
         """An attempt that takes longer than this has failed."""

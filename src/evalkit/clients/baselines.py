@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from random import Random
+from typing import Any
 
+from evalkit.clients.allowance import Allowance
 from evalkit.clients.client import Client
 from evalkit.models.tokenizers import estimate_tokens
 from evalkit.registry import client
@@ -17,8 +20,32 @@ from evalkit.response import Completion, Response, Token, Usage
 _NO_HINTS = Hints()
 
 
+class Baseline(Client):
+    """A client that heeds no `max_tokens`: it answers with a part of the prompt."""
+
+    @classmethod
+    def allowance(cls, args: Mapping[str, Any], request: Request) -> Allowance:
+        """As long as the longest of what it may answer."""
+        return Allowance(cls._most_tokens(request) * request.num_completions)
+
+    @classmethod
+    def _most_tokens(cls, request: Request) -> int:
+        return max(estimate_tokens(request.prompt), estimate_tokens(prompt_text(request)))
+
+
+class GuessingBaseline(Baseline):
+    """A baseline that answers with what the hints name, where they name anything."""
+
+    @classmethod
+    def _most_tokens(cls, request: Request) -> int:
+        hints = request.hints or _NO_HINTS
+        known = hints.choices or hints.train_outputs
+        of_prompt = 0 if known and not request.echo_prompt else super()._most_tokens(request)
+        return max(of_prompt, _longest(known))
+
+
 @client("simple")
-class SimpleClient(Client):
+class SimpleClient(Baseline):
     """Answers with the last words of the prompt, last word first: what HELM's `simple/model1` does.
 
     Words are what single spaces separate. Equal words count once, so there may be fewer completions than
@@ -36,7 +63,7 @@ class SimpleClient(Client):
 
 
 @client("random_choice")
-class RandomChoiceClient(Client):
+class RandomChoiceClient(GuessingBaseline):
     """Answers at random, the same for the same request on any machine: the chance baseline.
 
     Drawn from the accepted outputs, else from the distinct outputs of the train split, else from the words of
@@ -63,7 +90,7 @@ class RandomChoiceClient(Client):
 
 
 @client("majority")
-class MajorityClient(Client):
+class MajorityClient(GuessingBaseline):
     """Answers with the most frequent output of the train split, among the accepted ones if there are any.
 
     Of equally frequent ones the alphabetically first; nothing where nothing is known.
@@ -85,7 +112,7 @@ class MajorityClient(Client):
 
 
 @client("echo")
-class EchoClient(Client):
+class EchoClient(Baseline):
     """Answers with the last line of the prompt that is not blank."""
 
     async def send(self, request: Request) -> Response:
@@ -97,6 +124,11 @@ class EchoClient(Client):
 def prompt_text(request: Request) -> str:
     """The prompt, or the last message of a chat."""
     return request.messages[-1].content if request.messages else request.prompt
+
+
+@lru_cache(maxsize=8)
+def _longest(outputs: tuple[str, ...]) -> int:
+    return max(map(estimate_tokens, outputs), default=0)
 
 
 def _random_echo(prompt: str, random: Random) -> Completion:

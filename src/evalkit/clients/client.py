@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from evalkit.clients.allowance import Allowance
 from evalkit.request import Request
 from evalkit.response import Response
 
@@ -63,6 +64,15 @@ class Client:
     def facts(cls, args: Mapping[str, Any]) -> ModelFacts:
         """What can be known of the model before it is loaded; fills what the deployment leaves out."""
         return ModelFacts()
+
+    @classmethod
+    def allowance(cls, args: Mapping[str, Any], request: Request) -> Allowance:
+        """What sending `request` allows a server to bill at most, with these arguments.
+
+        Plans and budgets rely on it, before there is a client. One that lets its model generate more than
+        `max_tokens` for each completion (room for thinking, say), or sends a prompt more than once, says so.
+        """
+        return Allowance(request.max_tokens * request.num_completions)
 
     def configure(self, *, timeout_s: float) -> None:
         """Told once before the first request: an attempt that takes longer than this has failed."""

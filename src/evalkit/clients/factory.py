@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
+from evalkit.clients.allowance import Allowance
 from evalkit.clients.client import Client
 from evalkit.errors import UsageError
 from evalkit.models.deployment import ModelDeployment
@@ -12,6 +15,7 @@ from evalkit.models.provider import served_name
 from evalkit.models.weights import fetch_description
 from evalkit.parameters import bind_arguments, parameters_of
 from evalkit.registry import CLIENTS
+from evalkit.request import Request
 
 
 def build_client(deployment: ModelDeployment) -> Client:
@@ -95,6 +99,33 @@ def identity_of(deployment: ModelDeployment) -> dict[str, Any]:
     if named is not None and named == client_class.facts(args).tokenizer_name:
         identity["tokenizer_name"] = None  # the model's own, which its files say
     return {**identity, "args": client_class.identity(args)}
+
+
+def allowances(
+    deployment: ModelDeployment, client_class: type[Client] | None = None
+) -> Callable[[Request], Allowance]:
+    """What each request to a deployment allows it to bill; reads no key.
+
+    Where no length limit is sent, the model's window is one, if it is known.
+
+    Args:
+        deployment: The deployment.
+        client_class: That of its client, where there is one already.
+
+    Raises:
+        UsageError: As `check_client`.
+    """
+    args = check_client(deployment)
+    told = client_class or _client_class(deployment)
+    window = deployment.max_sequence_and_generated_tokens_length or deployment.max_sequence_length
+
+    def allowance(request: Request) -> Allowance:
+        allowed = told.allowance(args, request)
+        if allowed.completion_tokens is None and window is not None:
+            return replace(allowed, completion_tokens=window * request.num_completions)
+        return allowed
+
+    return allowance
 
 
 def _client_class(deployment: ModelDeployment) -> type[Client]:

@@ -6,6 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from evalkit.clients.allowance import (
+    Allowance,
+    length_limit,
+    num_drawn,
+    thinking_limit,
+    tokens_at_most,
+)
 from evalkit.clients.client import Client
 from evalkit.clients.completions import cut_at_stop, finish_reason, seed_of, send_all
 from evalkit.clients.credentials import read_key, refuse_secret_headers
@@ -68,6 +75,27 @@ class OpenAIClient(Client):
         path = "/chat/completions" if self.mode == "chat" else "/completions"
         self._endpoint = Endpoint(base_url + path, headers, (key,) if key else ())
         self._omitted = frozenset(self.omit_fields)
+
+    @classmethod
+    def allowance(cls, args: Mapping[str, Any], request: Request) -> Allowance:
+        """What the body's length limit, `n` and `extra_body` allow.
+
+        Servers differ in whether a thinking budget is part of the length limit: it is taken to come on top.
+        """
+        field = args.get("max_tokens_field", "max_tokens")
+        body: dict[str, Any] = {field: request.max_tokens + args.get("reasoning_tokens", 0)}
+        if request.num_completions != 1:
+            body["n"] = request.num_completions
+        for name in args.get("omit_fields", ()):
+            body.pop(name, None)
+        extra_body = args.get("extra_body") or {}
+        body |= extra_body
+        sends = 1 if request.num_completions == 1 or "n" in body else request.num_completions
+        if (limit := length_limit(body)) is None:
+            return Allowance(None, sends, tokens_at_most(extra_body))
+        limit += thinking_limit(extra_body)
+        thinking = max(0, limit - request.max_tokens)
+        return Allowance(sends * num_drawn(body) * limit, sends, tokens_at_most(extra_body), thinking)
 
     def configure(self, *, timeout_s: float) -> None:
         """An attempt that takes longer than this has failed."""

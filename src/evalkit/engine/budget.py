@@ -7,12 +7,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from evalkit.clients.allowance import Allowance
 from evalkit.errors import SystemicError, UsageError
 from evalkit.request import Request
 from evalkit.response import Usage
 
 _TOKENS_PER_BYTE = 0.4
 _TEMPLATE_TOKENS = 16
+# Room for what a chat template adds to each message, and to a prompt. Where texts are counted exactly, it
+# is more, for a system prompt that the template brings; bytes leave room to spare.
+_MESSAGE_ROOM = 8
+_TEMPLATE_ROOM_BESIDE_BYTES = 8
+_TEMPLATE_ROOM_BESIDE_TOKENS = 56
 
 
 class Cost(NamedTuple):
@@ -131,7 +137,7 @@ class Budget:
 
 
 class TokenEstimator:
-    """How many tokens a request takes at most, by what was seen so far.
+    """How many tokens a request takes: about, for rates, and at most, for budgets; by what was seen so far.
 
     The tokens per byte of prompt are learned as the largest ratio seen among prompts of similar size: in
     short prompts a chat template weighs more than the text. With a tokenizer, prompts are measured in its
@@ -139,18 +145,50 @@ class TokenEstimator:
 
     Args:
         count: Counts the tokens of a text as the model does; None: tokens are judged by bytes.
+        allowance: What a request allows the server to bill; None: its own `max_tokens`.
     """
 
-    def __init__(self, count: Callable[[str], int] | None = None) -> None:
+    def __init__(
+        self,
+        count: Callable[[str], int] | None = None,
+        allowance: Callable[[Request], Allowance] | None = None,
+    ) -> None:
         self._measure = count or _num_bytes
+        self._template_room = _TEMPLATE_ROOM_BESIDE_BYTES if count is None else _TEMPLATE_ROOM_BESIDE_TOKENS
+        self._allowance = allowance or _own_limit
         self._first_ratio = _TOKENS_PER_BYTE if count is None else 1.0
         self._ratios: dict[int, float] = {}
+        self._prompt_excess = self._completion_excess = 0
 
     def estimate(self, request: Request) -> Usage:
-        """Prompt and completion tokens that the request is expected not to exceed."""
+        """Prompt tokens that the request is expected not to exceed, and the completion tokens it asks for."""
         size = self._size(request)
         ratio = self._ratios.get(size.bit_length(), self._first_ratio)
         return Usage(int(size * ratio) + _TEMPLATE_TOKENS, request.max_tokens * request.num_completions)
+
+    def bound(self, request: Request) -> Usage:
+        """The most that the server can bill for the request.
+
+        No tokenizer makes more tokens of a text than it has bytes. What a chat template adds is not known
+        before the first answer: there is room for an ordinary one. A server that bills more than its bound
+        raises all bounds after it.
+
+        Raises:
+            SystemicError: The request limits neither its length nor is the model's window known.
+        """
+        allowed = self._allowance(request)
+        if allowed.completion_tokens is None:
+            raise SystemicError(
+                "a budget can't be kept: no limit of length is sent; name max_sequence_length, or don't omit "
+                "the limit"
+            )
+        completion_tokens = allowed.completion_tokens + self._completion_excess
+        return Usage(self.most_prompt_tokens(request), completion_tokens)
+
+    def most_prompt_tokens(self, request: Request) -> int:
+        """The most prompt tokens that the server can bill for the request, over all sends."""
+        allowed = self._allowance(request)
+        return (self._most_in_one_prompt(request, allowed) + self._prompt_excess) * allowed.sends
 
     def learn(self, request: Request, usage: Usage) -> None:
         """Take in what a request really took; counts of zero are taken as not reported."""
@@ -159,12 +197,31 @@ class TokenEstimator:
         size_class = size.bit_length()
         ratio = usage.prompt_tokens / size
         self._ratios[size_class] = max(ratio, self._ratios.get(size_class, self._first_ratio))
+        allowed = self._allowance(request)
+        excess = -(-usage.prompt_tokens // allowed.sends) - self._most_in_one_prompt(request, allowed)
+        self._prompt_excess = max(self._prompt_excess, excess)
+        if allowed.completion_tokens is not None:
+            excess = usage.completion_tokens - allowed.completion_tokens
+            self._completion_excess = max(self._completion_excess, excess)
+
+    def sends(self, request: Request) -> int:
+        """How many sends one attempt of the request makes."""
+        return self._allowance(request).sends
+
+    def _most_in_one_prompt(self, request: Request, allowed: Allowance) -> int:
+        num_messages = 1 if request.messages is None else len(request.messages)
+        template = self._template_room + _MESSAGE_ROOM * num_messages
+        return self._size(request) + template + allowed.added_prompt_tokens
 
     def _size(self, request: Request) -> int:
         """The length of a prompt, in bytes or in tokens."""
         if request.messages is None:
             return self._measure(request.prompt)
         return sum(self._measure(message.content) for message in request.messages)
+
+
+def _own_limit(request: Request) -> Allowance:
+    return Allowance(request.max_tokens * request.num_completions)
 
 
 def _num_bytes(text: str) -> int:

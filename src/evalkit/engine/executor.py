@@ -35,6 +35,7 @@ from evalkit.response import Failure, Outcome, Response, Usage
 if TYPE_CHECKING:
     import random
 
+    from evalkit.clients.allowance import Allowance
     from evalkit.clients.client import Client
     from evalkit.engine.cache import ResponseCache
     from evalkit.models.deployment import Limits, Prices
@@ -44,6 +45,8 @@ _OUTAGE_GRACE_S = 30.0
 _MESSAGE_CHARACTERS = 2000
 # After these the server may have done the work, and may bill it, though no usage came back.
 _PERHAPS_BILLED = ("timeout", "malformed")
+_NOTHING = Usage()
+_FREE = Cost()
 _ADVICE = {
     "authentication": "check the deployment's API key (api_key_env or api_key_file)",
     "quota": "check the account's credit",
@@ -124,6 +127,8 @@ class Executor:
         identity_digest: The deployment's identity, part of the cache keys.
         rng: Draws the back-off jitter.
         opening: Opens and closes the client; None: it waits for nothing else.
+        count: Counts the tokens of a text as the model does; None: they are judged by bytes.
+        allowance: What a request allows the server to bill; None: what the client's class says of it.
 
     Raises:
         UsageError: The budget limits money and there are no prices.
@@ -142,6 +147,7 @@ class Executor:
         rng: random.Random | None = None,
         opening: Opening | None = None,
         count: Callable[[str], int] | None = None,
+        allowance: Callable[[Request], Allowance] | None = None,
     ) -> None:
         self.name = name
         self.budget = budget or Budget()
@@ -160,7 +166,7 @@ class Executor:
         self._limiter = Limiter(limits)
         self._retry = RetryPolicy(limits, rng)
         self._breaker = Breaker(name)
-        self._estimator = TokenEstimator(count)
+        self._estimator = TokenEstimator(count, allowance or functools.partial(type(client).allowance, {}))
         self._estimates = self.budget.limited or limits.tokens_per_minute is not None
         self._turn = asyncio.Lock()
         self._feeding: _Lane | None = None
@@ -390,10 +396,13 @@ class Executor:
         if request.embedding and not self._client.embeds:
             raise BadRequestError(f"{self.name} gives no embeddings")
         asked_s = asyncio.get_running_loop().time()
-        estimate = self._estimator.estimate(request) if self._estimates else Usage()
-        slot = await self._limiter.acquire(estimate.total_tokens)
-        reserved, actual = self._cost(estimate), Cost()
+        expected = self._estimator.estimate(request) if self._estimates else _NOTHING
+        slot = await self._limiter.acquire(expected.total_tokens)
+        bound, actual = expected, _FREE
         try:
+            if self.budget.limited:
+                bound = self._estimator.bound(request)
+            reserved = self._cost(bound)
             await self.budget.reserve(reserved)
         except BaseException:
             self._limiter.failed(slot)
@@ -403,14 +412,14 @@ class Executor:
             response = await self._send(request)
         except OverloadError as error:
             self._limiter.overloaded(slot, error.retry_after_s)
+            actual = self._cost_of_failure(request, error, reserved)
             raise
         except BaseException as error:
             self._limiter.failed(slot)
-            if isinstance(error, asyncio.CancelledError) or getattr(error, "reason", "") in _PERHAPS_BILLED:
-                actual = reserved
+            actual = self._cost_of_failure(request, error, reserved)
             raise
         else:
-            used = response.usage if response.usage.total_tokens else estimate
+            used = response.usage if response.usage.total_tokens else bound
             self._limiter.succeeded(slot, used.total_tokens)
             actual = self._cost(used)
             if self._estimates:
@@ -420,6 +429,18 @@ class Executor:
             return response
         finally:
             self.budget.settle(reserved, actual)
+
+    def _cost_of_failure(self, request: Request, error: BaseException, reserved: Cost) -> Cost:
+        """Nothing, or all that was set aside where the server may have worked and bills it.
+
+        Of several sends for one request that fails, others may have been answered.
+        """
+        perhaps_billed = (
+            isinstance(error, asyncio.CancelledError)
+            or getattr(error, "reason", "") in _PERHAPS_BILLED
+            or (self.budget.limited and self._estimator.sends(request) > 1)
+        )
+        return reserved if perhaps_billed else _FREE
 
     async def _send(self, request: Request) -> Response:
         """One attempt of the client within the time limit."""

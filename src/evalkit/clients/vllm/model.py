@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from evalkit.clients.allowance import Allowance
 from evalkit.clients.client import Client, ModelFacts
 from evalkit.clients.local.prompting import model_facts, model_identity
 from evalkit.errors import UsageError
 from evalkit.models.weights import read_json
+from evalkit.request import Request
 
 _WINDOW = 2048
 _WINDOW_PER_SEQUENCE = 4
@@ -67,6 +69,11 @@ class VllmModel(Client):
     def facts(cls, args: Mapping[str, Any]) -> ModelFacts:
         """What the model's files say of its tokenizer and length."""
         return model_facts(args)
+
+    @classmethod
+    def allowance(cls, args: Mapping[str, Any], request: Request) -> Allowance:
+        """At least one token for each completion: vLLM generates one to score a prompt."""
+        return Allowance(max(1, request.max_tokens) * request.num_completions)
 
     def engine_arguments(self, folder: Path | None) -> dict[str, Any]:
         """What vLLM's engine is started with, by its names for it.
