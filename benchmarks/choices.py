@@ -203,7 +203,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
         ours.append(asyncio.run(through_evalkit(client, choices)))
         full.append(timed(lambda: loops.full(looped, best)))
         question.append(timed(lambda: loops.question(looped)))
-    found = [[t.logprob for t in r.completions[0].tokens or ()] for r in ours[0][2]]
+    found = [[t.logprob for t in r.completions[0].tokens or () if t.logprob is not None] for r in ours[0][2]]
     return figures_of(options.questions, num_looped, best, found, ours, full, question)
 
 

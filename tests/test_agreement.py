@@ -12,14 +12,14 @@ from evalkit.errors import UsageError
 from evalkit.observer import Observer
 from evalkit.options import RunOptions
 from evalkit.planning import open_workplace
-from evalkit.response import Completion, Failure, Outcome, Response, Token
+from evalkit.response import Completion, Failure, Outcome, Response, Token, total_logprob
 from evalkit.testing.models import make_model
 
 
 def said(*tokens: tuple[str, float, dict[str, float]], greedy: bool | None = None) -> Response:
     made = tuple(Token(text, logprob, {text: logprob, **others}) for text, logprob, others in tokens)
     text = "".join(token.text for token in made)
-    return Response((Completion(text, "stop", sum(t.logprob for t in made), made, is_greedy=greedy),))
+    return Response((Completion(text, "stop", total_logprob(made), made, is_greedy=greedy),))
 
 
 def compared(

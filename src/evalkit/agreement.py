@@ -287,7 +287,7 @@ def _margin(tokens: Sequence[Token], position: int) -> float | None:
         return None
     token = tokens[position]
     others = [value for text, value in (token.top_logprobs or {}).items() if text != token.text]
-    return token.logprob - max(others) if others else None
+    return token.logprob - max(others) if others and token.logprob is not None else None
 
 
 def _differences(a: Sequence[Token], b: Sequence[Token]) -> list[float]:
@@ -296,5 +296,6 @@ def _differences(a: Sequence[Token], b: Sequence[Token]) -> list[float]:
     for x, y in zip(a, b, strict=False):
         if x.text != y.text:
             break
-        found.append(abs(x.logprob - y.logprob))
+        if x.logprob is not None and y.logprob is not None:
+            found.append(abs(x.logprob - y.logprob))
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,10 +12,14 @@ FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "unknow
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One token of a completion with its natural-log probability, and its best alternatives."""
+    """One token of a completion with its natural-log probability, and its best alternatives.
+
+    Attributes:
+        logprob: None only for the first token of a scored text, which follows nothing and has no probability.
+    """
 
     text: str
-    logprob: float
+    logprob: float | None
     top_logprobs: Mapping[str, float] | None = None
 
 
@@ -23,7 +28,7 @@ class Completion:
     """One generated text.
 
     Attributes:
-        logprob: Sum over the tokens, natural log; None where the server gives none.
+        logprob: Sum over the tokens that have one, natural log; None where the server gives none.
         thinking: Reasoning text that the server reports apart from the answer.
         is_greedy: For a scored prompt: whether each scored token was the likeliest; None where not known.
     """
@@ -115,6 +120,13 @@ class Failure:
 Outcome = Response | Failure
 
 
+def total_logprob(tokens: Iterable[Token]) -> float | None:
+    """The sum over the tokens that have a log-probability; None where there are tokens, and none has one."""
+    listed = list(tokens)
+    known = [token.logprob for token in listed if token.logprob is not None]
+    return math.fsum(known) if known or not listed else None
+
+
 def response_to_json(response: Response) -> dict[str, Any]:
     """A response as a plain dictionary, empty fields left out."""
     plain: dict[str, Any] = {
@@ -168,16 +180,25 @@ def _completion_to_json(completion: Completion) -> dict[str, Any]:
     if completion.logprob is not None:
         plain["logprob"] = completion.logprob
     if completion.tokens is not None:
-        plain["tokens"] = [
-            {"text": t.text, "logprob": t.logprob}
-            | ({"top_logprobs": dict(t.top_logprobs)} if t.top_logprobs else {})
-            for t in completion.tokens
-        ]
+        plain["tokens"] = [_token_to_json(token) for token in completion.tokens]
     if completion.thinking is not None:
         plain["thinking"] = completion.thinking
     if completion.is_greedy is not None:
         plain["is_greedy"] = completion.is_greedy
     return plain
+
+
+def _token_to_json(token: Token) -> dict[str, Any]:
+    plain: dict[str, Any] = {"text": token.text}
+    if token.logprob is not None:
+        plain["logprob"] = token.logprob
+    if token.top_logprobs:
+        plain["top_logprobs"] = dict(token.top_logprobs)
+    return plain
+
+
+def _token_from_json(plain: Mapping[str, Any]) -> Token:
+    return Token(plain["text"], plain.get("logprob"), plain.get("top_logprobs"))
 
 
 def _completion_from_json(plain: Mapping[str, Any]) -> Completion:
@@ -186,7 +207,7 @@ def _completion_from_json(plain: Mapping[str, Any]) -> Completion:
         text=plain["text"],
         finish_reason=plain.get("finish_reason", "unknown"),
         logprob=plain.get("logprob"),
-        tokens=None if tokens is None else tuple(Token(**t) for t in tokens),
+        tokens=None if tokens is None else tuple(map(_token_from_json, tokens)),
         thinking=plain.get("thinking"),
         is_greedy=plain.get("is_greedy"),
     )

@@ -75,8 +75,10 @@ def test_a_scored_prompt_comes_back_whole(prompt: str) -> None:
     completion = answer(RandomChoiceClient(), request).completions[0]
     assert completion.tokens is not None
     assert "".join(token.text for token in completion.tokens) == prompt == completion.text
-    assert completion.logprob == pytest.approx(sum(token.logprob for token in completion.tokens))
-    assert all(token.logprob <= 0 for token in completion.tokens)
+    logprobs = [token.logprob for token in completion.tokens if token.logprob is not None]
+    assert len(logprobs) == len(completion.tokens)
+    assert completion.logprob == pytest.approx(sum(logprobs))
+    assert all(logprob <= 0 for logprob in logprobs)
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_a_scored_prompt() -> None:
     completion = ask(request, mode="completions").completions[0]
     assert completion.text == "a b"
     assert completion.tokens is not None
-    assert [(t.text, t.logprob) for t in completion.tokens] == [("a", 0.0), (" b", logprob_of(" b"))]
+    assert [(t.text, t.logprob) for t in completion.tokens] == [("a", None), (" b", logprob_of(" b"))]
     assert completion.tokens[0].top_logprobs is None
     assert completion.tokens[1].top_logprobs == {" b": logprob_of(" b")}
     assert completion.logprob == logprob_of(" b")
@@ -228,7 +228,6 @@ def test_forms_of_a_message(canned: Canned, message: dict[str, Any], completion:
         {"choices": [{"message": {"content": 3}}]},
         {"choices": ["text"]},
         {"choices": [{"message": {"content": "a"}, "logprobs": {"content": [{"token": "a"}]}}]},
-        {"choices": [{"message": {"content": "a"}}], "usage": 3},
     ],
 )
 def test_answers_of_another_shape_are_malformed(canned: Canned, answer: dict[str, Any]) -> None:

@@ -89,7 +89,10 @@ def test_whether_a_continuation_is_greedy(engine: OpenEngine, reference: Referen
     if len(reference.tokenizer(prompt + token.text)["input_ids"]) == len(ids) + 1:
         assert scored.is_greedy
     assert scored.tokens is not None
-    assert all(t.top_logprobs and max(t.top_logprobs.values()) >= t.logprob - 1e-6 for t in scored.tokens)
+    for token in scored.tokens:
+        assert token.top_logprobs
+        assert token.logprob is not None
+        assert max(token.top_logprobs.values()) >= token.logprob - 1e-6
     other = engine.complete(prompt + " fox", echo_prompt=True, max_tokens=0, scored_from=len(prompt))
     best = int(after[-1].argmax()) == reference.tokenizer(prompt + " fox")["input_ids"][len(ids)]
     assert other.is_greedy is best

@@ -15,7 +15,7 @@ from evalkit.clients.client import Client
 from evalkit.models.tokenizers import estimate_tokens
 from evalkit.registry import client
 from evalkit.request import Hints, Request
-from evalkit.response import Completion, Response, Token, Usage
+from evalkit.response import Completion, Response, Token, Usage, total_logprob
 
 _NO_HINTS = Hints()
 
@@ -134,7 +134,7 @@ def _longest(outputs: tuple[str, ...]) -> int:
 def _random_echo(prompt: str, random: Random) -> Completion:
     """The prompt with a random log-probability for each word and the blanks before it."""
     tokens = tuple(Token(word, -random.expovariate(1.0)) for word in re.findall(r"\s*\S+|\s+", prompt))
-    return Completion(prompt, "stop", sum(token.logprob for token in tokens), tokens)
+    return Completion(prompt, "stop", total_logprob(tokens), tokens)
 
 
 def _response(request: Request, completions: tuple[Completion, ...]) -> Response:

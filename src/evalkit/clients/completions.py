@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from evalkit.response import Completion, FinishReason, Response, Usage
+from evalkit.response import Completion, FinishReason, Response, Usage, total_logprob
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "stop": "stop",
@@ -49,7 +49,7 @@ def cut_at_stop(completion: Completion, stop_sequences: Sequence[str]) -> Comple
                 break
             kept.append(token)
             start += len(token.text)
-        tokens, logprob = tuple(kept), sum(token.logprob for token in kept)
+        tokens, logprob = tuple(kept), total_logprob(kept)
     return replace(
         completion, text=completion.text[:cut], finish_reason="stop", tokens=tokens, logprob=logprob
     )

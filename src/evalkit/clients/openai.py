@@ -14,13 +14,15 @@ from evalkit.clients.allowance import (
     tokens_at_most,
 )
 from evalkit.clients.client import Client
-from evalkit.clients.completions import cut_at_stop, finish_reason, seed_of, send_all
+from evalkit.clients.completions import cut_at_stop, seed_of, send_all
 from evalkit.clients.credentials import read_key, refuse_secret_headers
+from evalkit.clients.echo import scored_prompt
 from evalkit.clients.http import Endpoint, sent_before
-from evalkit.errors import BadRequestError, ClientError, TransientError, UsageError
+from evalkit.clients.openai_answers import completions_of, usage_of
+from evalkit.errors import BadRequestError, UsageError
 from evalkit.registry import client
 from evalkit.request import Request
-from evalkit.response import Completion, Response, Token, Usage
+from evalkit.response import Response
 
 OPENAI_URL = "https://api.openai.com/v1"
 _MAX_TOP_LOGPROBS = 20
@@ -176,74 +178,10 @@ class OpenAIClient(Client):
         self, request: Request, answer: Mapping[str, Any], latency_s: float, wanted: int | None = None
     ) -> Response:
         wanted = wanted or request.num_completions
-        try:
-            choices = answer["choices"]
-            if len(choices) < wanted:
-                raise TransientError(f"{len(choices)} of {wanted} completions came back", "malformed")
-            read = _chat_completion if self.mode == "chat" else _text_completion
-            completions = tuple(read(choice) for choice in choices[:wanted])
-            usage = _usage(answer.get("usage"))
-        except ClientError:
-            raise
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            detail = f"{type(error).__name__}: {error}"
-            raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
-        if request.stop_sequences and not request.echo_prompt:
+        completions = completions_of(answer, wanted, chat=self.mode == "chat", echoed=request.echo_prompt)
+        if request.echo_prompt:
+            completions = tuple(scored_prompt(c, request.prompt) for c in completions)
+        elif request.stop_sequences:
             completions = tuple(cut_at_stop(c, request.stop_sequences) for c in completions)
+        usage = usage_of(answer.get("usage"))
         return Response(completions, usage, latency_s, answer.get("model"), efficiency=sent_before(latency_s))
-
-
-def _chat_completion(choice: Mapping[str, Any]) -> Completion:
-    if choice.get("finish_reason") == "error":
-        raise TransientError(f"the server broke off: {str(choice.get('error', ''))[:200]}")
-    message = choice["message"]
-    content, thoughts = _content(message.get("content"))
-    text = message.get("refusal") or "" if content is None else content
-    thinking = message.get("reasoning_content") or message.get("reasoning") or thoughts or None
-    tokens, logprob = None, None
-    if (logprobs := choice.get("logprobs")) and (listed := logprobs.get("content")) is not None:
-        tokens = tuple(_chat_token(token) for token in listed)
-        logprob = sum(token.logprob for token in tokens)
-    return Completion(text, finish_reason(choice.get("finish_reason")), logprob, tokens, thinking)
-
-
-def _content(content: Any) -> tuple[str | None, str]:
-    """Text and thinking of a message's content, which is a string, null, or a list of typed parts."""
-    if content is None or isinstance(content, str):
-        return content, ""
-    texts, thoughts = [], []
-    for part in content:
-        if part["type"] == "thinking":
-            inner = part["thinking"]
-            thoughts.append(inner if isinstance(inner, str) else "".join(p["text"] for p in inner))
-        elif part["type"] == "text":
-            texts.append(part["text"])
-    return "".join(texts), "".join(thoughts)
-
-
-def _chat_token(token: Mapping[str, Any]) -> Token:
-    alternatives = token.get("top_logprobs")
-    top = {a["token"]: float(a["logprob"]) for a in alternatives} if alternatives else None
-    return Token(token["token"], float(token["logprob"]), top)
-
-
-def _text_completion(choice: Mapping[str, Any]) -> Completion:
-    text = choice["text"]
-    if not isinstance(text, str):
-        raise TypeError("text is no string")
-    tokens, logprob = None, None
-    if (listed := choice.get("logprobs")) is not None:
-        tops = listed.get("top_logprobs") or [None] * len(listed["tokens"])
-        # The first token of an echoed prompt follows nothing, so it has no probability: null, counted as 0.
-        tokens = tuple(
-            Token(token, 0.0 if value is None else float(value), top or None)
-            for token, value, top in zip(listed["tokens"], listed["token_logprobs"], tops, strict=True)
-        )
-        logprob = sum(token.logprob for token in tokens)
-    return Completion(text, finish_reason(choice.get("finish_reason")), logprob, tokens)
-
-
-def _usage(usage: Mapping[str, Any] | None) -> Usage:
-    if usage is None:
-        return Usage()
-    return Usage(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)

@@ -16,6 +16,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from evalkit.clients.echo import restored
 from evalkit.codec import decode_exact, encode_exact
 from evalkit.errors import StoreError
 from evalkit.request import Request, RequestState
@@ -303,7 +304,10 @@ def _to_record(plain: dict[str, Any], offset: int, length: int) -> Record | Dama
         **optional,
     )
     if "response" in plain:
-        return Record(state, response_from_json(plain["response"]), plain.get("at", 0.0))
+        response = response_from_json(plain["response"])
+        if state.request.echo_prompt:
+            response = restored(response, state.request.prompt)
+        return Record(state, response, plain.get("at", 0.0))
     return Record(state, _to_failure(plain["failure"]), plain.get("at", 0.0))
 
 

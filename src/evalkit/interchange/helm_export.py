@@ -197,7 +197,7 @@ def _completion_to_helm(completion: Completion) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "text": completion.text,
         "logprob": completion.logprob or 0.0,
-        "tokens": [{"text": t.text, "logprob": t.logprob} for t in completion.tokens or ()],
+        "tokens": [{"text": t.text, "logprob": t.logprob or 0.0} for t in completion.tokens or ()],
         "finish_reason": {"reason": completion.finish_reason},
     }
     if completion.thinking is not None:
@@ -268,7 +268,7 @@ def _facts(state: RequestState, response: Response, instance: Instance, num_trai
     }
     if state.reference_index is None and completions:
         tokens = completions[0].tokens or ()
-        facts["logprob"] = math.fsum(t.logprob for t in tokens)
+        facts["logprob"] = math.fsum(t.logprob or 0.0 for t in tokens)
         facts["num_perplexity_tokens"] = len(tokens)
         facts["num_bytes"] = sum(_num_bytes(t.text) for t in tokens)
     return facts

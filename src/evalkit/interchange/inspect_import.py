@@ -20,7 +20,16 @@ from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.interchange.foreign_files import ForeignFiles, finite
 from evalkit.interchange.imported_run import ImportedRun, Source, UnitKey, label_part, leftover
 from evalkit.request import Message, Request, RequestState, request_key
-from evalkit.response import Completion, Failure, FinishReason, Outcome, Response, Token, Usage
+from evalkit.response import (
+    Completion,
+    Failure,
+    FinishReason,
+    Outcome,
+    Response,
+    Token,
+    Usage,
+    total_logprob,
+)
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
 
 _ZSTD = 93
@@ -273,7 +282,7 @@ def _completion(choice: Mapping[str, Any]) -> Completion:
     return Completion(
         text=_content(message),
         finish_reason=_FINISH.get(choice.get("stop_reason") or "", "unknown"),
-        logprob=math.fsum(t.logprob for t in tokens) if tokens else None,
+        logprob=total_logprob(tokens) if tokens else None,
         tokens=tokens,
         thinking=thinking or None,
     )

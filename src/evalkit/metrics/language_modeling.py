@@ -75,4 +75,6 @@ def _sums(unit: Unit) -> tuple[float, int, int] | None:
     if not completions or completions[0].tokens is None:
         return None
     tokens = completions[0].tokens[answer.state.num_conditioning_tokens :]
-    return math.fsum(t.logprob for t in tokens), len(tokens), count_bytes(tokens)
+    known = [token.logprob for token in tokens if token.logprob is not None]
+    scored = [token for token in tokens if token.logprob is not None]
+    return math.fsum(known), len(known), count_bytes(scored)

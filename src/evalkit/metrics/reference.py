@@ -84,7 +84,13 @@ class BasicReference(Metric):
                     raise DataError(
                         f"reference {index} of instance '{unit.instance.id}' has no {mode} request"
                     )
-                logprobs = [t.logprob for t in reference_tokens(answer, reference.text, self._suffix)]
+                logprobs = [
+                    t.logprob
+                    for t in reference_tokens(answer, reference.text, self._suffix)
+                    if t.logprob is not None
+                ]
+                if not logprobs:
+                    raise DataError(f"the answer to '{answer.state.key}' has no token log-probabilities")
                 sums.append((math.fsum(logprobs), len(logprobs)))
             original, num_tokens = sums[0]
             scores.append(original - sums[1][0] if self._calibrated else original / num_tokens)

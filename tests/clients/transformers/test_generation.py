@@ -13,7 +13,7 @@ from evalkit.clients.local.prompting import ChatStyle
 from evalkit.clients.transformers.job import NO_PROMPT, Job
 from evalkit.clients.transformers.loading import LoadedModel, ModelSource, load
 from evalkit.request import Request
-from evalkit.response import Completion, Response
+from evalkit.response import Completion, Response, total_logprob
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -183,7 +183,7 @@ def test_log_probabilities_are_the_model_s(llama: LoadedModel) -> None:
     assert [t.logprob for t in completion.tokens] == pytest.approx(
         [expected[n, token].item() for n, token in enumerate(ids)], abs=1e-4
     )
-    assert completion.logprob == pytest.approx(sum(t.logprob for t in completion.tokens))
+    assert completion.logprob == pytest.approx(total_logprob(completion.tokens))
     assert "".join(t.text for t in completion.tokens) == completion.text
     for token, row in zip(completion.tokens, expected, strict=True):
         assert token.top_logprobs is not None
@@ -226,7 +226,7 @@ def test_what_comes_after_a_stop_is_not_counted(llama: LoadedModel) -> None:
     (cut,) = completions(llama, [replace(request, stop_sequences=(stop,))], with_logprobs=True)
     assert cut.tokens is not None
     assert cut.tokens == whole.tokens[: len(cut.tokens)]
-    assert cut.logprob == pytest.approx(sum(t.logprob for t in cut.tokens))
+    assert cut.logprob == pytest.approx(total_logprob(cut.tokens))
     assert len(cut.text) < len(whole.text)
 
 

@@ -62,11 +62,11 @@ class Prompt:
     ) -> tuple[Token, ...]:
         """The scored tokens with their log-probabilities, which are of `ids[first_scored:]`.
 
-        The first token of a text follows nothing and has no probability: None, counted as 0, as from servers.
+        That of the first token of a text is None: it follows nothing and has no probability.
         """
         alternatives = tops or [None] * len(logprobs)
         return tuple(
-            Token(piece, 0.0 if logprob is None else logprob, top)
+            Token(piece, logprob, top)
             for piece, logprob, top in zip(
                 self.pieces[self.first_scored :], logprobs, alternatives, strict=True
             )

@@ -25,7 +25,7 @@ from evalkit.clients.transformers.prefixes import Prefixes
 from evalkit.clients.transformers.probing import probe
 from evalkit.errors import BadRequestError
 from evalkit.request import Request
-from evalkit.response import Completion
+from evalkit.response import Completion, total_logprob
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ class PromptScorer:
                 Completion(
                     "".join(token.text for token in tokens),
                     "length",
-                    sum(found),
+                    total_logprob(tokens),
                     tokens,
                     is_greedy=all(scores.is_best[at:end]),
                 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.clients.completions import cut_at_stop
 from evalkit.clients.local.prompting import Prompt
-from evalkit.response import Completion, Efficiency, FinishReason, Token
+from evalkit.response import Completion, Efficiency, FinishReason, Token, total_logprob
 
 if TYPE_CHECKING:
     from evalkit.clients.local.spelling import Speller
@@ -39,7 +39,7 @@ def completion_of(
             Token(piece, at[token].logprob, _alternatives(at, tops, speller) if tops > 1 else None)
             for piece, token, at in zip(speller.pieces(prompt.ids, ids), ids, output.logprobs, strict=False)
         )
-        logprob = sum(token.logprob for token in tokens)
+        logprob = total_logprob(tokens)
     completion = Completion(speller.text(prompt.ids, ids), reason, logprob, tokens)
     return cut_at_stop(completion, request.stop_sequences) if request.stop_sequences else completion
 
@@ -78,7 +78,7 @@ def scored_completion(
     return Completion(
         "".join(token.text for token in tokens),
         "length",
-        sum(token.logprob for token in tokens),
+        total_logprob(tokens),
         tokens,
         is_greedy=all(greedy),
     )
