@@ -22,7 +22,8 @@ class Hints:
     """What the deterministic baselines may know of the task; never sent, stored, or part of a cache key.
 
     Attributes:
-        choices: The outputs that would be accepted as an answer to this request (letters); empty if open.
+        choices: The outputs to choose from, wrong ones among them (letters, labels); empty if the answer is
+            free.
         train_outputs: The gold output of every train instance, shared by all requests of a run.
     """
 

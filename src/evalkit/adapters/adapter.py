@@ -226,9 +226,15 @@ class Adapter:
         return ", ".join(outputs) if self.spec.multi_label else outputs[0]
 
     def choices(self, instance: Instance) -> tuple[str, ...]:
-        """The outputs to choose from, for the baselines; empty where the answer is free."""
+        """The outputs to choose from, for the baselines; empty where the answer is free.
+
+        References are options only if one of them is wrong. Where all are right they are ways to say the
+        answer, which a baseline must not know.
+        """
         references = instance.references
-        return tuple(reference.text for reference in references) if len(references) > 1 else ()
+        if all(reference.is_correct for reference in references) or len(references) == 1:
+            return ()
+        return tuple(reference.text for reference in references)
 
     def output_mapping(self, instance: Instance) -> Mapping[str, str] | None:
         """Option letter to option text, where letters are asked for."""

@@ -66,7 +66,7 @@ class SimpleClient(Baseline):
 class RandomChoiceClient(GuessingBaseline):
     """Answers at random, the same for the same request on any machine: the chance baseline.
 
-    Drawn from the accepted outputs, else from the distinct outputs of the train split, else from the words of
+    Drawn from the options, else from the distinct outputs of the train split, else from the words of
     the prompt. Asked to score a prompt, it gives its words random log-probabilities.
     """
 
@@ -91,7 +91,7 @@ class RandomChoiceClient(GuessingBaseline):
 
 @client("majority")
 class MajorityClient(GuessingBaseline):
-    """Answers with the most frequent output of the train split, among the accepted ones if there are any.
+    """Answers with the most frequent output of the train split, among the options if there are any.
 
     Of equally frequent ones the alphabetically first; nothing where nothing is known.
     """

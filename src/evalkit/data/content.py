@@ -35,11 +35,11 @@ def content_sha256(path: Path) -> str:
 
 
 def _file_sha256(path: str) -> str:
+    known = _known.get(path)
+    if known is not None and known[0] == _status(os.stat(path)):
+        return known[1]
     with open(path, "rb") as stream:
         before = _status(os.fstat(stream.fileno()))
-        known = _known.get(path)
-        if known is not None and known[0] == before:
-            return known[1]
         now_ns = time.time_ns()
         found = hashlib.file_digest(stream, "sha256").hexdigest()
         if before == _status(os.fstat(stream.fileno())) and now_ns - max(before[3:]) > _SETTLED_AFTER_NS:
