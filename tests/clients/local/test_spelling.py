@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -9,6 +10,17 @@ from hypothesis import strategies as st
 from evalkit.clients.local.spelling import Speller, StopWatch
 
 pytest.importorskip("transformers")
+
+
+def byte_signs() -> dict[int, str]:
+    """GPT-2's table: the printable sign that stands in a vocabulary for each byte."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    signs = {byte: chr(byte) for byte in plain}
+    others = [byte for byte in range(256) if byte not in signs]
+    return signs | {byte: chr(256 + number) for number, byte in enumerate(others)}
+
+
+BYTE_OF_SIGN = {sign: byte for byte, sign in byte_signs().items()}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +45,23 @@ def word_piece_like(tmp_path_factory: pytest.TempPathFactory) -> Any:
     tokenizer.decoder = decoders.Metaspace()
     trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>"], show_progress=False)
     tokenizer.train_from_iterator(["the capital of France is Paris and not London"] * 3, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
+@pytest.fixture(scope="module")
+def byte_fallback() -> Any:
+    """A tokenizer that spells characters it does not know by their bytes, as Llama 2's does."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abcdefghijklmnopqrstuvwxyz.は"]
+    vocabulary = {word: number for number, word in enumerate([*words, "▁t", "▁th"])}
+    merges = [("▁", "t"), ("▁t", "h")]
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
 
 
@@ -124,6 +153,50 @@ def test_stops_are_exact(byte_level: Any, text: str, stops: list[str]) -> None:
     # It is not noticed late: without the last token, no stop was complete.
     before = byte_level.decode(ids_of(byte_level, text)[: seen - 1]) if stopped else ""
     assert not any(stop in before for stop in stops)
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"), [("東亮", 6), ("価", 3), ("ab", 2), ("a東", 4), ("🦊", 4), ("🦊b", 5)]
+)
+@pytest.mark.parametrize("name", ["byte_level", "byte_fallback"])
+def test_a_character_of_several_tokens_before_a_stop(
+    request: pytest.FixtureRequest, name: str, answer: str, right: int
+) -> None:
+    tokenizer = request.getfixturevalue(name)
+    ids = ids_of(tokenizer, f"{answer}\n")
+    assert len(ids) == right + 1, "every byte is a token, and the stop is one"
+    assert stop_at(tokenizer, f"{answer}\n", ("\n",))[1:] == (answer, right, True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(alphabet=st.sampled_from("ab th.日東亮は🦊é👩\u200d"), max_size=25), st.sampled_from("\n|東"))
+@pytest.mark.parametrize("name", ["byte_level", "byte_fallback"])
+@pytest.mark.parametrize("more", ["", "\n東亮 and 🦊🦊 after it"])
+def test_tokens_before_a_stop_are_those_that_end_before_it(
+    request: pytest.FixtureRequest, name: str, more: str, text: str, stop: str
+) -> None:
+    tokenizer = request.getfixturevalue(name)
+    ids = ids_of(tokenizer, f"{text}{stop}{more}")
+    ending = StopWatch(Speller(tokenizer), [], (stop,)).ending(ids)
+    left = text.split(stop)[0]
+    assert (ending.text, ending.stopped) == (left, True)
+    # Whole characters only: the fewest tokens that have all bytes of what is left.
+    spelt = list(accumulate(bytes_of(tokenizer, ids), initial=b""))
+    right = next(number for number, raw in enumerate(spelt) if raw.startswith(left.encode()))
+    assert ending.num_tokens == right
+
+
+def bytes_of(tokenizer: Any, ids: list[int]) -> list[bytes]:
+    """What each token spells, from the vocabulary alone."""
+    spelt = []
+    for token in tokenizer.convert_ids_to_tokens(ids):
+        if tokenizer.unk_token is None:
+            spelt.append(bytes(BYTE_OF_SIGN[sign] for sign in token))
+        elif token.startswith("<0x"):
+            spelt.append(bytes([int(token[3:5], 16)]))
+        else:
+            spelt.append(token.replace("▁", " ").encode())
+    return spelt
 
 
 def test_most_tokens_are_not_looked_at_closely(byte_level: Any) -> None:

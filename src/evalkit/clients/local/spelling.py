@@ -9,6 +9,8 @@ from typing import Any
 # Some tokenizers drop the blank before a text's first word: so many tokens of the prompt stand before it.
 _CONTEXT_TOKENS = 6
 _INCOMPLETE = "\ufffd"
+# Of this many tokens each is tried in turn; no character has as many.
+_FEW_TOKENS = 5
 
 
 class Speller:
@@ -55,6 +57,34 @@ class Speller:
         if pieces:
             pieces[-1] += self.text(prompt, tokens)[len("".join(pieces)) :]
         return pieces
+
+    def num_tokens(self, prompt: Sequence[int], tokens: Sequence[int], text: str) -> int:
+        """How many of the tokens it takes to spell the text; a part of a character spells nothing.
+
+        Args:
+            prompt: What the tokens follow.
+            tokens: Generated.
+            text: The beginning of what they spell.
+        """
+        low, high = 0, len(tokens) if text else 0
+        while high - low > _FEW_TOKENS:
+            # With half a character at its end, even what stands before it may be spelled otherwise (byte
+            # fallback), so nothing is concluded from there.
+            middle = (low + high) // 2
+            spelt = self.text(prompt, tokens[:middle])
+            while spelt.endswith(_INCOMPLETE) and middle < high:
+                middle += 1
+                spelt = self.text(prompt, tokens[:middle])
+            if middle == high:
+                break
+            if spelt.startswith(text):
+                high = middle
+            else:
+                low = middle + 1
+        for number in range(low, high):
+            if self.text(prompt, tokens[:number]).startswith(text):
+                return number
+        return high
 
     def _decode(self, tokens: Sequence[int]) -> str:
         spelt: str = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
@@ -110,11 +140,5 @@ class StopWatch:
         if not found:
             return Ending(text, len(tokens), stopped=False)
         cut = min(found)
-        low, high = 0, len(tokens)
-        while low < high:
-            middle = (low + high) // 2
-            if len(self._speller.text(self._prompt, tokens[:middle])) >= cut:
-                high = middle
-            else:
-                low = middle + 1
-        return Ending(text[:cut], low, stopped=True)
+        num_tokens = self._speller.num_tokens(self._prompt, tokens, text[:cut])
+        return Ending(text[:cut], num_tokens, stopped=True)
