@@ -44,6 +44,7 @@ class Request:
             wanted. A client may leave the others out; one that returns them all is right too.
         embedding: Wanted is the prompt's embedding, and nothing is generated.
         random: Tells apart otherwise equal requests (HELM's num_trials); also used as seed.
+        expects_thinking: Completions may begin with thinking: stop sequences end the answer behind it.
     """
 
     prompt: str
@@ -60,6 +61,7 @@ class Request:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     random: str | None = None
+    expects_thinking: bool = False
     hints: Hints | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -97,6 +99,7 @@ _PLAIN_FIELDS: tuple[tuple[str, Any], ...] = (
     ("presence_penalty", 0.0),
     ("frequency_penalty", 0.0),
     ("random", None),
+    ("expects_thinking", False),
 )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from evalkit.thinking import is_only_thinking
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "unknown"]
 
@@ -28,8 +30,11 @@ class Completion:
     """One generated text.
 
     Attributes:
-        logprob: Sum over the tokens that have one, natural log; None where the server gives none.
-        thinking: Reasoning text that the server reports apart from the answer.
+        text: The answer: without thinking, and up to the first stop sequence.
+        logprob: Sum over the answer's tokens that have one, natural log; None where the server gives none.
+        thinking: What the model thought before it answered; "" where it thought and the server keeps it back.
+        raw: The whole text as it came, where the answer is only part of it: with thinking, marks and what
+            was cut away here at a stop sequence. Equal answers are equal, wherever they stood.
         is_greedy: For a scored prompt: whether each scored token was the likeliest; None where not known.
     """
 
@@ -39,6 +44,14 @@ class Completion:
     tokens: tuple[Token, ...] | None = None
     thinking: str | None = None
     is_greedy: bool | None = None
+    raw: str | None = field(default=None, compare=False)
+
+    @property
+    def lacks_answer(self) -> bool:
+        """Whether it ends inside its thinking, or without a text at the length limit."""
+        if self.text.strip():
+            return self.raw is None and is_only_thinking(self.text)
+        return self.thinking is not None or self.finish_reason == "length"
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -185,6 +198,8 @@ def _completion_to_json(completion: Completion) -> dict[str, Any]:
         plain["thinking"] = completion.thinking
     if completion.is_greedy is not None:
         plain["is_greedy"] = completion.is_greedy
+    if completion.raw is not None:
+        plain["raw"] = completion.raw
     return plain
 
 
@@ -210,4 +225,5 @@ def _completion_from_json(plain: Mapping[str, Any]) -> Completion:
         tokens=None if tokens is None else tuple(map(_token_from_json, tokens)),
         thinking=plain.get("thinking"),
         is_greedy=plain.get("is_greedy"),
+        raw=plain.get("raw"),
     )

@@ -66,6 +66,7 @@ _REQUESTS = st.builds(
     temperature=st.floats(0, 2),
     stop_sequences=st.lists(_TEXT, max_size=2).map(tuple),
     random=st.none() | _TEXT,
+    expects_thinking=st.booleans(),
 )
 _STATES = st.builds(
     RequestState,

@@ -9,7 +9,7 @@ import evalkit.metrics.text  # noqa: F401 - registers the metrics
 from evalkit.errors import UsageError
 from evalkit.instance import Instance, Reference
 from evalkit.metrics.metric import Answer, Unit, build_metric
-from evalkit.metrics.output_processing import output_processor, remove_thinking
+from evalkit.metrics.output_processing import output_processor
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response, Usage
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
@@ -40,7 +40,6 @@ def spec(processor: str, *names: str) -> MetricSpec:
     ],
 )
 def test_thinking_is_removed_as_by_helm(text: str, left: str) -> None:
-    assert remove_thinking(text) == left
     helms = "helm.benchmark.metrics.output_processors.remove_deepseek_r1_thinking"
     assert output_processor(helms)(text) == left
 

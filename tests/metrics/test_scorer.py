@@ -26,6 +26,7 @@ USAGE = [
     "finish_reason_length",
     "num_train_instances",
     "prompt_truncated",
+    "no_answer",
 ]
 TIMEOUT = Failure("timeout", "no answer within 60 s")
 
@@ -82,7 +83,7 @@ def test_scores_usage_and_counts() -> None:
     assert (scorer.n_scored, scorer.n_failed, scorer.n_total, scorer.num_unscored) == (2, 1, 4, 0)
     assert scorer.progress == {"exact_match": 0.5}
     means = {s.name: s.mean for s in scorer.stats() if s.kind == "usage"}
-    assert means == dict(zip(USAGE, [10, 2, 0.5, 0.5, 3, 0], strict=True))
+    assert means == dict(zip(USAGE, [10, 2, 0.5, 0.5, 3, 0, 0], strict=True))
     assert stat_of(scorer, "finish_reason_length").ci95_method == "wilson"
     assert stat_of(scorer, "prompt_truncated").n_failed == 1
 

@@ -247,6 +247,7 @@ class Adapter:
             "num_completions": self.spec.num_outputs,
             "max_tokens": self.spec.max_tokens,
             "stop_sequences": self.spec.stop_sequences,
+            "expects_thinking": self.spec.expects_thinking,
         }
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, tokens_at_most
 from evalkit.clients.client import Client
-from evalkit.clients.completions import cut_at_stop, finish_reason, send_all
+from evalkit.clients.completions import finish_reason, send_all
 from evalkit.clients.credentials import read_key, refuse_secret_headers
 from evalkit.clients.http import Endpoint, sent_before
+from evalkit.clients.thinking import AnswerReader
 from evalkit.errors import BadRequestError, TransientError, UsageError
 from evalkit.registry import client
 from evalkit.request import Request
@@ -29,6 +30,8 @@ class AnthropicClient(Client):
         api_key_file: A file with the key, instead.
         version: The value of the `anthropic-version` header.
         reasoning_tokens: Added to every length limit, as room for thinking.
+        thinking: Whether the model thinks before it answers, or its marks (`{open: …, close: …}`);
+            left out: what its name and its completions say.
         omit_fields: Request fields this model refuses, never sent (`temperature`, `top_p`, …); stop sequences
             are then applied here.
         extra_body: Fields sent with every request as they are, such as `thinking`.
@@ -41,6 +44,7 @@ class AnthropicClient(Client):
     api_key_file: str | None = None
     version: str = "2023-06-01"
     reasoning_tokens: int = 0
+    thinking: bool | dict[str, Any] | None = None
     omit_fields: tuple[str, ...] = ()
     extra_body: dict[str, Any] | None = None
     extra_headers: dict[str, str] | None = None
@@ -54,6 +58,8 @@ class AnthropicClient(Client):
         headers |= {"x-api-key": key, "anthropic-version": self.version}
         base_url = self.base_url.rstrip("/").removesuffix("/v1")
         self._endpoint = Endpoint(base_url + "/v1/messages", headers, (key,))
+        server_stops = "stop_sequences" not in self.omit_fields
+        self._answers = AnswerReader(self.thinking, self.model, server_stops=server_stops)
 
     @classmethod
     def allowance(cls, args: Mapping[str, Any], request: Request) -> Allowance:
@@ -74,6 +80,9 @@ class AnthropicClient(Client):
 
     async def send(self, request: Request) -> Response:
         """One attempt; several sends at once for more than one completion."""
+        return await self._answers.ask(request, self._attempt)
+
+    async def _attempt(self, request: Request) -> Response:
         body = self.body(request)
         if request.num_completions == 1:
             return await self._send_one(request, body)
@@ -112,7 +121,7 @@ class AnthropicClient(Client):
         if request.top_p != 1:
             body["top_p"] = request.top_p
         # The API refuses stop sequences of blanks only; those are applied to the answer.
-        if stop := [s for s in request.stop_sequences if s.strip()]:
+        if stop := [s for s in self._answers.sent_stops(request) if s.strip()]:
             body["stop_sequences"] = stop
         for name in self.omit_fields:
             body.pop(name, None)
@@ -128,7 +137,7 @@ class AnthropicClient(Client):
         except (KeyError, TypeError, AttributeError) as error:
             detail = f"{type(error).__name__}: {error}"
             raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
-        completion = cut_at_stop(completion, request.stop_sequences)
+        completion = self._answers.answer(request, completion)
         return Response(
             (completion,), usage, latency_s, answer.get("model"), efficiency=sent_before(latency_s)
         )
@@ -138,7 +147,9 @@ def _completion(answer: Mapping[str, Any]) -> Completion:
     blocks = answer["content"]
     text = "".join(block["text"] for block in blocks if block["type"] == "text")
     thinking = "".join(block["thinking"] for block in blocks if block["type"] == "thinking")
-    return Completion(text, finish_reason(answer.get("stop_reason")), thinking=thinking or None)
+    if not thinking and not any(block["type"] in ("thinking", "redacted_thinking") for block in blocks):
+        return Completion(text, finish_reason(answer.get("stop_reason")))
+    return Completion(text, finish_reason(answer.get("stop_reason")), thinking=thinking)
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:

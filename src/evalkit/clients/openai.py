@@ -14,11 +14,12 @@ from evalkit.clients.allowance import (
     tokens_at_most,
 )
 from evalkit.clients.client import Client
-from evalkit.clients.completions import cut_at_stop, seed_of, send_all
+from evalkit.clients.completions import seed_of, send_all
 from evalkit.clients.credentials import read_key, refuse_secret_headers
 from evalkit.clients.echo import scored_prompt
 from evalkit.clients.http import Endpoint, sent_before
-from evalkit.clients.openai_answers import completions_of, usage_of
+from evalkit.clients.openai_answers import completions_of, has_thought, usage_of
+from evalkit.clients.thinking import AnswerReader
 from evalkit.errors import BadRequestError, UsageError
 from evalkit.registry import client
 from evalkit.request import Request
@@ -41,6 +42,8 @@ class OpenAIClient(Client):
         mode: Ask for a chat turn, or for the continuation of a text (only that can score a prompt).
         max_tokens_field: What this server calls the length limit.
         reasoning_tokens: Added to every length limit, as room for hidden reasoning.
+        thinking: Whether the model thinks before it answers, or its marks (`{open: …, close: …}`);
+            left out: what its name and its completions say.
         logprobs: Ask for log-probabilities even where a request wants no alternatives.
         max_stop_sequences: The most stop sequences the server takes; the others are applied here.
         omit_fields: Request fields this server refuses, never sent: `stop` is then applied here, `n` becomes
@@ -56,6 +59,7 @@ class OpenAIClient(Client):
     mode: Literal["chat", "completions"] = "chat"
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     reasoning_tokens: int = 0
+    thinking: bool | dict[str, Any] | None = None
     logprobs: bool = False
     max_stop_sequences: int = 4
     omit_fields: tuple[str, ...] = ()
@@ -77,6 +81,7 @@ class OpenAIClient(Client):
         path = "/chat/completions" if self.mode == "chat" else "/completions"
         self._endpoint = Endpoint(base_url + path, headers, (key,) if key else ())
         self._omitted = frozenset(self.omit_fields)
+        self._answers = AnswerReader(self.thinking, self.model, server_stops="stop" not in self._omitted)
 
     @classmethod
     def allowance(cls, args: Mapping[str, Any], request: Request) -> Allowance:
@@ -105,6 +110,9 @@ class OpenAIClient(Client):
 
     async def send(self, request: Request) -> Response:
         """One attempt; several sends at once where the server takes no `n`."""
+        return await self._answers.ask(request, self._attempt)
+
+    async def _attempt(self, request: Request) -> Response:
         body = self.body(request)
         if request.num_completions == 1 or "n" in body:
             return self._parse(request, *await self._endpoint.post(body))
@@ -132,8 +140,8 @@ class OpenAIClient(Client):
             body["top_p"] = request.top_p
         if request.num_completions != 1:
             body["n"] = request.num_completions
-        if request.stop_sequences:
-            body["stop"] = list(request.stop_sequences[: self.max_stop_sequences])
+        if stop := self._answers.sent_stops(request):
+            body["stop"] = list(stop[: self.max_stop_sequences])
         if request.presence_penalty:
             body["presence_penalty"] = request.presence_penalty
         if request.frequency_penalty:
@@ -179,9 +187,11 @@ class OpenAIClient(Client):
     ) -> Response:
         wanted = wanted or request.num_completions
         completions = completions_of(answer, wanted, chat=self.mode == "chat", echoed=request.echo_prompt)
+        billed = answer.get("usage")
         if request.echo_prompt:
             completions = tuple(scored_prompt(c, request.prompt) for c in completions)
-        elif request.stop_sequences:
-            completions = tuple(cut_at_stop(c, request.stop_sequences) for c in completions)
-        usage = usage_of(answer.get("usage"))
+        else:
+            thought = has_thought(billed)
+            completions = tuple(self._answers.answer(request, c, has_thought=thought) for c in completions)
+        usage = usage_of(billed)
         return Response(completions, usage, latency_s, answer.get("model"), efficiency=sent_before(latency_s))

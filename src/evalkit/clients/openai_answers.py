@@ -46,6 +46,12 @@ def usage_of(usage: Any) -> Usage:
     return Usage(num_tokens(usage.get("prompt_tokens")), num_tokens(usage.get("completion_tokens")))
 
 
+def has_thought(usage: Any) -> bool:
+    """Whether tokens went into thinking, shown or not."""
+    details = usage.get("completion_tokens_details") if isinstance(usage, Mapping) else None
+    return isinstance(details, Mapping) and num_tokens(details.get("reasoning_tokens")) > 0
+
+
 def num_tokens(value: Any) -> int:
     """A count of tokens, which servers also give as text or with a fraction; 0 for what is no count."""
     try:
@@ -88,7 +94,8 @@ def _text_completion(choice: Mapping[str, Any], echoed: bool) -> Completion:
     if (listed := choice.get("logprobs")) is not None:
         tokens = _listed_tokens(listed, echoed)
         logprob = total_logprob(tokens)
-    return Completion(text, finish_reason(choice.get("finish_reason")), logprob, tokens)
+    thinking = choice.get("reasoning_content") or choice.get("reasoning") or None
+    return Completion(text, finish_reason(choice.get("finish_reason")), logprob, tokens, thinking)
 
 
 def _chat_tokens(logprobs: Any) -> tuple[Token, ...] | None:

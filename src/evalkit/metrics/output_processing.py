@@ -13,14 +13,23 @@ from evalkit.metrics.corpus import Row
 from evalkit.metrics.metric import Answer, Metric, Unit, build_metric
 from evalkit.registry import metric
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
+from evalkit.thinking import without_thinking
 
 OutputProcessor = Callable[[str], str]
 
 
 def remove_thinking(text: str) -> str:
-    """The text without what stands in `<think>…</think>` and the blank line after it; "" if it never ends.
+    """The answer in a text: what stands behind the thinking, or around it; "" if the thinking never ends.
 
-    HELM's `remove_deepseek_r1_thinking`: from the first mark to the last.
+    Knows all marks of `evalkit.thinking`, also where the prompt has opened them.
+    """
+    return without_thinking(text)
+
+
+def remove_deepseek_r1_thinking(text: str) -> str:
+    """HELM's function: the text without what stands from the first `<think>` to the last `</think>`.
+
+    A blank line after it goes too; what never ends leaves ""; a text without an opening mark stays as it is.
     """
     before, mark, after = text.partition("<think>")
     if not mark:
@@ -33,7 +42,7 @@ def remove_thinking(text: str) -> str:
 
 _PROCESSORS: Mapping[str, OutputProcessor] = {
     "remove_thinking": remove_thinking,
-    "helm.benchmark.metrics.output_processors.remove_deepseek_r1_thinking": remove_thinking,
+    "helm.benchmark.metrics.output_processors.remove_deepseek_r1_thinking": remove_deepseek_r1_thinking,
 }
 
 

@@ -26,6 +26,7 @@ _USAGE_IS_SHARE = {
     "finish_reason_length": True,
     "num_train_instances": False,
     "prompt_truncated": True,
+    "no_answer": True,
 }
 _RESERVED = frozenset((*_USAGE_IS_SHARE, *UNIT_STATS, *RUN_STATS))
 
@@ -48,8 +49,9 @@ class Scorer:
 
     Besides what the metrics give, every answered unit has the usage stats `num_prompt_tokens`,
     `num_completion_tokens` and `latency_s` (sums over its requests), `finish_reason_length` (share of the
-    completions that hit the token limit), `num_train_instances` and `prompt_truncated`. Where clients tell
-    how answers came about, efficiency stats follow (see `evalkit.metrics.efficiency`).
+    completions that hit the token limit), `num_train_instances`, `prompt_truncated` and `no_answer` (share of
+    the completions in which the model never came to an answer). Where clients tell how answers came about,
+    efficiency stats follow (see `evalkit.metrics.efficiency`).
 
     One thread adds; `progress` and the counts may be read from another meanwhile.
 
@@ -243,7 +245,7 @@ def _answer_order(answer: Answer) -> tuple[int, bool, str]:
 
 def _usage(answers: tuple[Answer, ...]) -> tuple[float, ...]:
     """The values of the usage stats for one unit, in their order."""
-    prompt_tokens = completion_tokens = num_train_instances = num_completions = num_cut = 0
+    prompt_tokens = completion_tokens = num_train_instances = num_completions = num_cut = num_empty = 0
     latency_s, truncated = 0.0, False
     for answer in answers:
         state, response = answer.state, answer.response
@@ -253,8 +255,13 @@ def _usage(answers: tuple[Answer, ...]) -> tuple[float, ...]:
         num_completions += len(response.completions)
         for completion in response.completions:
             num_cut += completion.finish_reason == "length"
+            num_empty += state.request.max_tokens > 0 and completion.lacks_answer
         # A calibration request has no few-shot examples on purpose; the others say how many there were.
         num_train_instances = max(num_train_instances, state.num_train_instances)
         truncated = truncated or state.prompt_truncated
     cut_share = num_cut / num_completions if num_completions else 0.0
-    return (prompt_tokens, completion_tokens, latency_s, cut_share, num_train_instances, truncated)
+    empty_share = num_empty / num_completions if num_completions else 0.0
+    return (
+        *(prompt_tokens, completion_tokens, latency_s, cut_share),
+        *(num_train_instances, truncated, empty_share),
+    )

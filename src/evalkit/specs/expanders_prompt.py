@@ -152,10 +152,13 @@ def with_chatml(run_spec: RunSpec) -> RunSpec:
 def process_output(run_spec: RunSpec, value: str) -> Iterable[RunSpec]:
     """Rewrite completions before they are scored, by a function `module.name`; leaves the run name as it is.
 
-    `remove_thinking` drops what stands in `<think>…</think>`.
+    `remove_thinking` drops the thinking of a model, whatever its marks, also where the prompt has opened it,
+    and lets stop sequences end the answer only.
     """
     if value != "remove_thinking" and "." not in value:
         raise UsageError(f"no function '{value}' is known; write remove_thinking, or module.name of yours")
     inner = [{"name": metric.name, "args": metric.args} for metric in run_spec.metric_specs]
     whole = MetricSpec(name="output_processing", args={"processor": value, "metric_specs": inner})
+    if value == "remove_thinking":
+        run_spec = run_spec.with_adapter(expects_thinking=True)
     return [run_spec.model_copy(update={"metric_specs": (whole,)})]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 SplitName = Literal["train", "valid", "test"]
 
@@ -106,6 +106,20 @@ class AdapterSpec(Spec):
     chat_style: Literal["system", "turns"] | None = None
     """Send a chat: the instructions as system message, with `turns` each few-shot example as two turns, else
     all in one user message. None: one text, as HELM does."""
+    expects_thinking: bool = False
+    """Completions may begin with thinking: stop sequences end the answer behind it."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields that came later are left out where they change nothing, so that digests stay as they are."""
+        plain: dict[str, Any] = serialize(self)
+        for name in _LATER_FIELDS:
+            if plain.get(name) == AdapterSpec.model_fields[name].default:
+                del plain[name]
+        return plain
+
+
+_LATER_FIELDS = ("expects_thinking",)
 
 
 class PerturbationSpec(ObjectSpec):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from evalkit.clients.transformers.worker import ReadyModel
     from evalkit.request import Request
     from evalkit.response import Response
+from evalkit.thinking import ThinkingStyle
 
 _WINDOW = 4096
 
@@ -77,6 +78,8 @@ class TransformersClient(Client):
         chat_template: A chat template file, or the name of one of those that the model brings.
         chat_template_args: More variables for the template (`enable_thinking: false`).
         chat_prompts: Put plain prompts through the chat template too, as the user's message.
+        thinking: Whether the model thinks before it answers, or its marks (`{open: …, close: …}`);
+            left out: what its prompts and its completions say.
         trust_remote_code: Run the code that comes with the model.
         max_length: Longest prompt and completion together, in tokens; left out: what the model says.
         max_batch_size: Most sequences in a batch; left out: what suits the device.
@@ -104,6 +107,7 @@ class TransformersClient(Client):
         chat_template: str | None = None,
         chat_template_args: dict[str, Any] | None = None,
         chat_prompts: bool = False,
+        thinking: bool | dict[str, Any] | None = None,
         trust_remote_code: bool = False,
         max_length: int | None = None,
         max_batch_size: int | None = None,
@@ -133,6 +137,7 @@ class TransformersClient(Client):
         )
         self._template_name, self._template_args = chat_template, chat_template_args
         self._wrap, self._with_logprobs, self._pooling = chat_prompts, logprobs, pooling
+        self._style = ThinkingStyle.of(thinking)
         self._limits = (max_batch_tokens, max_batch_size)
         self._worker: Worker | None = None
         self._mail: _Mail | None = None
@@ -220,6 +225,7 @@ class TransformersClient(Client):
                 name=self._source.model,
                 with_logprobs=self._with_logprobs,
                 pooling="last" if self._pooling == "last" else "mean",
+                style=self._style,
             )
         return ready, ready.budget(*self._limits)
 

@@ -12,7 +12,7 @@ from random import Random
 
 import torch
 
-from evalkit.clients.local.spelling import Speller, StopWatch
+from evalkit.clients.local.spelling import Ending, Speller, StopWatch
 from evalkit.clients.transformers.decoding import Decoder, OwnCacheDecoder, choose_decoder
 from evalkit.clients.transformers.job import Job, Settings
 from evalkit.clients.transformers.loading import LoadedModel
@@ -20,6 +20,7 @@ from evalkit.clients.transformers.memory import peak_memory_bytes
 from evalkit.clients.transformers.network import Network
 from evalkit.clients.transformers.sampling import pick, private_random
 from evalkit.response import Completion, Efficiency, FinishReason, Response, Token, Usage
+from evalkit.thinking import KNOWN_STYLE, ThinkingStyle
 
 More = Callable[[list[Job]], list[Job]]
 """Asked for more jobs of the same settings, given those that are running; may have none."""
@@ -66,10 +67,18 @@ class Generator:
         loaded: The model.
         with_logprobs: Give each token with its log-probability, even where no alternatives are asked for.
         name: What answers say that was served.
+        style: How the model thinks.
     """
 
-    def __init__(self, loaded: LoadedModel, *, with_logprobs: bool = False, name: str | None = None) -> None:
-        self._loaded, self._name = loaded, name
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        with_logprobs: bool = False,
+        name: str | None = None,
+        style: ThinkingStyle = KNOWN_STYLE,
+    ) -> None:
+        self._loaded, self._name, self._style = loaded, name, style
         self._with_logprobs = with_logprobs
         self._speller = Speller(loaded.tokenizer)
         self._decoder = choose_decoder(loaded)
@@ -122,7 +131,10 @@ class Generator:
         rows = []
         for index in range(task.job.num_rows):
             random = None if settings.is_greedy else private_random(request, index)
-            rows.append(_Row(task, index, StopWatch(self._speller, ids, request.stop_sequences), random))
+            watch = StopWatch(
+                self._speller, ids, request.stop_sequences, self._style, waits=request.expects_thinking
+            )
+            rows.append(_Row(task, index, watch, random))
         return rows
 
     def ended(self, row: _Row) -> FinishReason | None:
@@ -137,24 +149,21 @@ class Generator:
         if tokens and tokens[-1] in self._ends:
             tokens = tokens[:-1]
         ending = row.watch.ending(tokens)
-        logprobs = row.logprobs[: ending.num_tokens]
+        logprob = math.fsum(row.logprobs[place] for place in ending.places)
         spelt = None
         if self._with_logprobs or row.tops:
-            spelt = self._tokens(row, tokens, ending.text, ending.num_tokens)
-        completion = Completion(ending.text, "stop" if ending.stopped else reason, math.fsum(logprobs), spelt)
-        row.task.completions[row.index] = (completion, len(row.tokens))
+            spelt = self._tokens(row, tokens, ending)
+        row.task.completions[row.index] = (ending.completion(reason, logprob, spelt), len(row.tokens))
 
-    def _tokens(self, row: _Row, tokens: list[int], text: str, num_tokens: int) -> tuple[Token, ...]:
-        pieces = self._speller.pieces(row.task.job.prompt.ids, tokens)[:num_tokens]
-        spelt, at = [], 0
-        for place, piece in enumerate(pieces):
+    def _tokens(self, row: _Row, tokens: list[int], ending: Ending) -> tuple[Token, ...]:
+        spelt = []
+        for place, text in zip(ending.places, row.watch.token_texts(tokens, ending), strict=True):
             top: dict[str, float] | None = None
             if row.tops:
                 top = {}
                 for token, logprob in row.tops[place]:
                     top.setdefault(self._speller.piece(token), logprob)
-            spelt.append(Token(text[at : at + len(piece)], row.logprobs[place], top))
-            at += len(piece)
+            spelt.append(Token(text, row.logprobs[place], top))
         return tuple(spelt)
 
     def response(self, task: _Task) -> Response:

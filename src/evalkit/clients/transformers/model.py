@@ -14,6 +14,7 @@ from evalkit.clients.transformers.job import Job
 from evalkit.clients.transformers.loading import LoadedModel
 from evalkit.errors import BadRequestError
 from evalkit.response import Completion, Efficiency, Response, Usage
+from evalkit.thinking import KNOWN_STYLE, ThinkingStyle
 
 Pooling = Literal["mean", "last"]
 
@@ -27,6 +28,7 @@ class LocalModel:
         name: What answers say that was served.
         with_logprobs: Give generated tokens with log-probabilities, even where no alternatives are asked for.
         pooling: How an embedding is made of the last layer: the mean of all tokens, or the last token.
+        style: How the model thinks.
     """
 
     def __init__(
@@ -37,13 +39,14 @@ class LocalModel:
         name: str | None = None,
         with_logprobs: bool = False,
         pooling: Pooling = "mean",
+        style: ThinkingStyle = KNOWN_STYLE,
     ) -> None:
         from evalkit.clients.transformers.generation import Generator
         from evalkit.clients.transformers.scoring import PromptScorer
 
         self._loaded, self._name, self._pooling = loaded, name, pooling
         self._prompter = Prompter(loaded.tokenizer, chat)
-        self._generator = Generator(loaded, with_logprobs=with_logprobs, name=name)
+        self._generator = Generator(loaded, with_logprobs=with_logprobs, name=name, style=style)
         self._scorer = PromptScorer(loaded)
 
     def budget(self, max_tokens: int | None, max_rows: int | None) -> Budget:

@@ -6,42 +6,38 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evalkit.clients.completions import cut_at_stop
 from evalkit.clients.local.prompting import Prompt
 from evalkit.response import Completion, Efficiency, FinishReason, Token, total_logprob
 
 if TYPE_CHECKING:
-    from evalkit.clients.local.spelling import Speller
+    from evalkit.clients.local.spelling import Speller, StopWatch
     from evalkit.request import Request
 
 _REASONS: Mapping[str | None, FinishReason] = {"stop": "stop", "length": "length"}
 
 
-def completion_of(
-    output: Any, request: Request, prompt: Prompt, speller: Speller, *, with_tokens: bool
-) -> Completion:
+def completion_of(output: Any, request: Request, watch: StopWatch, *, with_tokens: bool) -> Completion:
     """A generated text, spelled as for every engine: vLLM itself leaves out half a character at the end.
 
     Args:
         output: vLLM's `CompletionOutput`, with whatever ended it.
         request: What was asked.
-        prompt: What it continues.
-        speller: Spells the tokens.
+        watch: Finds the answer in it.
         with_tokens: Give each token with its log-probability.
     """
     ids, reason = list(output.token_ids), _REASONS.get(output.finish_reason, "unknown")
     if reason == "stop" and not isinstance(output.stop_reason, str):
         ids = ids[:-1]  # the end token; a stop sequence is cut below
-    tokens, logprob = None, None
-    if with_tokens:
-        tops = request.top_k_per_token
-        tokens = tuple(
-            Token(piece, at[token].logprob, _alternatives(at, tops, speller) if tops > 1 else None)
-            for piece, token, at in zip(speller.pieces(prompt.ids, ids), ids, output.logprobs, strict=False)
-        )
-        logprob = total_logprob(tokens)
-    completion = Completion(speller.text(prompt.ids, ids), reason, logprob, tokens)
-    return cut_at_stop(completion, request.stop_sequences) if request.stop_sequences else completion
+    ending = watch.ending(ids)
+    if not with_tokens:
+        return ending.completion(reason)
+    tops, speller = request.top_k_per_token, watch.speller
+    tokens = []
+    for place, text in zip(ending.places, watch.token_texts(ids, ending), strict=True):
+        at = output.logprobs[place]
+        alternatives = _alternatives(at, tops, speller) if tops > 1 else None
+        tokens.append(Token(text, at[ids[place]].logprob, alternatives))
+    return ending.completion(reason, total_logprob(tokens), tuple(tokens))
 
 
 def scored_completion(

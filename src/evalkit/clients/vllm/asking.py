@@ -15,10 +15,12 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from evalkit.clients.local.prompting import Prompt, Prompter
 from evalkit.clients.local.seeding import seed_bytes
+from evalkit.clients.local.spelling import StopWatch
 from evalkit.clients.vllm.answers import completion_of, efficiency_of, scored_completion
 from evalkit.errors import BadRequestError, TransientError
 from evalkit.request import Request
 from evalkit.response import Completion, Response, Usage
+from evalkit.thinking import KNOWN_STYLE, ThinkingStyle
 
 if TYPE_CHECKING:
     from evalkit.clients.local.spelling import Speller
@@ -40,6 +42,7 @@ class Asker:
         with_logprobs: Give the tokens of all answers.
         shares_prefixes: Whether the engine keeps what prompts begin with.
         name: What answers say that was served.
+        style: How the model thinks.
     """
 
     def __init__(  # noqa: PLR0913 - what an engine is asked with
@@ -53,13 +56,15 @@ class Asker:
         with_logprobs: bool = False,
         shares_prefixes: bool = True,
         name: str | None = None,
+        style: ThinkingStyle = KNOWN_STYLE,
     ) -> None:
         self._engine, self._prompts = engine, _Prompts(prompter)
         self._speller = speller
         self._max_length_tokens = max_length_tokens
         self._adapter = None if adapter is None else LoRARequest("adapter", 1, adapter)
         self._with_logprobs, self._shares_prefixes = with_logprobs, shares_prefixes
-        self._name = name
+        self._name, self._style = name, style
+        self._stops_here = style.is_known
         self._numbers = itertools.count()
 
     async def ask(self, request: Request) -> Response:
@@ -90,26 +95,30 @@ class Asker:
             nothing = (Completion("", "length"),) * request.num_completions
             return Response(nothing, Usage(len(prompt.ids), 0), served_model=self._name)
         num_drawn = request.num_completions if request.temperature > 0 else 1
-        outputs = await _all(
-            [self._run(prompt.ids, self._sampling(request, prompt, i)) for i in range(num_drawn)]
-        )
+        watch = StopWatch(self._speller, prompt.ids, request.stop_sequences, self._style)
+        # vLLM applies stop sequences to all that the model writes, thinking included.
+        stops_here = self._stops_here or request.expects_thinking or bool(watch.opened)
+        stops = [] if stops_here else [stop for stop in request.stop_sequences if stop]
+        sampling = [self._sampling(request, prompt, index, stops) for index in range(num_drawn)]
+        outputs = await _all([self._run(prompt.ids, params) for params in sampling])
         with_tokens = self._with_logprobs or request.top_k_per_token > 1
         completions = [
-            completion_of(output.outputs[0], request, prompt, self._speller, with_tokens=with_tokens)
-            for output in outputs
+            completion_of(output.outputs[0], request, watch, with_tokens=with_tokens) for output in outputs
         ]
+        if stops and any(c.finish_reason == "stop" and watch.ends_thinking(c) for c in completions):
+            self._stops_here = True
+            return await self._generate(request, prompt, handed_over_s)
         num_tokens = [len(output.outputs[0].token_ids) for output in outputs]
         if num_drawn < request.num_completions:
             completions *= request.num_completions
             num_tokens *= request.num_completions
         return self._response(completions, Usage(len(prompt.ids), sum(num_tokens)), outputs, handed_over_s)
 
-    def _sampling(self, request: Request, prompt: Prompt, index: int) -> SamplingParams:
+    def _sampling(self, request: Request, prompt: Prompt, index: int, stops: list[str]) -> SamplingParams:
         """How one completion is drawn; each has a seed of its own, the same for the same request."""
         logprobs = request.top_k_per_token if request.top_k_per_token > 1 else None
         if self._with_logprobs and logprobs is None:
             logprobs = 0
-        stops = [stop for stop in request.stop_sequences if stop]
         try:
             return SamplingParams(
                 temperature=request.temperature,
@@ -121,6 +130,9 @@ class Asker:
                 include_stop_str_in_output=True,
                 # Texts are spelled here; vLLM need only do so to find a stop sequence.
                 detokenize=bool(stops),
+                # A special token may be one.
+                skip_special_tokens=False,
+                spaces_between_special_tokens=False,
                 max_tokens=min(request.max_tokens, self._max_length_tokens - len(prompt.ids)),
                 logprobs=logprobs,
                 output_kind=RequestOutputKind.FINAL_ONLY,

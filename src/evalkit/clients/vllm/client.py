@@ -15,6 +15,7 @@ from evalkit.models.weights import chat_template, find_model
 from evalkit.registry import client
 from evalkit.request import Request
 from evalkit.response import Response
+from evalkit.thinking import ThinkingStyle
 
 if TYPE_CHECKING:
     from evalkit.clients.vllm.asking import Asker
@@ -40,6 +41,8 @@ class VllmClient(VllmModel):
         chat_template_args: More variables for the chat template (`enable_thinking`, …).
         chat_prompts: Put plain prompts into the chat template too, as the user's message.
         trust_remote_code: Run the code that comes with the model.
+        thinking: Whether the model thinks before it answers, or its marks (`{open: …, close: …}`);
+            left out: what its name, its prompts and its completions say.
         runner: `pooling` gives embeddings, and nothing else.
         pooling: Embeddings are the `mean` of the last layer over all tokens, or its `last`.
         logprobs: Give the tokens with their log-probabilities even where a request wants no alternatives.
@@ -102,6 +105,7 @@ class VllmClient(VllmModel):
             with_logprobs=self.logprobs,
             shares_prefixes=self.enable_prefix_caching,
             name=self.model,
+            style=ThinkingStyle.of(self.thinking),
         )
 
     async def send(self, request: Request) -> Response:

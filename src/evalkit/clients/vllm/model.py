@@ -45,6 +45,7 @@ class VllmModel(Client):
     adapter: str | None = None
     chat_template: str | None = None
     trust_remote_code: bool = False
+    thinking: bool | dict[str, Any] | None = None
     seed: int = 0
     engine_args: dict[str, Any] | None = None
     tensor_parallel_size: int = 1

@@ -51,6 +51,8 @@ class VllmServerClient(VllmModel):
         adapter: The folder of a LoRA adapter that is put on top.
         chat_template: A template file (`….jinja`), or the name of one that the model brings.
         trust_remote_code: Run the code that comes with the model.
+        thinking: Whether the model thinks before it answers, or its marks (`{open: …, close: …}`);
+            left out: what its name, its prompts and its completions say.
         seed: What the server's own randomness starts from.
         engine_args: Anything else that `vllm serve` takes, by its name there (`kv_cache_dtype: fp8`).
         mode: Ask for the continuation of a text, which can also be scored; or for a chat turn.
@@ -111,6 +113,7 @@ class VllmServerClient(VllmModel):
             base_url=f"http://{_HOST}:{port}/v1",
             mode=self.mode,
             logprobs=self.logprobs,
+            thinking=self.thinking,
             max_stop_sequences=1000,
         )
         self._client.configure(timeout_s=_LONGEST_ANSWER_S)
