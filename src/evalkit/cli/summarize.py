@@ -113,7 +113,7 @@ def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen
 
 def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bool, usage: bool) -> None:
     from evalkit.cli.output import echo_note, print_json
-    from evalkit.cli.table import COLUMNS, print_rows, shown_rows
+    from evalkit.cli.table import COLUMNS, print_rows, shown_rows, without_answer
     from evalkit.reports import markup
     from evalkit.results.summary import summary_rows
 
@@ -129,6 +129,8 @@ def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bo
     else:
         print_rows(rows)
     if chosen in ("table", "markdown", "latex"):
+        for line in without_answer(rows):
+            echo_note(line)
         for line in _unfinished(rows):
             echo_note(f"{line}; its numbers are over what was answered")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from evalkit.cli.output import print_json, print_table
+from evalkit.cli.output import echo_note, print_json, print_table
 
 if TYPE_CHECKING:
     from evalkit.results.run_result import RunResult
@@ -60,7 +60,7 @@ def show_results(results: Sequence[RunResult], suite_path: Path, *, as_json: boo
         for result in results
         if result.counts.get("num_answered") or result.failures
         for stat in result.stats
-        if stat.kind == "score" and stat.split == "all" and stat.is_headline
+        if stat.is_shown and stat.split == "all"
     ]
     if as_json:
         print_json(
@@ -69,6 +69,8 @@ def show_results(results: Sequence[RunResult], suite_path: Path, *, as_json: boo
         )
     elif rows:
         print_rows(rows)
+        for line in without_answer(rows):
+            echo_note(line)
     for line in _complaints(results):
         typer.echo(line, err=True)
     costs = [result.cost_usd for result in results if result.cost_usd is not None]
@@ -76,6 +78,19 @@ def show_results(results: Sequence[RunResult], suite_path: Path, *, as_json: boo
         typer.echo(f"cost: ${sum(costs):.4f}")
     if not as_json:
         typer.echo(f"kept in {suite_path}")
+
+
+def without_answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A remark on each run in which the model did not always come to an answer."""
+    shares = {
+        row["run"]: row["mean"] for row in rows if row["metric"] == "no_answer" and row["split"] == "all"
+    }
+    return [
+        f"{run}: {100 * share:.3g} % of the completions have no answer and are scored as empty; "
+        "thinking took all tokens, perhaps: allow more (reasoning_tokens, increase_max_tokens)"
+        for run, share in shares.items()
+        if share
+    ]
 
 
 def _complaints(results: Sequence[RunResult]) -> list[str]:

@@ -12,7 +12,7 @@ from evalkit.metrics.corpus import Row
 from evalkit.metrics.efficiency import RUN_STATS, UNIT_STATS, Workload
 from evalkit.metrics.metric import Answer, Metric, Unit
 from evalkit.metrics.sheet import Column, Corpus, Rank, ScoreRow, Sheet
-from evalkit.metrics.stat import Stat
+from evalkit.metrics.stat import NO_ANSWER, Stat
 from evalkit.request import RequestState
 from evalkit.response import Failure, Outcome
 
@@ -26,7 +26,7 @@ _USAGE_IS_SHARE = {
     "finish_reason_length": True,
     "num_train_instances": False,
     "prompt_truncated": True,
-    "no_answer": True,
+    NO_ANSWER: True,
 }
 _RESERVED = frozenset((*_USAGE_IS_SHARE, *UNIT_STATS, *RUN_STATS))
 

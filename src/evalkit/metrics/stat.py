@@ -14,6 +14,7 @@ from evalkit.metrics.interval import IntervalMethod, spread_of, stderr_of
 StatKind = Literal["score", "usage", "efficiency"]
 ComputedOn = Literal["perturbed", "original", "worst"]
 ALL_SPLITS = "all"
+NO_ANSWER = "no_answer"
 _NORMAL_975 = 1.959963984540054
 
 
@@ -194,6 +195,12 @@ class Stat:
     def is_headline(self) -> bool:
         """Whether it belongs into a short table: not the numbers that a worst case is made of."""
         return self.perturbation is None or self.perturbation.computed_on == "worst"
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a short table shows it: scores, and a share of completions without an answer."""
+        is_missing = self.name == NO_ANSWER and bool(self.mean)
+        return self.is_headline and (self.kind == "score" or is_missing)
 
     @property
     def part(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from evalkit.metrics.stat import Stat
+from evalkit.metrics.stat import NO_ANSWER, Stat
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scoring import read_stats
 
@@ -40,7 +40,8 @@ def summary_rows(
         directories: The runs.
         by_split: Also the numbers per split, where a run has several, and all those of perturbed copies;
             else of these only the worst cases.
-        usage: Also token counts and latencies.
+        usage: Also token counts and latencies. The share of completions without an answer is always given
+            where it is not 0.
     """
     rows = []
     for directory in directories:
@@ -49,7 +50,9 @@ def summary_rows(
         for stat in read_stats(directory):
             if not by_split and not (stat.split == "all" and stat.is_headline):
                 continue
-            if stat.kind == "efficiency" or (stat.kind == "usage" and not usage):
+            if stat.kind == "efficiency" or (stat.kind == "usage" and not usage and stat.name != NO_ANSWER):
+                continue
+            if stat.name == NO_ANSWER and not (usage or stat.mean):
                 continue
             rows.append(
                 {"suite": directory.path.parent.name, **stat_row(directory.path.name, stat), "status": status}

@@ -1,0 +1,205 @@
+"""Thinking as servers send it: set apart from the answer, and never cut by a stop sequence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from evalkit.clients.anthropic import AnthropicClient
+from evalkit.clients.client import Client
+from evalkit.clients.openai import OpenAIClient
+from evalkit.clients.thinking import settled
+from evalkit.request import Message, Request
+from evalkit.response import Completion, Response, Token, Usage, response_from_json, response_to_json
+from evalkit.testing.server import ServerConfig, serve
+
+Canned = Callable[..., AbstractAsyncContextManager[str]]
+
+GSM = "<think>Step one.\n\nStep two.</think>\n\nThe answer is 5."
+STOP = ("\n\n",)
+
+
+def asked(text: str, request: Request, **args: Any) -> tuple[list[Response], list[dict[str, Any]]]:
+    """What a client makes of two answers of a server that applies stop sequences to all of them."""
+
+    async def main() -> tuple[list[Response], list[dict[str, Any]]]:
+        import aiohttp
+
+        config = ServerConfig(answers=lambda _: text, record_bodies=True)
+        async with serve(config) as url, aiohttp.ClientSession() as session:
+            client = OpenAIClient(base_url=f"{url}/v1", **{"model": "m", **args})
+            responses = [await client.send(request), await client.send(request)]
+            await client.close()
+            async with session.get(f"{url}/_bodies") as answer:
+                recorded = await answer.json()
+            return responses, [entry["body"] for entry in recorded]
+
+    return asyncio.run(main())
+
+
+def read(canned: Canned, answer: Any, request: Request, **args: Any) -> Response:
+    """What a client makes of a body."""
+
+    async def main() -> Response:
+        async with canned(200, json.dumps(answer).encode()) as url:
+            client: Client
+            if "type" in answer:
+                client = AnthropicClient(model="m", base_url=url, **args)
+            else:
+                client = OpenAIClient(model="m", base_url=url, **args)
+            try:
+                return await client.send(request)
+            finally:
+                await client.close()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("mode", ["chat", "completions"])
+def test_a_stop_that_cut_the_thinking_is_applied_to_the_answer(mode: str) -> None:
+    responses, bodies = asked(GSM, Request("q", stop_sequences=STOP), mode=mode)
+    for response in responses:
+        (completion,) = response.completions
+        assert (completion.text, completion.finish_reason) == ("The answer is 5.", "stop")
+        assert (completion.thinking, completion.raw) == ("Step one.\n\nStep two.", GSM)
+    # It is sent once, shown to be wrong, and never sent again; what it cost counts.
+    assert ["stop" in body for body in bodies] == [True, False, False]
+    assert responses[0].usage.total_tokens > responses[1].usage.total_tokens
+
+
+@pytest.mark.parametrize(
+    ("request_", "args"),
+    [
+        (Request("q", stop_sequences=STOP), {"thinking": True}),
+        (Request("q", stop_sequences=STOP), {"model": "deepseek-ai/DeepSeek-R1"}),
+        (Request("q", stop_sequences=STOP, expects_thinking=True), {}),
+        (Request("Q: 1\n<think>\n", stop_sequences=STOP, expects_thinking=True), {"mode": "completions"}),
+    ],
+)
+@pytest.mark.parametrize("text", [GSM, GSM.removeprefix("<think>")])
+def test_stops_are_not_sent_where_thinking_is_known(
+    request_: Request, args: dict[str, Any], text: str
+) -> None:
+    responses, bodies = asked(f"{text}\n\nQ: 2", request_, **args)
+    assert [response.completions[0].text for response in responses] == ["The answer is 5."] * 2
+    assert [response.completions[0].raw for response in responses] == [f"{text}\n\nQ: 2"] * 2
+    assert not any("stop" in body for body in bodies)
+
+
+def test_other_models_are_asked_as_before() -> None:
+    responses, bodies = asked("The answer is 5.\n\nQ: 2", Request("q", stop_sequences=STOP))
+    assert [response.completions[0] for response in responses] == [Completion("The answer is 5.", "stop")] * 2
+    assert [response.completions[0].raw for response in responses] == [None, None]
+    assert [body["stop"] for body in bodies] == [["\n\n"], ["\n\n"]]
+
+
+def test_marks_of_ones_own() -> None:
+    declared = {"open": "Thoughts:", "close": "Reply:"}
+    (response, _), _ = asked(
+        "Thoughts: a\n\nb Reply: 5", Request("q", stop_sequences=STOP), thinking=declared
+    )
+    assert (response.completions[0].text, response.completions[0].thinking) == (" 5", "a\n\nb")
+    (response, _), _ = asked(GSM, Request("q"), thinking=False)
+    assert response.completions == (Completion(GSM, "stop"),)
+
+
+def test_a_completion_that_ends_inside_its_thinking_has_no_answer() -> None:
+    (response, _), _ = asked(GSM, Request("q", max_tokens=3))
+    (completion,) = response.completions
+    assert (completion.text, completion.finish_reason, completion.lacks_answer) == ("", "length", True)
+    assert completion.thinking
+    assert completion.raw == f"<think>{completion.thinking}"
+
+
+def test_a_prefilled_answer_may_open_the_thinking() -> None:
+    messages = (Message("user", "q"), Message("assistant", "<think>\nWell,"))
+    (response, _), _ = asked(" it is 5", Request("", messages))
+    assert response.completions[0].lacks_answer
+    closed = (Message("user", "q"), Message("assistant", "<think>\n</think>\n"))
+    (response, _), _ = asked(" it is 5", Request("", closed))
+    assert response.completions[0].text == " it is 5"
+
+
+def choice(finish_reason: str, usage: dict[str, Any] | None = None, **message: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = {"choices": [{"message": message, "finish_reason": finish_reason}]}
+    return answer if usage is None else {**answer, "usage": usage}
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_thinking_in_a_field_of_its_own(canned: Canned, field: str) -> None:
+    answer = choice("stop", content="\n\nThe answer is 5.\n\nQ:", **{field: "Step one.\n\nStep two."})
+    response = read(canned, answer, Request("q", stop_sequences=STOP))
+    (completion,) = response.completions
+    assert (completion.text, completion.thinking) == ("The answer is 5.", "Step one.\n\nStep two.")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        choice("length", content=None, reasoning_content="Step one."),
+        choice("length", content="", reasoning="Step one."),
+        choice("stop", content=None, reasoning_content="Step one."),
+        choice("length", content=None),
+        choice("stop", {"completion_tokens_details": {"reasoning_tokens": 9}}, content=None),
+        choice("length", content="<think>Step one."),
+        {
+            "type": "message",
+            "content": [{"type": "thinking", "thinking": "Step"}],
+            "stop_reason": "max_tokens",
+            "usage": {},
+        },
+        {
+            "type": "message",
+            "content": [{"type": "redacted_thinking", "data": "x"}],
+            "stop_reason": "max_tokens",
+            "usage": {},
+        },
+    ],
+)
+def test_all_tokens_spent_on_thinking_is_no_answer(
+    canned: Canned, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    response = read(canned, answer, Request("q", stop_sequences=STOP))
+    assert response.completions[0].text == ""
+    assert response.completions[0].lacks_answer
+    assert response_from_json(response_to_json(response)).completions[0].lacks_answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [choice("stop", content="5", reasoning="a"), choice("stop", content=""), choice("stop", content="5")],
+)
+def test_answers_are_none_of_those(canned: Canned, answer: dict[str, Any]) -> None:
+    assert not read(canned, answer, Request("q")).completions[0].lacks_answer
+
+
+def test_tokens_and_their_sum_are_the_answers() -> None:
+    pieces = ["<think>", "a", "\n\n", "</think>", "\n\n", "5", ".", "\n\n", "Q"]
+    tokens = tuple(Token(piece, -float(2**place)) for place, piece in enumerate(pieces))
+    text = "".join(pieces)
+    answer = settled(Completion(text, "length", -511.0, tokens), STOP)
+    assert (answer.text, answer.tokens, answer.logprob) == ("5.", tokens[5:7], -96.0)
+    # A server that gives thinking in a field of its own lists all tokens the same.
+    apart = settled(Completion("\n\n5.", "stop", -511.0, tokens[:7], "a"), STOP)
+    assert (apart.text, apart.tokens, apart.logprob) == ("5.", tokens[5:7], -96.0)
+
+
+def test_the_whole_text_is_in_the_journal() -> None:
+    answer = settled(Completion(GSM, "length"), STOP)
+    plain = response_to_json(Response((answer,), Usage(1, 2)))
+    assert plain["completions"] == [
+        {
+            "text": "The answer is 5.",
+            "finish_reason": "length",
+            "thinking": "Step one.\n\nStep two.",
+            "raw": GSM,
+        }
+    ]
+    (kept,) = response_from_json(plain).completions
+    assert (kept, kept.raw) == (answer, GSM)
