@@ -132,7 +132,8 @@ def choice(finish_reason: str, usage: dict[str, Any] | None = None, **message: A
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 def test_thinking_in_a_field_of_its_own(canned: Canned, field: str) -> None:
-    answer = choice("stop", content="\n\nThe answer is 5.\n\nQ:", **{field: "Step one.\n\nStep two."})
+    message: dict[str, Any] = {field: "Step one.\n\nStep two."}
+    answer = choice("stop", content="\n\nThe answer is 5.\n\nQ:", **message)
     response = read(canned, answer, Request("q", stop_sequences=STOP))
     (completion,) = response.completions
     assert (completion.text, completion.thinking) == ("The answer is 5.", "Step one.\n\nStep two.")
