@@ -135,6 +135,8 @@ async def check_engines(options: CheckOptions, place: Workplace, observer: Obser
         executor = Executor(client, name=deployment.name, limits=deployment.limits)
         try:
             answers.append(await _ask(executor, runs, answers[0] if answers else None))
+            for note in client.notes:
+                observer.note(f"{deployment.name}: {note}")
         finally:
             await executor.close()
     compared = zip(options.engines[1:], answers[1:], strict=True)

@@ -94,7 +94,7 @@ async def _run_safely(run: PlannedRun, shop: Workshop) -> RunResult:
 
 
 def _opening(deployment: ModelDeployment, places: Places, observer: Observer) -> Opening:
-    began_s = 0.0
+    client, began_s = build_client(deployment), 0.0
 
     def tell(beginning: bool) -> None:
         nonlocal began_s
@@ -103,8 +103,10 @@ def _opening(deployment: ModelDeployment, places: Places, observer: Observer) ->
             observer.note(f"{deployment.name}: loading the model")
         else:
             observer.note(f"{deployment.name}: loaded in {time.monotonic() - began_s:.1f} s")
+            for note in client.notes:
+                observer.note(f"{deployment.name}: {note}")
 
-    return Opening(build_client(deployment), places, tell)
+    return Opening(client, places, tell)
 
 
 def _executor(

@@ -44,6 +44,7 @@ class Client:
         transport: Arguments that change how answers are made, and never which: no part of a run's identity.
         needs: Modules that it imports when it is opened, and the extra of evalkit that installs them.
         window: How many requests a resident client takes at once.
+        notes: What the user should know of the model, found while it was opened.
     """
 
     resident: ClassVar[bool] = False
@@ -51,6 +52,7 @@ class Client:
     transport: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[tuple[tuple[str, ...], str]] = ((), "")
     window: int = 1
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def identity(cls, args: Mapping[str, Any]) -> dict[str, Any]:

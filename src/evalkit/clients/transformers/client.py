@@ -213,6 +213,7 @@ class TransformersClient(Client):
         loaded = load(self._source, go_on)
         if loaded is None:
             return None
+        self.notes = loaded.notes
         folder = self._source.folder
         template = chat_template(folder, self._template_name)
         if folder is None and template is None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalkit.clients.local.checkpoint import Checkpoint, check_weights
+from evalkit.clients.local.overhearing import overheard
 from evalkit.clients.transformers.batching import is_out_of_memory
 from evalkit.errors import UsageError
 from evalkit.models.weights import find_model, is_folder, max_length_tokens
@@ -33,6 +35,8 @@ class LoadedModel:
         is_recurrent: It keeps a state (Mamba, …) in place of keys and values: nothing can be shared or padded
             away by a mask alone.
         max_length_tokens: Longest prompt and completion together; None: no limit is known.
+        notes: What the user should know of it: what of its files is not used, and what its libraries warn of.
+        lacks_head: It gives embeddings only.
     """
 
     model: Any
@@ -40,6 +44,8 @@ class LoadedModel:
     device: Any
     is_recurrent: bool
     max_length_tokens: int | None
+    notes: tuple[str, ...] = ()
+    lacks_head: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,7 @@ def load(source: ModelSource, go_on: Callable[[], bool] = lambda: True) -> Loade
     common: dict[str, Any] = {"trust_remote_code": source.trust_remote_code}
     if folder is None:
         common["revision"] = source.revision or "main"
-    with quiet(), _explained(source):
+    with quiet(), overheard() as warned, _explained(source):
         from transformers import AutoTokenizer
 
         if folder is None:
@@ -115,16 +121,24 @@ def load(source: ModelSource, go_on: Callable[[], bool] = lambda: True) -> Loade
         tokenizer = AutoTokenizer.from_pretrained(named, **common)
         if not go_on():
             return None
-        model = _load_weights(source, named, common)
+        model, checkpoint = _load_weights(source, named, common)
         if not go_on():
             return None
         if source.adapter is not None:
-            model = _adapted(model, source)
+            model = _adapted(model, source.adapter)
     model.eval()
     limit = source.max_length
     if limit is None:
         limit = max_length_tokens(folder) if folder is not None else _stated_length(model)
-    return LoadedModel(model, tokenizer, model.device, _is_recurrent(model), limit)
+    return LoadedModel(
+        model,
+        tokenizer,
+        model.device,
+        _is_recurrent(model),
+        limit,
+        notes=(*checkpoint.notes, *warned),
+        lacks_head=checkpoint.lacks_head,
+    )
 
 
 def _find_on_hub(source: ModelSource) -> None:
@@ -134,10 +148,17 @@ def _find_on_hub(source: ModelSource) -> None:
     model_info(source.model, revision=source.revision, timeout=_HUB_TIMEOUT_S)
 
 
-def _load_weights(source: ModelSource, named: str, common: Mapping[str, Any]) -> Any:
+def _load_weights(source: ModelSource, named: str, common: Mapping[str, Any]) -> tuple[Any, Checkpoint]:
+    """The model with all of its weights, and what is to be known of its files."""
     from transformers import AutoModelForCausalLM
 
-    options: dict[str, Any] = {"dtype": source.dtype, **common}
+    # What does not fit is told, and refused here, in place of being filled in.
+    options: dict[str, Any] = {
+        "dtype": source.dtype,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,
+        **common,
+    }
     device, device_map = _place(source.device_map)
     if source.attn_implementation is not None:
         options["attn_implementation"] = source.attn_implementation
@@ -148,8 +169,16 @@ def _load_weights(source: ModelSource, named: str, common: Mapping[str, Any]) ->
     if device_map is not None:
         if importlib.util.find_spec("accelerate") is None:
             raise UsageError("device_map needs accelerate; run: pip install 'evalkit[hf]'")
-        return AutoModelForCausalLM.from_pretrained(named, device_map=device_map, **options)
-    return AutoModelForCausalLM.from_pretrained(named, **options).to(device)
+        model, info = AutoModelForCausalLM.from_pretrained(named, device_map=device_map, **options)
+    else:
+        model, info = AutoModelForCausalLM.from_pretrained(named, **options)
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise UsageError(
+            f"{source.model} holds an adapter (adapter_config.json): name the model that it was trained on "
+            "as model, and this as adapter"
+        )
+    checkpoint = check_weights(source.model, model, info)
+    return (model if device_map is not None else model.to(device)), checkpoint
 
 
 def _place(device_map: str | Mapping[str, Any] | None) -> tuple[str | None, Any]:
@@ -175,18 +204,13 @@ def _quantization_config(quantization: str | Mapping[str, Any]) -> Any:
     return BitsAndBytesConfig(load_in_4bit=True)
 
 
-def _adapted(model: Any, source: ModelSource) -> Any:
-    from peft import PeftModel
+def _adapted(model: Any, adapter: str) -> Any:
+    from evalkit.clients.transformers.adapters import add_adapter
 
-    adapter = source.adapter
-    assert adapter is not None
     if is_folder(adapter) or Path(adapter).is_dir():
         adapter = str(Path(adapter).expanduser())
-    if source.quantization is not None:
-        # Quantised weights can't be added to; the adapter stays beside them.
-        model.load_adapter(adapter)
-        return model
-    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    # Quantised weights can't be added to.
+    return add_adapter(model, adapter, merges=getattr(model, "hf_quantizer", None) is None)
 
 
 def _is_recurrent(model: Any) -> bool:

@@ -112,6 +112,10 @@ class LocalModel:
         """Why the model can't take a prompt; None if it can."""
         from evalkit.clients.transformers.scoring import check_scoring
 
+        if self._loaded.lacks_head and job.kind != "embed":
+            return BadRequestError(
+                "the model's files hold no output head: it gives embeddings, and neither generates nor scores"
+            )
         if job.kind == "score":
             try:
                 check_scoring(job.request)
