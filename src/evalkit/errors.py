@@ -13,6 +13,7 @@ EvalkitError                     base; its text is one clear message for the use
     ├── TransientError           worth another attempt (overload, 5xx, connection, timeout, malformed body)
     │   └── OverloadError        the server asks for less (429, 503, 529); may carry Retry-After
     ├── BadRequestError          the server refuses this request; another attempt gets the same answer
+    │   └── ContentFilterError   a content filter blocked the prompt or the answer
     └── AuthenticationError      the server refuses this key; no request can succeed
 """
 
@@ -101,7 +102,7 @@ class ClientError(EvalkitError):
 
     Attributes:
         reason: One word for tables and journals: `timeout`, `connection`, `overload`, `server_error`,
-            `malformed`, `bad_request`, `authentication`.
+            `malformed`, `bad_request`, `content_filter`, `authentication`, `quota`.
     """
 
     reason: str = "error"
@@ -136,6 +137,20 @@ class BadRequestError(ClientError):
     """The server refuses this very request; never retried."""
 
     reason = "bad_request"
+
+
+class ContentFilterError(BadRequestError):
+    """A content filter blocked the prompt or the answer; asking again is in vain.
+
+    Attributes:
+        text: What had been written before the filter cut it off.
+    """
+
+    reason = "content_filter"
+
+    def __init__(self, message: str, text: str = "") -> None:
+        super().__init__(message)
+        self.text = text
 
 
 class AuthenticationError(ClientError):

@@ -131,7 +131,7 @@ def test_thinking_and_cached_tokens(canned: Canned) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "reason"), [("refusal", "content_filter"), ("max_tokens", "length"), ("tool_use", "tool_calls")]
+    ("word", "reason"), [("end_turn", "stop"), ("max_tokens", "length"), ("tool_use", "tool_calls")]
 )
 def test_stop_reasons(canned: Canned, word: str, reason: str) -> None:
     answer = {"content": [], "stop_reason": word, "usage": {"input_tokens": 1, "output_tokens": 0}}

@@ -8,9 +8,9 @@ from typing import Any
 
 from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, tokens_at_most
 from evalkit.clients.client import Client
-from evalkit.clients.completions import finish_reason, send_all
+from evalkit.clients.completions import finish_reason, num_tokens, refuse_blocked, send_all
 from evalkit.clients.credentials import read_key, refuse_secret_headers
-from evalkit.clients.http import Endpoint, sent_before
+from evalkit.clients.http import Endpoint, error_in, sent_before
 from evalkit.clients.thinking import AnswerReader
 from evalkit.errors import BadRequestError, TransientError, UsageError
 from evalkit.registry import client
@@ -57,7 +57,7 @@ class AnthropicClient(Client):
         refuse_secret_headers(headers)
         headers |= {"x-api-key": key, "anthropic-version": self.version}
         base_url = self.base_url.rstrip("/").removesuffix("/v1")
-        self._endpoint = Endpoint(base_url + "/v1/messages", headers, (key,))
+        self._endpoint = Endpoint(base_url + "/v1/messages", headers, (key,), _failure_in)
         server_stops = "stop_sequences" not in self.omit_fields
         self._answers = AnswerReader(self.thinking, self.model, server_stops=server_stops)
 
@@ -133,26 +133,41 @@ class AnthropicClient(Client):
         answer, latency_s = await self._endpoint.post(body)
         try:
             completion = _completion(answer)
-            usage = _usage(answer["usage"])
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             detail = f"{type(error).__name__}: {error}"
             raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
-        completion = self._answers.answer(request, completion)
+        refuse_blocked([completion])
+        completion, usage = self._answers.answer(request, completion), _usage(answer.get("usage"))
         return Response(
             (completion,), usage, latency_s, answer.get("model"), efficiency=sent_before(latency_s)
         )
 
 
+def _failure_in(answer: Mapping[str, Any]) -> Any:
+    return None if answer.get("content") else error_in(answer)
+
+
 def _completion(answer: Mapping[str, Any]) -> Completion:
-    blocks = answer["content"]
-    text = "".join(block["text"] for block in blocks if block["type"] == "text")
-    thinking = "".join(block["thinking"] for block in blocks if block["type"] == "thinking")
-    if not thinking and not any(block["type"] in ("thinking", "redacted_thinking") for block in blocks):
-        return Completion(text, finish_reason(answer.get("stop_reason")))
-    return Completion(text, finish_reason(answer.get("stop_reason")), thinking=thinking)
+    blocks, reason = answer["content"], finish_reason(answer.get("stop_reason"))
+    if isinstance(blocks, str):
+        return Completion(blocks, reason)
+    if not blocks and reason == "unknown":
+        raise ValueError("neither a text nor why it ended")
+    texts, thoughts, has_thought = [], [], False
+    for block in blocks or ():
+        if block["type"] == "text":
+            texts.append(block["text"])
+        elif block["type"] in ("thinking", "redacted_thinking"):
+            has_thought = True
+            thoughts.append(block.get("thinking") or "")
+        elif block["type"] != "tool_use":
+            raise ValueError(f"a block of the content is '{block['type']}'")
+    return Completion("".join(texts), reason, thinking="".join(thoughts) if has_thought else None)
 
 
-def _usage(usage: Mapping[str, Any]) -> Usage:
+def _usage(usage: Any) -> Usage:
     """Tokens billed: those written to and read from the prompt cache are prompt tokens too."""
+    if not isinstance(usage, Mapping):
+        return Usage()
     prompt = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-    return Usage(sum(usage.get(name) or 0 for name in prompt), usage.get("output_tokens") or 0)
+    return Usage(sum(num_tokens(usage.get(name)) for name in prompt), num_tokens(usage.get("output_tokens")))

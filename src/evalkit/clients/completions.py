@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from evalkit.errors import ContentFilterError
 from evalkit.response import Completion, FinishReason, Response, Usage, total_logprob
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
@@ -19,17 +20,46 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
     "model_length": "length",
     "model_context_window_exceeded": "length",
     "content_filter": "content_filter",
+    "content_filtered": "content_filter",
     "refusal": "content_filter",
+    "guardrail_intervened": "content_filter",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+    "prohibited_content": "content_filter",
+    "blocklist": "content_filter",
+    "spii": "content_filter",
+    "sensitive": "content_filter",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "tool_use": "tool_calls",
 }
-"""A provider's word for why a completion ended, to ours; anything else is "unknown"."""
+"""A provider's word for why a completion ended, in lower case, to ours; anything else is "unknown"."""
 
 
 def finish_reason(word: object) -> FinishReason:
     """A provider's finish reason in our words."""
-    return FINISH_REASONS.get(word, "unknown") if isinstance(word, str) else "unknown"
+    return FINISH_REASONS.get(word.casefold(), "unknown") if isinstance(word, str) else "unknown"
+
+
+def refuse_blocked(completions: Sequence[Completion]) -> None:
+    """Nothing, if no content filter had a hand in these.
+
+    Raises:
+        ContentFilterError: It blocked or cut off one of them; with what had been written.
+    """
+    blocked = [c.text for c in completions if c.finish_reason == "content_filter"]
+    if blocked:
+        text = max(blocked, key=len)
+        what = "cut the answer off" if text else "blocked the answer"
+        raise ContentFilterError(f"the provider's content filter {what}", text)
+
+
+def num_tokens(value: Any) -> int:
+    """A count of tokens, which servers also give as text or with a fraction; 0 for what is no count."""
+    try:
+        return max(0, int(float(value)))
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def cut_at_stop(completion: Completion, stop_sequences: Sequence[str]) -> Completion:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from evalkit.clients.complaints import Complaint, complaint_of, error_of, status_of
 from evalkit.clients.credentials import scrub
 from evalkit.codec import decode_foreign, encode
-from evalkit.errors import (
-    AuthenticationError,
-    BadRequestError,
-    ClientError,
-    OverloadError,
-    TransientError,
-    UsageError,
-)
+from evalkit.errors import ClientError, TransientError, UsageError
 from evalkit.response import Efficiency
 
 if TYPE_CHECKING:
@@ -25,8 +19,16 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT_S = 300.0
 _MAX_MESSAGE_CHARACTERS = 300
 _KEEPALIVE_S = 30.0
-_OVERLOADED = (429, 503, 529)
-_QUOTA_TYPES = {"insufficient_quota", "billing_error", "billing_hard_limit_reached", "billing_not_active"}
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
+
+
+def error_in(answer: Mapping[str, Any]) -> Any:
+    """The error in an answer that has nothing else: `error`, or the whole where it says that it is one."""
+    if error := answer.get("error"):
+        return error
+    says_so = "error" in (answer.get("object"), answer.get("type"))
+    said = any(isinstance(answer.get(name), str) for name in ("message", "detail", "msg"))
+    return answer if says_so or said else None
 
 
 class Endpoint:
@@ -36,12 +38,20 @@ class Endpoint:
         url: Where to post; checked here, connected to later.
         headers: Sent with every request as they are.
         secrets: Texts that must not appear in any error message.
+        find_error: The error in an answer of HTTP status 200, which some gateways give for any failure; None
+            where it has none, or an answer all the same.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        secrets: tuple[str, ...] = (),
+        find_error: Callable[[Mapping[str, Any]], Any] = error_in,
+    ) -> None:
         if not url.startswith(("http://", "https://")):
             raise UsageError(f"'{url}' is no base URL: it must start with http:// or https://")
-        self.url, self.secrets = url, secrets
+        self.url, self.secrets, self._find_error = url, secrets, find_error
         # Answers are small: compressing them costs both ends more than it saves.
         self._headers = {
             "Content-Type": "application/json",
@@ -63,7 +73,7 @@ class Endpoint:
 
         Raises:
             TransientError: Connection, timeout, malformed body, 5xx; `OverloadError` for 429, 503, 529.
-            BadRequestError: The server refuses this body.
+            BadRequestError: The server refuses this body; `ContentFilterError` where it is for its content.
             AuthenticationError: The server refuses the key, or the account has no money left.
         """
         import aiohttp
@@ -83,7 +93,7 @@ class Endpoint:
         # As the journal keeps it: numbers made from the journal later are the same to the last digit.
         latency_s = round(time.perf_counter() - sent_at, 6)
         if status != 200:
-            raise self._error(status, headers, raw)
+            raise self._error(status, _complaint(raw, headers), headers)
         return self._parse(raw, headers), latency_s
 
     async def close(self) -> None:
@@ -109,39 +119,34 @@ class Endpoint:
 
     def _parse(self, raw: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         try:
-            parsed = decode_foreign(raw)
+            parsed = _decoded(raw, headers)
         except ValueError:
-            # Cleaned before it is cut, so that no half of a key is left at the end.
-            start = self._clean(raw[:1000].decode("utf-8", "replace"))[:80]
-            raise TransientError(f"the server's answer is no JSON: {start!r}", "malformed") from None
+            raise TransientError(self._no_json(raw), "malformed") from None
+        if isinstance(parsed, list) and len(parsed) == 1 and isinstance(parsed[0], dict):
+            parsed = parsed[0]  # Google's errors
         if not isinstance(parsed, dict):
             raise TransientError("the server's answer is no JSON object", "malformed")
-        if (error := parsed.get("error")) and "choices" not in parsed and "content" not in parsed:
-            # Some gateways report the failure of whoever is behind them with status 200.
-            code = error.get("code") if isinstance(error, dict) else None
-            raise self._error(code if isinstance(code, int) and code >= 400 else 500, headers, raw)
+        if error := self._find_error(parsed):
+            complaint = complaint_of(error)
+            raise self._error(status_of(complaint), complaint, headers, in_200=True)
         return parsed
 
-    def _error(self, status: int, headers: Mapping[str, str], raw: bytes) -> ClientError:
-        said, kinds = _server_message(raw)
-        message = f"HTTP {status}: {self._clean(said)}"
-        if kinds & _QUOTA_TYPES or "credit balance is too low" in said or status == 402:
-            return AuthenticationError(message, "quota")
-        if status in (401, 403):
-            return AuthenticationError(message)
-        if status == 404:
-            return BadRequestError(f"the server has no such model or path ({self.url}): {message}")
-        if status in _OVERLOADED:
-            return OverloadError(message, retry_after_s(headers))
-        if status == 408:
-            return TransientError(message, "timeout")
-        if status >= 500 or status in (409, 425):
-            return TransientError(message)
-        if 300 <= status < 400:
-            return BadRequestError(
-                f"the server redirects elsewhere; correct base_url ({self.url}): {message}"
-            )
-        return BadRequestError(message)
+    def _no_json(self, raw: bytes) -> str:
+        if not raw.strip():
+            return "the server's answer is empty"
+        if raw.lstrip().startswith((b"data:", b"event:", b": ")):
+            return "the server streams its answer, which nobody asked for; try extra_body: {stream: false}"
+        # Cleaned before it is cut, so that no half of a key is left at the end.
+        return f"the server's answer is no JSON: {self._clean(raw[:1000].decode('utf-8', 'replace'))[:80]!r}"
+
+    def _error(
+        self, status: int, complaint: Complaint, headers: Mapping[str, str], in_200: bool = False
+    ) -> ClientError:
+        said = self._clean(complaint.message)
+        told = f"HTTP 200 with error {status}: {said}" if in_200 else f"HTTP {status}: {said}"
+        if not in_200 and (status == 404 or 300 <= status < 400):
+            told += f" ({self.url})"
+        return error_of(status, complaint, told, retry_after_s(headers))
 
     def _clean(self, text: str) -> str:
         return scrub(text, self.secrets)[:_MAX_MESSAGE_CHARACTERS]
@@ -181,17 +186,30 @@ def _seconds_until(http_date: str) -> float | None:
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
-def _server_message(raw: bytes) -> tuple[str, set[str]]:
-    """What the server says went wrong, and the error's type and code."""
+def _complaint(raw: bytes, headers: Mapping[str, str]) -> Complaint:
     try:
-        parsed = decode_foreign(raw)
+        return complaint_of(_decoded(raw, headers))
     except ValueError:
-        return " ".join(raw[:1000].decode("utf-8", "replace").split()) or "(no message)", set()
-    error = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
-    if not isinstance(error, dict):
-        return str(error), set()
-    said = error.get("message") or error.get("detail") or json.dumps(error)
-    return str(said), {str(error.get("type")), str(error.get("code"))}
+        return Complaint(" ".join(raw[:1000].decode("utf-8", "replace").split()) or "(no message)")
+
+
+def _decoded(raw: bytes, headers: Mapping[str, str]) -> Any:
+    """JSON parsed: UTF-8, as it should be, else in the character set that the server declares.
+
+    Raises:
+        ValueError: It is no JSON in either.
+    """
+    try:
+        return decode_foreign(raw)
+    except ValueError:
+        charset = _CHARSET.search(headers.get("Content-Type", ""))
+        if charset is None:
+            raise
+        try:
+            text = raw.decode(charset[1])
+        except LookupError:
+            raise ValueError(f"no character set {charset[1]}") from None
+        return decode_foreign(text.encode("utf-8"))
 
 
 def _proxy_for(url: str) -> str | None:

@@ -18,7 +18,7 @@ from evalkit.clients.completions import seed_of, send_all
 from evalkit.clients.credentials import read_key, refuse_secret_headers
 from evalkit.clients.echo import scored_prompt
 from evalkit.clients.http import Endpoint, sent_before
-from evalkit.clients.openai_answers import completions_of, has_thought, usage_of
+from evalkit.clients.openai_answers import completions_of, failure_in, has_thought, usage_of
 from evalkit.clients.thinking import AnswerReader
 from evalkit.errors import BadRequestError, UsageError
 from evalkit.registry import client
@@ -79,7 +79,7 @@ class OpenAIClient(Client):
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
         path = "/chat/completions" if self.mode == "chat" else "/completions"
-        self._endpoint = Endpoint(base_url + path, headers, (key,) if key else ())
+        self._endpoint = Endpoint(base_url + path, headers, (key,) if key else (), failure_in)
         self._omitted = frozenset(self.omit_fields)
         self._answers = AnswerReader(self.thinking, self.model, server_stops="stop" not in self._omitted)
 

@@ -6,9 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from evalkit.clients.completions import finish_reason
+from evalkit.clients.completions import finish_reason, num_tokens, refuse_blocked
+from evalkit.clients.http import error_in
 from evalkit.errors import ClientError, TransientError
-from evalkit.response import Completion, Token, Usage, total_logprob
+from evalkit.response import Completion, FinishReason, Token, Usage, total_logprob
+
+_THINKING_FIELDS = ("reasoning_content", "reasoning")
+# Types of parts that are the answer, and the field that holds it.
+_TEXT_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
 
 
 def completions_of(
@@ -24,19 +29,49 @@ def completions_of(
 
     Raises:
         TransientError: The answer has another shape, or there are too few.
+        ContentFilterError: A content filter blocked one of them, or cut it off.
     """
     try:
-        choices = answer["choices"]
+        choices = answer.get("choices") or ()
         if len(choices) < wanted:
             raise TransientError(f"{len(choices)} of {wanted} completions came back", "malformed")
         if chat:
-            return tuple(_chat_completion(choice) for choice in choices[:wanted])
-        return tuple(_text_completion(choice, echoed) for choice in choices[:wanted])
+            completions = tuple(_chat_completion(choice) for choice in choices[:wanted])
+        else:
+            completions = tuple(_text_completion(choice, echoed) for choice in choices[:wanted])
     except ClientError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         detail = f"{type(error).__name__}: {error}"
         raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
+    refuse_blocked(completions)
+    return completions
+
+
+def failure_in(answer: Mapping[str, Any]) -> Any:
+    """The error in an answer that is none: that of a choice which broke off, or of the whole.
+
+    A key that is there says nothing; gateways send `choices` as null, as an empty list, or with an empty
+    message, beside the error that explains it.
+    """
+    choices = answer.get("choices")
+    listed = [c for c in choices if isinstance(c, Mapping)] if isinstance(choices, list) else []
+    for choice in listed:
+        if choice.get("finish_reason") == "error" or choice.get("error"):
+            return choice.get("error") or {"message": "the server broke off"}
+    if any(_says_something(choice) for choice in listed):
+        return None
+    feedback = answer.get("prompt_feedback") or answer.get("promptFeedback")
+    if isinstance(feedback, Mapping) and (why := feedback.get("block_reason") or feedback.get("blockReason")):
+        return {"message": f"the prompt was blocked: {why}", "type": "content_filter"}
+    return answer.get("error") if listed else error_in(answer)
+
+
+def _says_something(choice: Mapping[str, Any]) -> bool:
+    message = choice.get("message")
+    fields = ("content", "refusal", "tool_calls", *_THINKING_FIELDS)
+    in_message = isinstance(message, Mapping) and any(message.get(name) for name in fields)
+    return in_message or bool(choice.get("text"))
 
 
 def usage_of(usage: Any) -> Usage:
@@ -52,50 +87,61 @@ def has_thought(usage: Any) -> bool:
     return isinstance(details, Mapping) and num_tokens(details.get("reasoning_tokens")) > 0
 
 
-def num_tokens(value: Any) -> int:
-    """A count of tokens, which servers also give as text or with a fraction; 0 for what is no count."""
-    try:
-        return max(0, int(float(value)))
-    except (TypeError, ValueError, OverflowError):
-        return 0
-
-
 def _chat_completion(choice: Mapping[str, Any]) -> Completion:
-    if choice.get("finish_reason") == "error":
-        raise TransientError(f"the server broke off: {str(choice.get('error', ''))[:200]}")
-    message = choice["message"]
+    message, reason = choice["message"], _reason(choice)
     content, thoughts = _content(message.get("content"))
     text = message.get("refusal") or "" if content is None else content
-    thinking = message.get("reasoning_content") or message.get("reasoning") or thoughts or None
+    stated = next((value for name in _THINKING_FIELDS if (value := message.get(name))), None)
+    if stated is not None and not isinstance(stated, str):
+        raise TypeError(f"the thinking is {type(stated).__name__}, no string")
+    if content is None and reason == "unknown" and not (text or stated or message.get("tool_calls")):
+        raise ValueError("neither a text nor why it ended")
     tokens = _chat_tokens(choice.get("logprobs"))
     logprob = None if tokens is None else total_logprob(tokens)
-    return Completion(text, finish_reason(choice.get("finish_reason")), logprob, tokens, thinking)
+    return Completion(text, reason, logprob, tokens, stated or thoughts or None)
+
+
+def _reason(choice: Mapping[str, Any]) -> FinishReason:
+    """Why a choice ended; Azure also says what its filters found in it."""
+    found = choice.get("content_filter_results")
+    if isinstance(found, Mapping) and any(
+        isinstance(f, Mapping) and f.get("filtered") for f in found.values()
+    ):
+        return "content_filter"
+    return finish_reason(choice.get("finish_reason"))
 
 
 def _content(content: Any) -> tuple[str | None, str]:
-    """Text and thinking of a message's content, which is a string, null, or a list of typed parts."""
+    """Text and thinking of a message's content, which is a string, null, or a list of typed parts.
+
+    Raises:
+        ValueError: It has parts of another type: what they say would be lost.
+    """
     if content is None or isinstance(content, str):
         return content, ""
+    if not isinstance(content, list):
+        raise TypeError(f"the content is {type(content).__name__}")
     texts, thoughts = [], []
     for part in content:
-        if part["type"] == "thinking":
-            inner = part["thinking"]
-            thoughts.append(inner if isinstance(inner, str) else "".join(p["text"] for p in inner))
-        elif part["type"] == "text":
-            texts.append(part["text"])
+        kind = "text" if isinstance(part, str) else part["type"]
+        if kind in _TEXT_PARTS:
+            texts.append(_text(part if isinstance(part, str) else part[_TEXT_PARTS[kind]]))
+        elif kind in ("thinking", "reasoning"):
+            inner = part.get("thinking") or part.get("reasoning") or part.get("text") or ""
+            thoughts.append(inner if isinstance(inner, str) else "".join(_text(p["text"]) for p in inner))
+        else:
+            raise ValueError(f"a part of the content is '{kind}'")
     return "".join(texts), "".join(thoughts)
 
 
 def _text_completion(choice: Mapping[str, Any], echoed: bool) -> Completion:
-    text = choice["text"]
-    if not isinstance(text, str):
-        raise TypeError("text is no string")
+    text = _text(choice["text"])
     tokens, logprob = None, None
     if (listed := choice.get("logprobs")) is not None:
         tokens = _listed_tokens(listed, echoed)
         logprob = total_logprob(tokens)
     thinking = choice.get("reasoning_content") or choice.get("reasoning") or None
-    return Completion(text, finish_reason(choice.get("finish_reason")), logprob, tokens, thinking)
+    return Completion(text, _reason(choice), logprob, tokens, thinking)
 
 
 def _chat_tokens(logprobs: Any) -> tuple[Token, ...] | None:
@@ -143,7 +189,7 @@ def _alternatives(tops: Any) -> dict[str, float] | None:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"a token is {type(value).__name__}, no string")
+        raise TypeError(f"a text is {type(value).__name__}, no string")
     return value
 
 
