@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from evalkit.thinking import is_only_thinking
 
+BLOCKED = "content_filter"
+"""The reason of failures that a content filter caused."""
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "unknown"]
 
 
@@ -118,16 +120,23 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No answer, and why. Listed, counted, retried by the next start; never scored.
+    """No answer, and why. Listed and counted, never scored; asked again by the next start, unless blocked.
 
     Attributes:
         reason: One word (`timeout`, `connection`, `overload`, `server_error`, `malformed`, `bad_request`, …).
         message: The last error in words, without secrets.
+        text: What had been written before a content filter cut it off.
     """
 
     reason: str
     message: str
     attempts: int = 1
+    text: str = ""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a content filter blocked the prompt or the answer: asking again would be in vain."""
+        return self.reason == BLOCKED
 
 
 Outcome = Response | Failure

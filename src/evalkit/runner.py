@@ -100,7 +100,8 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
             shop.observer.note(f"{directory.journal_path}: {damage}; asked again")
         directory.write_instances(loaded.instances)
         ledger.begin(len(loaded.instances), loaded.num_requests, index)
-        shop.observer.opened(name, loaded.num_requests, len(index.answered))
+        settled = index.settled
+        shop.observer.opened(name, loaded.num_requests, len(settled))
 
         scorer = make_scorer(run.run_spec, loaded.instances)
         feed = ScoreFeed(
@@ -108,7 +109,7 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
         )
         feed.add_journal(directory.journal_path, end=journal.size_bytes)
         try:
-            async for state, outcome in executor.stream(loaded.requests(index.answered), turn):
+            async for state, outcome in executor.stream(loaded.requests(settled), turn):
                 journal.append(state, outcome)
                 cost_usd = ledger.count(state.key, outcome)
                 await feed.add(state, outcome)

@@ -17,8 +17,10 @@ COLUMNS = ("run", "metric", "mean", "± stderr", "95 % interval", "n", "failed")
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print summary rows; see `shown_rows`."""
+    """Print summary rows; see `shown_rows`. What content filters blocked is bounded in a line of its own."""
     print_table(COLUMNS, shown_rows(rows))
+    for line in blocked_lines(rows):
+        typer.echo(line)
 
 
 def shown_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -49,6 +51,22 @@ def shown_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
             )
         )
     return shown
+
+
+def blocked_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each run of which a content filter blocked something, what its first score lies between."""
+    lines: dict[tuple[object, str], str] = {}
+    for row in rows:
+        if not row.get("n_blocked") or (row.get("suite"), row["run"]) in lines:
+            continue
+        line = f"content filter: {row['run']}: {row['n_blocked']:,} of {row['n_total']:,} blocked"
+        if (wrong := row["mean_blocked_wrong"]) is not None:
+            line += (
+                f"; {row['metric']} is {_number(row['mean'])} without them, {_number(wrong)} if they count "
+                "as wrong"
+            )
+        lines[row.get("suite"), row["run"]] = line
+    return list(lines.values())
 
 
 def show_results(results: Sequence[RunResult], suite_path: Path, *, as_json: bool) -> None:

@@ -23,6 +23,7 @@ from evalkit.engine.retry import RetryPolicy
 from evalkit.errors import (
     AuthenticationError,
     BadRequestError,
+    ContentFilterError,
     EvalkitError,
     OverloadError,
     SystemicError,
@@ -383,6 +384,9 @@ class Executor:
             # The budget is spent, mostly: what is in flight is paid for and worth waiting for.
             self._halt(self._limits.timeout_s, error)
             return None
+        if isinstance(error, ContentFilterError):
+            self._breaker.succeeded()  # the server is well; it is this prompt that it does not like
+            return _failure(error.reason, str(error), attempts, error.text)
         if isinstance(error, BadRequestError):
             if (fatal := self._breaker.refused(error)) is not None:
                 # This refusal is the reason that the run ends with; without it the run might look finished.
@@ -438,6 +442,7 @@ class Executor:
         perhaps_billed = (
             isinstance(error, asyncio.CancelledError)
             or getattr(error, "reason", "") in _PERHAPS_BILLED
+            or bool(getattr(error, "text", ""))  # cut off by a content filter
             or (self.budget.limited and self._estimator.sends(request) > 1)
         )
         return reserved if perhaps_billed else _FREE
@@ -498,5 +503,5 @@ class Executor:
             task.cancel()
 
 
-def _failure(reason: str, message: str, attempts: int) -> Failure:
-    return Failure(reason, message[:_MESSAGE_CHARACTERS], attempts)
+def _failure(reason: str, message: str, attempts: int, text: str = "") -> Failure:
+    return Failure(reason, message[:_MESSAGE_CHARACTERS], attempts, text)

@@ -80,6 +80,11 @@ class JournalIndex:
     num_lines: int = 0
     winners: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def settled(self) -> frozenset[str]:
+        """Keys that are not asked again: those with a response, and those that a content filter blocked."""
+        return frozenset(self.answered) | {key for key, last in self.failures.items() if last.is_blocked}
+
 
 class Journal:
     """An open journal. One writer per file (see `RunLock`); readers may look on at any time."""
@@ -288,6 +293,8 @@ def _to_plain(state: RequestState, outcome: Outcome) -> dict[str, Any]:
             "message": outcome.message,
             "attempts": outcome.attempts,
         }
+        if outcome.text:
+            plain["failure"]["text"] = outcome.text
     plain["at"] = round(time.time(), 3)
     return plain
 
@@ -316,7 +323,7 @@ def _to_request(plain: dict[str, Any]) -> Request:
 
 
 def _to_failure(plain: dict[str, Any]) -> Failure:
-    return Failure(plain["reason"], plain["message"], plain.get("attempts", 1))
+    return Failure(plain["reason"], plain["message"], plain.get("attempts", 1), plain.get("text", ""))
 
 
 def _fold(index: JournalIndex, plain: dict[str, Any], offset: int) -> None:

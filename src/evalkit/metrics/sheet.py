@@ -230,16 +230,19 @@ class Sheet:
             if part.is_comparison:
                 continue
             rows = CorpusRows(self.num_trials)
-            n_failed = 0
+            n_failed = n_blocked = 0
             for slot, cluster, trial in zip(part.slots, part.clusters, part.trials, strict=True):
                 if slot in corpus.rows:
                     rows.add(corpus.rows[slot], cluster, trial)
-                n_failed += slot in self.failures
-            measured.append((part, rows, n_failed, rows.values(corpus.names, corpus.function)))
+                if (failure := self.failures.get(slot)) is not None:
+                    n_failed += 1
+                    n_blocked += failure.is_blocked
+            values = rows.values(corpus.names, corpus.function)
+            measured.append((part, values, (len(rows.rows), n_failed, len(part.slots), n_blocked)))
         for name in corpus.names:
-            for part, rows, n_failed, values in measured:
+            for part, values, counts in measured:
                 label = Label(name, "score", part.split, part.sub_split, False, part.perturbation)
-                yield Stat.of_corpus(label, values[name], len(rows.rows), n_failed, len(part.slots))
+                yield Stat.of_corpus(label, values[name], *counts)
 
     def _observations(self, name: str, part: Slice) -> Observations:
         column = self.columns[name]
@@ -252,13 +255,13 @@ class Sheet:
             ]
         # Only NaN differs from itself: one cheap comparison instead of a call per unit.
         present = [value == value for value in values]
-        n_failed = 0
+        n_failed = n_blocked = 0
         if self.failures:
             versions = part.rivals or repeat(())
-            n_failed = sum(
-                not has and any(version in self.failures for version in (slot, *rivals))
-                for slot, rivals, has in zip(part.slots, versions, present, strict=False)
-            )
+            for slot, rivals, has in zip(part.slots, versions, present, strict=False):
+                if not has and (found := [f for v in (slot, *rivals) if (f := self.failures.get(v))]):
+                    n_failed += 1
+                    n_blocked += all(failure.is_blocked for failure in found)
         return Observations(
             values=list(compress(values, present)),
             clusters=list(compress(part.clusters, present)),
@@ -266,6 +269,8 @@ class Sheet:
             n_failed=n_failed,
             n_total=len(values),
             num_trials=self.num_trials,
+            n_blocked=n_blocked,
+            zero_is_worst=column.kind == "score" and name not in self.lower_is_better,
         )
 
 

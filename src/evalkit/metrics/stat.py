@@ -77,6 +77,8 @@ class Observations:
         trials: The train trial of each value.
         n_failed: Units that failed.
         n_total: Units planned.
+        n_blocked: Those of the failed ones that a content filter blocked.
+        zero_is_worst: Whether a wrong answer gets 0, and nothing gets less.
     """
 
     values: Sequence[float]
@@ -85,6 +87,8 @@ class Observations:
     n_failed: int
     n_total: int
     num_trials: int = 1
+    n_blocked: int = 0
+    zero_is_worst: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,9 @@ class Stat:
         trial_stderr: Standard error of the mean of the trial means (how much the choice of few-shot examples
             matters); None for a single trial or while one has no mean.
         perturbation: None for originals.
+        n_blocked: Those of the failed units that a content filter blocked.
+        mean_blocked_wrong: The mean if each of those had been answered wrongly; None without such, and where
+            it can't be said what a wrong answer gets.
     """
 
     name: str
@@ -127,6 +134,8 @@ class Stat:
     trial_means: tuple[float | None, ...]
     trial_stderr: float | None
     perturbation: StatPerturbation | None = None
+    n_blocked: int = 0
+    mean_blocked_wrong: float | None = None
 
     @staticmethod
     def of(label: Label, observed: Observations) -> Stat:
@@ -136,6 +145,7 @@ class Stat:
         spread = spread_of(values, observed.clusters, label.may_be_share)
         trial_means = _trial_means(observed)
         known_means = [mean for mean in trial_means if mean is not None]
+        bounded = observed.n_blocked and observed.zero_is_worst and values and min(values) >= 0
         return Stat(
             name=label.name,
             kind=label.kind,
@@ -157,10 +167,14 @@ class Stat:
             trial_means=trial_means,
             trial_stderr=stderr_of(known_means) if len(known_means) == len(trial_means) else None,
             perturbation=label.perturbation,
+            n_blocked=observed.n_blocked,
+            mean_blocked_wrong=total / (len(values) + observed.n_blocked) if bounded else None,
         )
 
     @staticmethod
-    def of_corpus(label: Label, measured: CorpusValue, n: int, n_failed: int, n_total: int) -> Stat:
+    def of_corpus(
+        label: Label, measured: CorpusValue, n: int, n_failed: int, n_total: int, n_blocked: int = 0
+    ) -> Stat:
         """The stat of a number over all units at once: that number in place of the mean.
 
         `sum` is `n` times the number, so that sum / n is the mean here too; there is no min and max.
@@ -189,6 +203,7 @@ class Stat:
             trial_means=measured.trial_values,
             trial_stderr=stderr_of(known) if len(known) == len(measured.trial_values) else None,
             perturbation=label.perturbation,
+            n_blocked=n_blocked,
         )
 
     @property
@@ -212,6 +227,8 @@ class Stat:
         """The stat as a plain dictionary; undefined fields left out."""
         plain = {key: value for key, value in asdict(self).items() if value is not None}
         plain["trial_means"] = list(self.trial_means)
+        if not self.n_blocked:
+            del plain["n_blocked"]
         if self.ci95 is not None:
             plain["ci95"] = list(self.ci95)
         return plain
@@ -231,6 +248,7 @@ class Stat:
             raise StoreError(f"this is no stat of this version of evalkit: {', '.join(wrong)}")
         values: dict[str, Any] = {name: plain.get(name) for name in names}
         values["trial_means"] = tuple(plain["trial_means"])
+        values["n_blocked"] = plain.get("n_blocked", 0)
         if (ci95 := plain.get("ci95")) is not None:
             values["ci95"] = (ci95[0], ci95[1])
         if (perturbation := plain.get("perturbation")) is not None:
@@ -239,7 +257,7 @@ class Stat:
 
 
 _OPTIONAL = frozenset(("sub_split", "mean", "stderr", "ci95", "ci95_method", "num_clusters", "min", "max"))
-_OPTIONAL |= {"trial_stderr", "perturbation"}
+_OPTIONAL |= {"trial_stderr", "perturbation", "n_blocked", "mean_blocked_wrong"}
 
 
 def _trial_means(observed: Observations) -> tuple[float | None, ...]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from evalkit import __version__
-from evalkit.response import Failure, Outcome, Usage
+from evalkit.response import BLOCKED, Failure, Outcome, Usage
 from evalkit.results.run_directory import Manifest, RunDirectory, RunStatus
 from evalkit.specs.digest import RunDigest
 from evalkit.specs.run_spec import RunSpec
@@ -75,8 +75,13 @@ class Ledger:
 
     @property
     def num_owed(self) -> int:
-        """Requests without an answer."""
-        return self._num_requests - self._num_answered
+        """Requests without an answer that would be asked again: a content filter's verdict is final."""
+        return self._num_requests - self._num_answered - self.num_blocked
+
+    @property
+    def num_blocked(self) -> int:
+        """Requests that a content filter blocked."""
+        return sum(reason == BLOCKED for reason in self.failures.values())
 
     @property
     def all_failed(self) -> bool:
@@ -131,8 +136,9 @@ class Ledger:
         """
         counts = self._counts()
         if status is None:
-            done = counts["num_answered"] == counts["num_requests"] and not num_unscored
-            status = "complete" if done else "partial"
+            # What a content filter blocked is settled; a run of which it blocked everything has no result.
+            done = self.num_owed == 0 and (self._num_answered or not self._num_requests)
+            status = "complete" if done and not num_unscored else "partial"
         self.manifest = replace(
             self.manifest,
             status=status,
@@ -154,11 +160,14 @@ class Ledger:
         return dict(Counter(self.failures.values()).most_common())
 
     def _counts(self) -> dict[str, int]:
-        return {
+        counts = {
             "num_requests": self._num_requests,
             "num_answered": self._num_answered,
             "num_failed": len(self.failures),
         }
+        if (num_blocked := self.num_blocked) or self.manifest.counts.get("num_blocked"):
+            counts["num_blocked"] = num_blocked
+        return counts
 
     def _failure_summary(self, num_unscored: int) -> str:
         parts = [f"{count} {reason}" for reason, count in self.failures_by_reason().items()]

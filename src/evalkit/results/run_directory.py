@@ -45,7 +45,8 @@ class Manifest:
         status: `complete` (all answered), `partial` (some failed), `stopped` (budget, wrong key, dead
             server), `interrupted`, `error`, or `running`, also after a kill.
         message: Why it is not complete.
-        counts: num_instances, num_requests, num_answered, num_failed.
+        counts: num_instances, num_requests, num_answered, num_failed; num_blocked where a content filter
+            blocked some of the failed ones.
         seconds: Wall time over all starts.
     """
 

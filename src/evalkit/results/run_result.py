@@ -17,7 +17,8 @@ class RunResult:
     Attributes:
         status: `complete`, `partial` (some requests failed), `stopped`, `interrupted` or `error`.
         message: Why it is not complete, in one line.
-        counts: num_instances, num_requests, num_answered, num_failed.
+        counts: num_instances, num_requests, num_answered, num_failed; num_blocked where a content filter
+            blocked some of the failed ones.
         failures: Failed requests by reason.
         cost_usd: Over all starts of the run; None where prices are not known.
     """

@@ -13,7 +13,9 @@ from evalkit.results.scoring import read_stats
 def stat_row(run: str, stat: Stat) -> dict[str, Any]:
     """One number of one run as a row.
 
-    `n` instances were scored of `n_total`; `n_failed` have no answer. `stderr` and `ci95` are over instances.
+    `n` instances were scored of `n_total`; `n_failed` have no answer, `n_blocked` of them since a content
+    filter blocked them. `mean` leaves those out, `mean_blocked_wrong` counts each as a wrong answer. `stderr`
+    and `ci95` are over instances.
     """
     return {
         "run": run,
@@ -26,6 +28,8 @@ def stat_row(run: str, stat: Stat) -> dict[str, Any]:
         "n": stat.n,
         "n_failed": stat.n_failed,
         "n_total": stat.n_total,
+        "n_blocked": stat.n_blocked,
+        "mean_blocked_wrong": stat.mean_blocked_wrong,
         "num_trials": stat.num_trials,
         "trial_stderr": stat.trial_stderr,
     }
