@@ -577,7 +577,7 @@ QUIRKS = [
             "content": [{"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "a"}],
             "stop_reason": "end_turn",
         },
-        A,
+        Completion("a", "stop", thinking=""),
         mode="anthropic",
     ),
     Quirk(
