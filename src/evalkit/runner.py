@@ -127,6 +127,8 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
             status = "stopped"
             message = f"{run.deployment.name} answered no request; last error {ledger.last_failure}"
     await feed.finish()
+    for remark in scorer.remarks():
+        shop.observer.note(f"{run.name}: {remark}")
     stats = await asyncio.to_thread(write_scores, directory, scorer)
     manifest = ledger.close(status, message, scorer.num_unscored)
     result = result_of(directory, manifest, stats)

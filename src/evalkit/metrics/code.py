@@ -12,10 +12,13 @@ from typing import Any, ClassVar
 
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
+from evalkit.metrics.code_blocks import ends_in_block, program_of
 from evalkit.metrics.execution import Execution, require_isolation, run_program
 from evalkit.metrics.metric import Metric, Unit, likeliest_first
 from evalkit.registry import metric
+from evalkit.response import Completion
 from evalkit.specs.run_spec import AdapterSpec
+from evalkit.thinking import without_thinking
 
 TEST_CASES = "test_cases"
 _FIELDS = ("prompt", "test", "entry_point")
@@ -44,6 +47,7 @@ class CodeMetric(Metric):
     """
 
     stat: ClassVar[str]
+    _num_fenced = 0
 
     def __init__(self, adapter_spec: AdapterSpec, timeout: float = 3.0) -> None:
         if not 0 < timeout < math.inf:
@@ -77,16 +81,30 @@ class CodeMetric(Metric):
         """The score of one program and of `k`; `passes` has the likeliest first."""
         raise NotImplementedError
 
+    def program(self, case: Mapping[str, Any], completion: Completion) -> str:
+        """The program without its tests: the prompt and the completion as it was generated."""
+        self._num_fenced += "```" in completion.text
+        return f"{case['prompt']}{completion.text}"
+
+    def remarks(self) -> tuple[str, ...]:
+        """A remark on completions that can't run as they stand."""
+        if not self._num_fenced:
+            return ()
+        return (
+            f"{self._num_fenced} completions have their code between fences (```), as chat models do: they "
+            "fail, as in HELM; with answers=blocks in the entry the code between the fences is run",
+        )
+
     def _passes(self, unit: Unit) -> list[bool]:
         """Whether each completion passes, the likeliest first."""
         case = _test_cases(unit.instance)
         completions = likeliest_first(unit.answer.response.completions)
         if not completions:
             raise DataError(f"the answer to '{unit.answer.state.key}' holds no completion")
-        return [self._passes_one(case, completion.text) for completion in completions]
+        return [self._passes_one(case, self.program(case, completion)) for completion in completions]
 
-    def _passes_one(self, case: Mapping[str, Any], completion: str) -> bool:
-        program = f"{case['prompt']}{completion}\n{case['test']}\ncheck({case['entry_point']})"
+    def _passes_one(self, case: Mapping[str, Any], program: str) -> bool:
+        program = f"{program}\n{case['test']}\ncheck({case['entry_point']})"
         execution = _run(program, self._timeout_s)
         if execution.ending == "unavailable":
             raise UsageError(f"the program could not be isolated: {execution.message}")
@@ -122,6 +140,43 @@ class PassAtK(CodeMetric):
         """`pass_at_k` for 1 and for `k`."""
         n, num_right = len(passes), sum(passes)
         return pass_at_k(n, num_right, 1), pass_at_k(n, num_right, k)
+
+
+class _BlockProgram:
+    """Runs the program that an answer means, rather than what was generated word for word."""
+
+    def program(self, case: Mapping[str, Any], completion: Completion) -> str:
+        """The program in the answer's code block, with the prompt where it is needed."""
+        answer = completion.text
+        if completion.raw is not None and ends_in_block(answer):
+            answer = without_thinking(completion.raw)  # a stop sequence has cut the block
+        return program_of(answer, case["prompt"], case["entry_point"])
+
+    def remarks(self) -> tuple[str, ...]:
+        """None: fences are what it looks for."""
+        return ()
+
+
+@metric("code_block_acc")
+class CodeBlockAcc(_BlockProgram, CodeEvalAcc):
+    """`code_eval_acc` for chat models: of the program in the answer's code block, if there is one.
+
+    Args:
+        timeout: Seconds that a program may take.
+    """
+
+    stat = "code_block_acc"
+
+
+@metric("code_block_pass")
+class CodeBlockPass(_BlockProgram, PassAtK):
+    """`pass` for chat models: of the program in the answer's code block, if there is one.
+
+    Args:
+        timeout: Seconds that a program may take.
+    """
+
+    stat = "code_block_pass"
 
 
 @lru_cache(maxsize=64)

@@ -134,6 +134,10 @@ class Metric:
             DataError: What is missing, naming the instance.
         """
 
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know of the answers that were scored, one sentence each."""
+        return ()
+
     def score(self, unit: Unit) -> Mapping[str, float]:
         """Finite numbers by name; empty if the metric does not apply to this kind of request."""
         raise NotImplementedError

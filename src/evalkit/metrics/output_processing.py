@@ -92,6 +92,10 @@ class OutputProcessingMetric(Metric):
         for inner in self._metrics:
             inner.check(instance)
 
+    def remarks(self) -> tuple[str, ...]:
+        """The remarks of all metrics."""
+        return tuple(remark for inner in self._metrics for remark in inner.remarks())
+
     def score(self, unit: Unit) -> Mapping[str, float]:
         """The scores of all metrics.
 

@@ -131,6 +131,10 @@ class Scorer:
         of_run = self._workload.stats(self.n_failed, self.n_total, sheet.num_trials)
         return [*sheet.stats(), *of_run]
 
+    def remarks(self) -> list[str]:
+        """What the metrics remark on the answers, each once."""
+        return list(dict.fromkeys(remark for metric in self.metrics for remark in metric.remarks()))
+
     def rows(self) -> Iterator[ScoreRow]:
         """What became of every unit, by train trial, then instance, then sample."""
         return self._sheet.rows()
