@@ -35,3 +35,25 @@ def test_what_is_no_multiple_choice_is_refused() -> None:
         built(NAME).score(unit(instance("yes"), "the answer is A"))
     with pytest.raises(DataError, match="'id0' has none"):
         built(NAME).check(instance())
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("The answer is **B**", 1),
+        (r"The answer is \boxed{B}", 1),
+        ("The answer is $B$", 1),
+        ("**B**", 1),
+        ("The answer is (A). No: the correct answer is (B)", 1),
+        ("The answer is A lot. So: B", 0),
+        ("The answer is (J)", 0),
+        ("", 0),
+    ],
+)
+def test_the_robust_metric_takes_the_last_statement(text: str, right: int) -> None:
+    scored = unit(instance("yes", wrong=("no",)), text, mapping=MAPPING)
+    assert built("final_option_match").score(scored) == {"final_option_match": right}
+    with pytest.raises(DataError, match="no options"):
+        built("final_option_match").score(unit(instance("yes"), text))
+    with pytest.raises(DataError, match="'id0' has none"):
+        built("final_option_match").check(instance())

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.metrics import math as latex
+from evalkit.notation import boxes
 
 METRICS: dict[str, Callable[[str, str], float]] = {
     name: getattr(latex, name)
@@ -49,10 +50,10 @@ def test_spellings(one: str, other: str, same: int) -> None:
 
 
 def test_boxes() -> None:
-    assert latex.last_boxed(r"\boxed{1} then \boxed{\frac{1}{2}}.") == r"\frac{1}{2}"
-    assert latex.last_boxed(r"\boxed{1") is None
-    assert latex.last_boxed(r"\fbox{1}") is None
-    assert latex.last_boxed("1") is None
+    assert boxes.last_boxed(r"\boxed{1} then \boxed{\frac{1}{2}}.") == r"\frac{1}{2}"
+    assert boxes.last_boxed(r"\boxed{1") is None
+    assert boxes.last_boxed(r"\fbox{1}") is None
+    assert boxes.last_boxed("1") is None
     assert latex.math_equiv_chain_of_thought(r"so \boxed{2}", "2") == 0
     assert latex.math_equiv_chain_of_thought("no box", "none either") == 1
     assert latex.math_equiv_boxed("no box", "none either") == 0
@@ -68,3 +69,45 @@ def test_the_last_expression_counts() -> None:
 @given(st.text(alphabet=r"\frac{}12sqtx=./ $%", max_size=20))
 def test_equal_texts_are_equivalent(text: str) -> None:
     assert latex.math_equiv(text, text) == 1
+
+
+@pytest.mark.parametrize(
+    ("gold", "prediction"),
+    [
+        (r"so \boxed 5.", r"thus \boxed{5}"),
+        (r"so $\fbox{5}$", r"thus \boxed{5}"),
+        (r"so \boxed{5}", r"thus \boxed 5"),
+        (r"so \boxed{5}", r"thus \fbox{5}"),
+        (r"so \boxed{5}", r"thus \boxed{5}, written in \boxed."),
+        (r"so \boxed{5}", r"thus \boxed{5} \boxed{}"),
+        (r"so \boxed{72}", r"thus \boxed{\$72.00}"),
+        (r"so \boxed{\frac{1}{4}}", r"thus \boxed{0.25}"),
+        (r"so \boxed{1,000}", r"thus \boxed{1000}"),
+    ],
+)
+def test_both_sides_are_read_by_one_reader_of_boxes(gold: str, prediction: str) -> None:
+    assert latex.math_equiv_boxed(gold, prediction) == 1
+    assert latex.math_equiv_boxed(gold, "no box") == latex.math_equiv_boxed(gold, r"\boxed{17}") == 0
+
+
+def test_helms_metric_reads_only_the_gold_text_better() -> None:
+    assert latex.math_equiv_chain_of_thought(r"so \boxed 5.", r"thus \boxed{5}") == 1
+    assert latex.math_equiv_chain_of_thought(r"so $\fbox{5}$", r"thus \boxed{5}") == 1
+    assert latex.math_equiv_chain_of_thought(r"so \boxed 5.", "no box") == 0
+    assert latex.math_equiv_chain_of_thought(r"so \boxed{5}", r"thus \boxed 5") == 0
+
+
+@pytest.mark.parametrize(
+    ("prediction", "same"),
+    [
+        ("12", 1),
+        ("12.", 1),
+        ("The answer is $12$.", 1),
+        (r"$x$ is \(12\)", 1),
+        (r"\boxed{12}, $y$", 1),
+        ("12.0", 1),
+        ("1", 0),
+    ],
+)
+def test_the_final_expression_counts(prediction: str, same: int) -> None:
+    assert latex.math_equiv_final("12", prediction) == same

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.metrics import text
-from evalkit.metrics.text import normalize_text
+from evalkit.metrics.text import final_number_exact_match, final_number_match, normalize_text
 
 Score = Callable[[str, str], float]
 
@@ -96,3 +96,26 @@ def test_looser_matches_accept_whatever_exact_match_accepts(answer: str) -> None
     assert METRICS["exact_match"](answer, answer) == 1
     for name in ("quasi_exact_match", "quasi_leave_articles_exact_match", "quasi_prefix_exact_match"):
         assert METRICS[name](answer, answer) == 1
+
+
+@pytest.mark.parametrize(
+    ("prediction", "helms", "robust"),
+    [
+        ("The answer is 72, in total, so he earns that much.", 0, 1),
+        ("The answer is 72, which is all.", 1, 1),
+        ("The answer is $72.00.", 0, 1),
+        ("The answer is 72.0", 0, 1),
+        (r"\boxed{72} for 5 days", 0, 1),
+        ("#### 72\n\nQ: 5", 0, 1),
+        ("The answer is \u221272", 1, 0),
+        ("The answer is -72", 0, 0),
+        ("no number, none", 0, 0),
+    ],
+)
+def test_helms_final_number_and_the_robust_one(prediction: str, helms: int, robust: int) -> None:
+    gold = "48/2 = 24, so 48+24 = 72. The answer is 72."
+    assert (final_number_exact_match(gold, prediction), final_number_match(gold, prediction)) == (
+        helms,
+        robust,
+    )
+    assert final_number_match("no number", prediction) == 0

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.errors import DataError, UnknownNameError, UsageError
-from evalkit.scenarios.math import MATHScenario, boxed_answer
+from evalkit.notation.boxes import boxed_answer
+from evalkit.scenarios.math import MATHScenario
 from tests.scenarios.mirror import json_lines, mirror
 
 ROW = {"problem": "1+1?", "level": "Level 2", "type": "Counting & Probability", "solution": r"So \boxed{2}."}

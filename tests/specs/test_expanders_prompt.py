@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evalkit.errors import EntryError, UsageError
+from evalkit.run_specs.gpqa import gpqa
 from evalkit.run_specs.gsm import gsm
+from evalkit.run_specs.ifeval import ifeval
+from evalkit.run_specs.math import math
 from evalkit.run_specs.mmlu import mmlu
+from evalkit.run_specs.mmlu_pro import mmlu_pro
 from evalkit.specs import expanders, expanders_prompt
 from evalkit.specs.conf import ConfEntry
 from evalkit.specs.expand import ExpandOptions, expand_entries
@@ -84,6 +88,39 @@ def test_process_output_wraps_all_metrics() -> None:
     assert [inner["name"] for inner in spec.args["metric_specs"]] == [m.name for m in gsm().metric_specs]
     with pytest.raises(UsageError, match=r"write remove_thinking, or module\.name"):
         expanders_prompt.process_output(gsm(), "nothing")
+
+
+def names(run_spec: RunSpec) -> list[str]:
+    return [spec.name for spec in run_spec.metric_specs]
+
+
+def test_the_robust_reader_adds_metrics_and_changes_nothing_else() -> None:
+    for made, added in (
+        (gsm(), ["final_number_match"]),
+        (math("algebra", 1), ["math_equiv_final"]),
+        (math("algebra", 1, use_chain_of_thought=True), ["math_equiv_boxed"]),
+        (gpqa("main"), ["final_option_match"]),
+        (mmlu_pro(use_chain_of_thought=False), ["final_option_match"]),
+        (mmlu("anatomy"), ["final_option_match"]),
+    ):
+        assert the_one(expanders_prompt.answer_reader(made, "helm")) == made
+        robust = the_one(expanders_prompt.answer_reader(made, "robust"))
+        assert names(robust) == [*names(made), *added]
+        assert robust.model_copy(update={"metric_specs": made.metric_specs}) == made
+
+
+def test_the_robust_reader_sees_what_process_output_leaves_in_either_order() -> None:
+    rewritten = the_one(expanders_prompt.process_output(gsm(), "remove_thinking"))
+    one = the_one(expanders_prompt.answer_reader(rewritten, "robust"))
+    robust = the_one(expanders_prompt.answer_reader(gsm(), "robust"))
+    assert one == the_one(expanders_prompt.process_output(robust, "remove_thinking"))
+
+
+def test_a_robust_reader_for_nothing_is_refused() -> None:
+    separate = mmlu("anatomy", method="multiple_choice_separate_original")
+    for made in (separate, ifeval()):
+        with pytest.raises(UsageError, match=r"no metric of '.*' has a robust reader"):
+            expanders_prompt.answer_reader(made, "robust")
 
 
 def test_lengths_and_tokenizer_of_a_scenario(models: FakeModels) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 
 from evalkit.metrics.text import exact_match
+from evalkit.notation.boxes import boxed_answer, last_boxed
+from evalkit.notation.numbers import number_of
 from evalkit.registry import metric
 
 _EXPRESSION = re.compile(r"[-+*/%\.\(\)\d]+")
+_FORMULA = re.compile(r"\$\$?([^$]{1,500})\$|\\\((.{1,500}?)\\\)|\\\[(.{1,500}?)\\\]", re.DOTALL)
 _WHOLE_FRACTION = re.compile(r"(0|-?[1-9]\d*)/(0|-?[1-9]\d*)", re.ASCII)
-_BOX = r"\boxed"
 
 # In this order: each pair is a spelling and what it is written as instead.
 _SPELLINGS = (
@@ -45,18 +47,38 @@ def math_equiv(gold: str, prediction: str) -> float:
 
 @metric("math_equiv_chain_of_thought")
 def math_equiv_chain_of_thought(gold: str, prediction: str) -> float:
-    r"""`math_equiv` of what the last `\boxed{…}` of each text holds.
+    r"""`math_equiv` of what the last `\boxed{…}` of each text holds, by HELM's rule.
 
-    As in HELM, two texts without a box count as equal: a gold text without a box gives 1 to every answer
-    without one. `math_equiv_boxed` does not.
+    `\boxed 5` and `\fbox{5}` are no boxes of a prediction, an empty or unclosed box hides those before it,
+    and two texts without a box count as equal: a gold text without a box gives 1 to every answer without one.
+    `math_equiv_boxed` does better. Only the gold text's box is read better than HELM does.
     """
-    return _boxed_equiv(gold, prediction, without_box=1.0)
+    wanted, given = last_boxed(gold), last_boxed(prediction)
+    if wanted is None:
+        wanted = boxed_answer(gold)
+    if wanted is None and given is None:
+        return 1.0
+    return 0.0 if wanted is None or given is None else math_equiv(wanted, given)
 
 
 @metric("math_equiv_boxed", full_marks=None)
 def math_equiv_boxed(gold: str, prediction: str) -> float:
-    r"""`math_equiv` of what the last `\boxed{…}` of each text holds; 0 without a box."""
-    return _boxed_equiv(gold, prediction, without_box=0.0)
+    r"""`math_equiv` of what the last box of each text holds, or their values if these are numbers; 0 without.
+
+    `\boxed{5}`, `\boxed 5` and `\fbox{5}` are boxes. One that is empty or never closes hides no earlier one.
+    """
+    wanted, given = boxed_answer(gold), boxed_answer(prediction)
+    return _same_expression(wanted, given) if wanted and given else 0.0
+
+
+@metric("math_equiv_final")
+def math_equiv_final(gold: str, prediction: str) -> float:
+    r"""`math_equiv` of the final expressions of the texts, or their values if these are numbers.
+
+    Final is what the last box holds, without one the last formula between dollar signs, `\(…\)` or `\[…\]`,
+    else the whole text without a full stop at its end.
+    """
+    return _same_expression(_final_expression(gold), _final_expression(prediction))
 
 
 @metric("cleva_math_result_match", full_marks=None)
@@ -64,23 +86,6 @@ def cleva_math_result_match(gold: str, prediction: str) -> float:
     """Whether the last arithmetic expression of the prediction (all of it, without one) is the answer."""
     expressions = _EXPRESSION.findall(prediction)
     return exact_match(gold, expressions[-1].lstrip(")") if expressions else prediction)
-
-
-def last_boxed(text: str) -> str | None:
-    r"""What the last `\boxed{…}` holds; None if there is none, or its braces don't close."""
-    start = text.rfind(_BOX)
-    if start < 0:
-        return None
-    depth = 0
-    for position in range(start, len(text)):
-        if text[position] == "{":
-            depth += 1
-        elif text[position] == "}":
-            depth -= 1
-            if depth == 0:
-                inside = text[start + len(_BOX) : position + 1]
-                return inside[1:-1] if inside.startswith("{") else None
-    return None
 
 
 def normalize_latex(text: str) -> str:
@@ -109,13 +114,18 @@ def normalize_latex(text: str) -> str:
     return text
 
 
-def _boxed_equiv(gold: str, prediction: str, without_box: float) -> float:
-    wanted, given = last_boxed(gold), last_boxed(prediction)
-    if wanted is None and given is None:
-        return without_box
-    if wanted is None or given is None:
-        return 0.0
-    return math_equiv(wanted, given)
+def _same_expression(wanted: str, given: str) -> float:
+    if math_equiv(wanted, given):
+        return 1.0
+    value = number_of(wanted)
+    return float(value is not None and value == number_of(given))
+
+
+def _final_expression(text: str) -> str:
+    if boxed := boxed_answer(text):
+        return boxed
+    formulas = _FORMULA.findall(text)
+    return next(filter(None, formulas[-1])).strip() if formulas else text.strip().removesuffix(".")
 
 
 def _without_unit(text: str) -> str:

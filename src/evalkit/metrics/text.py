@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import string
+from fractions import Fraction
 from functools import lru_cache
 
+from evalkit.notation.boxes import boxed_answer
+from evalkit.notation.numbers import last_number, numbers_in
 from evalkit.registry import metric
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -65,8 +68,22 @@ def exact_match_indicator(gold: str, prediction: str) -> float:
 
 @metric("final_number_exact_match")
 def final_number_exact_match(gold: str, prediction: str) -> float:
-    """Whether the last numbers in the texts are equal, thousands commas aside; 0 without a number."""
+    """Whether the last numbers in the texts are equal, thousands commas aside; 0 without a number.
+
+    HELM's rule, to the letter: a comma after the number counts as a number, and numbers are compared as
+    texts. `final_number_match` does better.
+    """
     return exact_match(_final_number(gold), _final_number(prediction))
+
+
+@metric("final_number_match")
+def final_number_match(gold: str, prediction: str) -> float:
+    r"""Whether the final numbers in the texts have one value (`$72.00` and `72,` do); 0 without a number.
+
+    Final is the number in the last `\boxed{…}`, without one the first after the last `####`, else the last.
+    """
+    wanted, given = _final_value(gold), _final_value(prediction)
+    return float(wanted is not None and wanted == given)
 
 
 @metric("f1_score")
@@ -108,6 +125,16 @@ def absolute_value_difference(gold: str, prediction: str) -> float:
 def _final_number(text: str) -> str:
     numbers = _NUMBER.findall(text)
     return numbers[-1].replace(",", "") if numbers else ""
+
+
+def _final_value(text: str) -> Fraction | None:
+    boxed = boxed_answer(text)
+    if boxed and (value := last_number(boxed)) is not None:
+        return value
+    _, mark, answer = text.rpartition("####")
+    if mark and (value := next(numbers_in(answer), None)) is not None:
+        return value
+    return last_number(text)
 
 
 def _gold_set(text: str) -> frozenset[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.stat import ALL_SPLITS, Stat
+from evalkit.specs.answer_readers import ROBUST_METRICS
 
 _MAIN_METRICS = """
     babi_qa                      test   quasi_exact_match
@@ -122,7 +123,7 @@ def main_stat(group: RunGroup, stats: Iterable[Stat]) -> Stat | None:
     """The number of a run that stands for it in a group; None if the run has no such number.
 
     A run that was asked for `quasi_exact_match` but has only `exact_match` (multiple choice, each option by
-    itself) is summed up by that, as in HELM.
+    itself) is summed up by that, as in HELM; one with `answer_reader=robust` by the robust metric.
     """
     scores = [s for s in stats if s.kind == "score" and s.sub_split is None and s.perturbation is None]
     for name in _with_stand_in(group.metrics or tuple(stat.name for stat in scores[:1])):
@@ -134,4 +135,5 @@ def main_stat(group: RunGroup, stats: Iterable[Stat]) -> Stat | None:
 
 
 def _with_stand_in(metrics: Sequence[str]) -> Sequence[str]:
-    return (*metrics, "exact_match") if "quasi_exact_match" in metrics else metrics
+    robust = [ROBUST_METRICS[name] for name in metrics if name in ROBUST_METRICS]
+    return (*robust, *metrics, *(("exact_match",) if "quasi_exact_match" in metrics else ()))

@@ -9,6 +9,7 @@ from evalkit.data.huggingface import hub_file, shuffled
 from evalkit.data.rows import json_rows
 from evalkit.errors import UnknownNameError, UsageError
 from evalkit.instance import CORRECT, TEST, TRAIN, Instance, Reference
+from evalkit.notation.boxes import boxed_answer
 from evalkit.registry import scenario
 from evalkit.scenarios.scenario import Scenario
 
@@ -106,28 +107,6 @@ class MATHScenario(Scenario):
             answer = row["solution"] if self.use_chain_of_thought else boxed_answer(row["solution"])
             if answer is not None:
                 yield Instance(row["problem"], (Reference(answer, (CORRECT,)),), split)
-
-
-def boxed_answer(solution: str) -> str | None:
-    r"""What the last `\boxed{…}` of a solution holds, or without one the last `\fbox{…}`; None without both.
-
-    Also read are `\boxed 5` and `\fbox{…}`, on which HELM stops.
-    """
-    for command in (r"\boxed", r"\fbox"):
-        _, found, after = solution.rpartition(command)
-        if found:
-            return _braced(after) if after.startswith("{") else after.split("$")[0].strip() or None
-    return None
-
-
-def _braced(text: str) -> str | None:
-    """What stands between the brace that `text` begins with and the one that closes it."""
-    depth = 0
-    for position, character in enumerate(text):
-        depth += (character == "{") - (character == "}")
-        if depth == 0:
-            return text[1:position]
-    return None
 
 
 def _file(split: str) -> DataFile:

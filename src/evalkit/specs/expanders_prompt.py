@@ -11,6 +11,7 @@ from typing import Literal
 
 from evalkit.errors import UsageError
 from evalkit.registry import run_expander
+from evalkit.specs.answer_readers import with_robust_metrics
 from evalkit.specs.expanders import suffixed
 from evalkit.specs.model_names import ModelNames
 from evalkit.specs.run_spec import MetricSpec, RunSpec
@@ -162,3 +163,15 @@ def process_output(run_spec: RunSpec, value: str) -> Iterable[RunSpec]:
     if value == "remove_thinking":
         run_spec = run_spec.with_adapter(expects_thinking=True)
     return [run_spec.model_copy(update={"metric_specs": (whole,)})]
+
+
+@run_expander("answer_reader")
+def answer_reader(run_spec: RunSpec, value: Literal["helm", "robust"]) -> Iterable[RunSpec]:
+    """How answers are read; leaves the run name as it is, and asks nothing that was answered again.
+
+    `helm`: by the benchmark's own metrics, as HELM does. `robust`: also by metrics that read more spellings
+    of the answer, which then are the main number.
+    """
+    if value == "helm":
+        return [run_spec]
+    return [run_spec.model_copy(update={"metric_specs": with_robust_metrics(run_spec)})]

@@ -1,0 +1,1 @@
+"""How answers are written: numbers, boxes, option letters; one reader for each."""
