@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from evalkit.errors import ConfigError, UsageError, nearest_names
 from evalkit.specs.run_spec import Spec
+
+# `conf_paths` in the singular, as a flag, a key, and a keyword.
+CONF_FILE = "conf_file"
 
 
 class RunOptions(Spec):
@@ -85,6 +88,15 @@ class RunOptions(Spec):
         default=None, gt=0, description="Stop before using more tokens than this."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _other_names(cls, values: Any) -> Any:
+        """`conf_file` is another name of `conf_paths`, for one file or several."""
+        if not isinstance(values, Mapping) or CONF_FILE not in values:
+            return values
+        rest = {name: value for name, value in values.items() if name != CONF_FILE}
+        return {**rest, "conf_paths": [*_listed(rest.get("conf_paths", ())), *_listed(values[CONF_FILE])]}
+
     @property
     def suite_path(self) -> Path:
         """The folder that holds the run directories of this suite."""
@@ -105,6 +117,10 @@ class RunOptions(Spec):
         return [default] if default.is_file() else []
 
 
+def _listed(value: Any) -> Sequence[Any]:
+    return (value,) if isinstance(value, str | Path) else value or ()
+
+
 def read_options(config: Path | None, given: Mapping[str, Any]) -> RunOptions:
     """The options of a YAML file, overridden by those given.
 
@@ -113,6 +129,9 @@ def read_options(config: Path | None, given: Mapping[str, Any]) -> RunOptions:
         UsageError: A given option has a wrong value.
     """
     values = _read_yaml(config) if config is not None else {}
+    if {CONF_FILE, "conf_paths"} & given.keys():
+        # Whatever it is called: what is given wins over the file.
+        values = {name: value for name, value in values.items() if name not in (CONF_FILE, "conf_paths")}
     values.update(given)
     try:
         return RunOptions.model_validate(values)
@@ -149,7 +168,7 @@ def _read_yaml(config: Path) -> dict[str, Any]:
     return {key: _relative_to(config, key, value) for key, value in loaded.items()}
 
 
-_PATH_OPTIONS = ("conf_paths", "output_path", "data_dir", "model_deployments")
+_PATH_OPTIONS = (CONF_FILE, "conf_paths", "output_path", "data_dir", "model_deployments")
 
 
 def _relative_to(config: Path, key: str, value: Any) -> Any:

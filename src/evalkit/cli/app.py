@@ -7,18 +7,19 @@ Exit codes: 0 complete · 1 some instances failed · 2 usage · 3 stopped (wrong
 from __future__ import annotations
 
 import sys
-from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from evalkit import __version__
 from evalkit.cli.check_engines import check_engines_command
+from evalkit.cli.console import lost_output, prepared_streams
 from evalkit.cli.export import export_app
 from evalkit.cli.import_command import import_app
 from evalkit.cli.list import list_command
 from evalkit.cli.new import new_app
 from evalkit.cli.options import spread_values
+from evalkit.cli.output import echo
 from evalkit.cli.plan import plan_command
 from evalkit.cli.run import run_command
 from evalkit.cli.score import score_command
@@ -50,7 +51,7 @@ app.add_typer(new_app, name="new")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"evalkit {__version__}")
+        echo(f"evalkit {__version__}")
         raise typer.Exit
 
 
@@ -64,19 +65,24 @@ def _root(
 
 
 def main() -> None:
-    """The `evalkit` command."""
-    for stream in (sys.stdout, sys.stderr):
-        # What the terminal can't spell, half a character for one, is escaped: printing fails no command.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """The `evalkit` command. What can't be written never changes its exit code, unless it was for nothing."""
+    with prepared_streams():
+        code = _run()
+        if why := lost_output():
+            echo(f"error: can't write to standard output: {why}", err=True)
+            code = code or 3
+    raise SystemExit(code)
+
+
+def _run() -> int:
     try:
         app(args=spread_values(sys.argv[1:]))
     except EvalkitError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
+        echo(f"error: {error}", err=True)
+        return error.exit_code
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(0) from None
+        echo("interrupted", err=True)
+        return 130
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
+    return 0

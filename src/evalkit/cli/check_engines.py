@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evalkit.cli.options import takes_run_options
+from evalkit.cli.output import echo
 from evalkit.options import RunOptions
 
 if TYPE_CHECKING:
@@ -58,30 +58,30 @@ def check_engines_command(
 
 
 def _show(found: Agreement) -> None:
-    from evalkit.cli.output import print_table
 
     verdict = "agree" if found.ok else "DO NOT agree"
-    typer.secho(f"{found.reference} and {found.engine} {verdict} (tolerance {found.tolerance:g})", bold=True)
+    echo(f"{found.reference} and {found.engine} {verdict} (tolerance {found.tolerance:g})", style="bold")
     largest = "none compared" if found.largest_difference is None else f"{found.largest_difference:.2e}"
     mean = "" if found.mean_difference is None else f", mean {found.mean_difference:.2e}"
-    rows: list[Sequence[Any]] = [
+    rows: list[tuple[str, str]] = [
         ("greedy texts", f"{found.num_equal} of {found.num_texts} equal"),
         ("log-probabilities", f"{found.num_logprobs:,} compared; largest difference {largest}{mean}"),
     ]
     rows += [(name, f"{a:.4f} and {b:.4f}") for name, (a, b) in found.scores.items() if a != b]
     num_same = sum(a == b for a, b in found.scores.values())
     rows.append(("scores", f"{num_same} of {len(found.scores)} the same"))
-    print_table(("compared", "result"), rows)
+    for name, result in rows:
+        echo(f"{name:<18} {result}")
     for parted in found.divergences[:MAX_SHOWN]:
         margin = "unknown" if parted.margin is None else f"{parted.margin:.2e}"
         ours, theirs = parted.tokens
-        typer.echo(
+        echo(
             f"{parted.key}: texts part after {parted.position} tokens, {ours!r} and {theirs!r}; "
             f"the first was preferred by {margin} nats"
         )
     if (more := len(found.divergences) - MAX_SHOWN) > 0:
-        typer.echo(f"… and {more} more")
+        echo(f"… and {more} more")
     for key, reason in list(found.failures.items())[:MAX_SHOWN]:
-        typer.echo(f"{key}: {reason}", err=True)
+        echo(f"{key}: {reason}", err=True)
     if (more := len(found.failures) - MAX_SHOWN) > 0:
-        typer.echo(f"… and {more} more failures", err=True)
+        echo(f"… and {more} more failures", err=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from evalkit.cli.output import echo
+
 export_app = typer.Typer(help="Write runs in the layout of another harness.", no_args_is_help=True)
 
 
@@ -37,7 +39,7 @@ def export_helm(
     done = []
     for directory in directories:
         if not directory.instances_path.exists():
-            typer.echo(f"left out {directory.path.name}: it has no instances, only numbers", err=True)
+            echo(f"left out {directory.path.name}: it has no instances, only numbers", err=True)
             continue
         suite_path = output_path / "runs" / (suite or directory.path.parent.name)
         if suite_path.resolve() == directory.path.parent.resolve():
@@ -49,8 +51,8 @@ def export_helm(
             (exported.num_unscored, "instances have no scores: left out of the numbers"),
         ):
             if count:
-                typer.echo(f"note: {directory.path.name}: {count} {what}", err=True)
+                echo(f"note: {directory.path.name}: {count} {what}", err=True)
     suites = sorted({str(each.path.parent) for each in done})
-    typer.echo(f"wrote {len(done)} runs to {', '.join(suites) or output_path}")
+    echo(f"wrote {len(done)} runs to {', '.join(suites) or output_path}")
     for each in sorted({each.path.parent.name for each in done}):
-        typer.echo(f"try: helm-summarize --output-path {output_path} --suite {each}")
+        echo(f"try: helm-summarize --output-path {output_path} --suite {each}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evalkit.cli.output import echo
+
 if TYPE_CHECKING:
     from evalkit.interchange.imported_run import ImportedRun
 
@@ -44,7 +46,7 @@ def import_helm(
         if target.resolve() == each.resolve().parent:
             raise UsageError(f"{target} holds HELM's runs themselves; give another --output-path or --suite")
         _keep([read_helm_run(each)], target)
-    typer.echo(f"imported {len(found)} runs to {output_path}")
+    echo(f"imported {len(found)} runs to {output_path}")
 
 
 @import_app.command("lm-eval")
@@ -60,7 +62,7 @@ def import_lm_eval(
     _load(plugins)
     target = output_path / "runs" / (suite or "lm-eval")
     num = sum(_keep(read_lm_eval(each), target) for each in find_lm_eval_results(path))
-    typer.echo(f"imported {num} runs to {target}")
+    echo(f"imported {num} runs to {target}")
 
 
 @import_app.command("inspect")
@@ -76,7 +78,7 @@ def import_inspect(
     _load(plugins)
     target = output_path / "runs" / (suite or "inspect")
     num = sum(_keep([read_inspect_log(each)], target) for each in find_inspect_logs(path))
-    typer.echo(f"imported {num} runs to {target}")
+    echo(f"imported {num} runs to {target}")
 
 
 def _load(plugins: list[str] | None) -> None:
@@ -92,20 +94,20 @@ def _keep(runs: Iterable[ImportedRun], suite_path: Path) -> int:
     num = 0
     for num, run in enumerate(runs, 1):  # noqa: B007 - the count is the result
         kept = keep_run(run, suite_path)
-        typer.echo(f"{kept.path.name}")
+        echo(f"{kept.path.name}")
         if kept.already_there:
-            typer.echo("  already imported")
+            echo("  already imported")
             continue
         for label, what in (("computed anew", kept.recomputed), ("carried over", kept.carried)):
             if what:
-                typer.echo(f"  {label}: {', '.join(what)}")
+                echo(f"  {label}: {', '.join(what)}")
         for name, count in kept.differences.items():
-            typer.echo(f"  {name}: {count} scores differ from those given; see imported/differences.jsonl")
+            echo(f"  {name}: {count} scores differ from those given; see imported/differences.jsonl")
         if kept.failed:
-            typer.echo(f"  {kept.failed} requests without an answer; they are no scores here")
+            echo(f"  {kept.failed} requests without an answer; they are no scores here")
         if kept.leftovers:
             fields = ", ".join(f"{name} ({count})" for name, count in kept.leftovers.items())
-            typer.echo(f"  kept under imported/ only: {fields}")
+            echo(f"  kept under imported/ only: {fields}")
         for note in kept.notes:
-            typer.echo(f"  note: {note}")
+            echo(f"  note: {note}")
     return num

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from evalkit.cli.output import echo
+
 KINDS = (
     "run_spec",
     "scenario",
@@ -50,12 +52,12 @@ def list_command(
     else:
         for each, entries in found.items():
             if entries:
-                typer.secho(each, bold=True)
+                echo(each, style="bold")
                 print_columns([(f"  {e['name']}", signature(e), e["doc"]) for e in entries])
         if wanted is None:
-            typer.echo("models: see `evalkit list models`")
+            echo("models: see `evalkit list models`")
     for source, why in broken_plugins().items():
-        typer.echo(f"! plugin {source} did not load: {why}", err=True)
+        echo(f"! plugin {source} did not load: {why}", err=True)
 
 
 def entries_of(kind: str, model_files: Any = ()) -> list[dict[str, Any]]:

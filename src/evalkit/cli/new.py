@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from evalkit.cli.output import echo
+
 new_app = typer.Typer(help="Write a plugin to start from.", no_args_is_help=True)
 
 _PLUGIN = '''"""{title}: a benchmark of one's own.
@@ -139,5 +141,5 @@ def new_scenario(
     }
     for path, template in files.items():
         path.write_text(template.format(**fields), encoding="utf-8")
-        typer.echo(f"wrote {path}")
-    typer.echo(f"try: evalkit run --plugin {directory / name}.py --run-entries {name}:model=evalkit/majority")
+        echo(f"wrote {path}")
+    echo(f"try: evalkit run --plugin {directory / name}.py --run-entries {name}:model=evalkit/majority")

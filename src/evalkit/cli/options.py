@@ -17,7 +17,7 @@ from evalkit.options import RunOptions, read_options
 # HELM's spellings and the short ones, beside the name of the option itself.
 ALIASES: dict[str, tuple[str, ...]] = {
     "run_entries": ("-r",),
-    "conf_paths": ("-c",),
+    "conf_paths": ("-c", "--conf-file"),
     "models_to_run": (),
     "max_eval_instances": ("-m",),
     "num_train_trials": ("-t",),

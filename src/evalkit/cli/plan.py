@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from evalkit.cli.console import nobody_reads
 from evalkit.cli.options import takes_run_options
+from evalkit.cli.output import echo, echo_note
 from evalkit.options import RunOptions
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
 
     rows = [describe_run(run, place) for run in plan.runs]
     for note in (*plan.notes, *dict.fromkeys(note for row in rows for note in row["notes"])):
-        typer.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     if as_json:
         for row in rows:
             print_json(row)
@@ -66,15 +68,16 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
             )
             for row in rows
         ],
+        dropped=("digest", "instances"),
     )
     for row in rows:
         if row["problem"]:
-            typer.echo(f"error: {row['name']}: {row['problem']}", err=True)
+            echo(f"error: {row['name']}: {row['problem']}", err=True)
     for note in cost_notes(rows):
-        typer.echo(f"note: {note}", err=True)
+        echo_note(note)
     missing = [row["name"] for row in rows if row["num_requests"] is None and not row["problem"]]
     if missing:
-        typer.echo(
+        echo(
             f"{len(missing)} of {len(rows)} runs need data that is not local yet; `run` downloads it",
             err=True,
         )
@@ -103,11 +106,13 @@ def show_requests(plan: Plan, place: Workplace, *, as_json: bool) -> None:
 
     for run in plan.runs:
         for row in describe_requests(run, place):
+            if nobody_reads():
+                return
             if as_json:
                 print_json(row)
             else:
-                typer.secho(f"── {row['run']} {row['key']}", dim=True)
-                typer.echo(row["prompt"])
+                echo(f"── {row['run']} {row['key']}", style="dim")
+                echo(row["prompt"])
 
 
 def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:

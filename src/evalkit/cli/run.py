@@ -33,6 +33,8 @@ def run_command(
         show_plan(plan, place, as_json=as_json)
         return
 
+    from evalkit.cli.console import lost_output
+    from evalkit.cli.output import echo_note
     from evalkit.cli.table import show_results
     from evalkit.running import exit_code, run_all
 
@@ -44,4 +46,6 @@ def run_command(
             observer.note(note)
         results = asyncio.run(run_all(plan, place, observer))
     show_results(results, options.suite_path, as_json=as_json)
+    if why := lost_output():
+        echo_note(f"can't write to standard output: {why}; the results are in {options.suite_path}")
     raise typer.Exit(exit_code(results))

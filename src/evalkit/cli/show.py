@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from evalkit.cli.output import echo
+
 
 def show_command(
     name: Annotated[str, typer.Argument(help="A run spec, scenario, metric, client, expander or model.")],
@@ -40,13 +42,13 @@ def show_command(
         print_json(found, indent=True)
         return
     for entry in found:
-        typer.secho(f"{entry['kind']} {entry['name']}", bold=True)
-        typer.echo(f"  {entry['doc']}")
+        echo(f"{entry['kind']} {entry['name']}", style="bold")
+        echo(f"  {entry['doc']}")
         if entry.get("module"):
-            typer.secho(f"  {entry['module']}", dim=True)
+            echo(f"  {entry['module']}", style="dim")
         for label in ("tags", "deployments"):
             if entry.get(label):
-                typer.echo(f"  {label}: {', '.join(entry[label])}")
+                echo(f"  {label}: {', '.join(entry[label])}")
         for p in entry["params"]:
             default = "required" if p["required"] else f"default {p['default']!r}"
-            typer.echo(f"  {p['name']}: {p['type']} ({default})" + (f"  {p['doc']}" if p["doc"] else ""))
+            echo(f"  {p['name']}: {p['type']} ({default})" + (f"  {p['doc']}" if p["doc"] else ""))

@@ -84,7 +84,8 @@ def _checked_format(name: str) -> str:
 
 
 def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen: str) -> None:
-    from evalkit.cli.output import echo_note, print_json, print_table
+    from evalkit.cli.leaderboard_table import print_leaderboard
+    from evalkit.cli.output import echo_note, print_json
     from evalkit.reports import markup
     from evalkit.reports.leaderboard import make_leaderboard
     from evalkit.results.stored_run import StoredRun
@@ -104,8 +105,7 @@ def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen
     elif chosen == "latex":
         sys.stdout.write(markup.leaderboard_latex(board))
     else:
-        print_table(markup.titles(board), markup.text_rows(board), numeric_from=1)
-        typer.echo(markup.LEGEND)
+        print_leaderboard(board)
     if chosen in ("table", "csv", "latex"):
         for note in board.notes:
             echo_note(note)
@@ -152,7 +152,7 @@ def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> None:
         elif chosen == "latex":
             sys.stdout.write(markup.latex(columns, texts))
         else:
-            print_table(columns, texts, numeric_from=1)
+            print_table(columns, texts)
     for row in rows:
         if not has_numbers(row):
             echo_note(f"{row['run']} has no efficiency numbers: no model or API was asked that tells any")

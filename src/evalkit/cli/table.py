@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from evalkit.cli.output import echo_note, print_json, print_table
+from evalkit.cli.output import echo, echo_note, print_json, print_table
 
 if TYPE_CHECKING:
     from evalkit.results.run_result import RunResult
@@ -17,10 +15,16 @@ COLUMNS = ("run", "metric", "mean", "± stderr", "95 % interval", "n", "failed")
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print summary rows; see `shown_rows`. What content filters blocked is bounded in a line of its own."""
-    print_table(COLUMNS, shown_rows(rows))
+    """Print summary rows; see `shown_rows`. What content filters blocked is bounded in a line of its own.
+
+    Where there is no room, intervals go first; failures never.
+    """
+    dropped = ["95 % interval", "failed", "± stderr", "n"]
+    if any(row["n_failed"] for row in rows):
+        dropped.remove("failed")
+    print_table(COLUMNS, shown_rows(rows), num_labels=2, dropped=dropped)
     for line in blocked_lines(rows):
-        typer.echo(line)
+        echo(line)
 
 
 def shown_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -90,12 +94,12 @@ def show_results(results: Sequence[RunResult], suite_path: Path, *, as_json: boo
         for line in without_answer(rows):
             echo_note(line)
     for line in _complaints(results):
-        typer.echo(line, err=True)
+        echo(line, err=True)
     costs = [result.cost_usd for result in results if result.cost_usd is not None]
     if costs and not as_json:
-        typer.echo(f"cost: ${sum(costs):.4f}")
+        echo(f"cost: ${sum(costs):.4f}")
     if not as_json:
-        typer.echo(f"kept in {suite_path}")
+        echo(f"kept in {suite_path}")
 
 
 def without_answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:

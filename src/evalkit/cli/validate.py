@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from evalkit.cli.options import takes_run_options
+from evalkit.cli.output import echo
 from evalkit.options import RunOptions
 
 
@@ -42,11 +43,12 @@ def validate_command(
                 )
                 for v in found
             ],
+            num_labels=2,
         )
         for validation in found:
             for problem in validation.problems:
-                typer.echo(f"{validation.name}: {problem}", err=True)
+                echo(f"{validation.name}: {problem}", err=True)
             for warning in validation.warnings:
-                typer.echo(f"note: {validation.name}: {warning}", err=True)
+                echo(f"note: {validation.name}: {warning}", err=True)
     if not all(validation.ok for validation in found):
         raise typer.Exit(1)

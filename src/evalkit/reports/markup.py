@@ -35,17 +35,30 @@ def column_title(column: Column) -> str:
     return f"{name} ↓" if column.lower_is_better else name
 
 
+def name_title(column: Column) -> str:
+    """The heading of a column without its metric."""
+    return f"{column.name} ↓" if column.lower_is_better else column.name
+
+
+def number_text(cell: Cell) -> str:
+    """The number of a cell: `0.712`."""
+    return _number(cell.value)
+
+
+def interval_text(cell: Cell) -> str:
+    """Its interval: `[0.694, 0.730]`; empty where there is none."""
+    if cell.estimate.ci95 is None:
+        return ""
+    low, high = cell.estimate.ci95
+    return f"[{_number(low)}, {_number(high)}]"
+
+
 def cell_text(cell: Cell | None) -> str:
     """A cell on one line: `0.712 [0.694, 0.730] ≈`."""
     if cell is None:
         return _NO_NUMBER
-    text = _number(cell.value)
-    if cell.estimate.ci95 is not None:
-        low, high = cell.estimate.ci95
-        text += f" [{_number(low)}, {_number(high)}]"
-    if cell.is_best or cell.within_noise:
-        text += f" {BEST if cell.is_best else NOISE}"
-    return text
+    mark = BEST if cell.is_best else NOISE if cell.within_noise else ""
+    return " ".join(part for part in (number_text(cell), interval_text(cell), mark) if part)
 
 
 def text_rows(board: Leaderboard) -> Iterator[tuple[str, ...]]:
