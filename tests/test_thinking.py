@@ -181,3 +181,11 @@ def test_marks_that_are_not_complete_are_refused(declared: dict[str, str]) -> No
 )
 def test_names_that_say_that_a_model_thinks(model: str, thinks: bool) -> None:
     assert thinks_by_name(model) == thinks
+
+
+def test_every_mark_is_seen_at_first_sight() -> None:
+    for marks in KNOWN_MARKS:
+        assert not KNOWN_STYLE.is_plain(f"a {marks.opening}")
+        assert not KNOWN_STYLE.is_plain(f"a {marks.closing}")
+    assert not ThinkingStyle.of({"open": "Thoughts:", "close": "Reply:"}).is_plain("a Reply:")
+    assert KNOWN_STYLE.is_plain("It is 5.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from evalkit.errors import UsageError
@@ -56,13 +57,16 @@ KNOWN_MARKS = (
 )
 """Looked for in every completion, in this order. Beside them, the channels of gpt-oss are known."""
 
+_FIRST_SIGNS = frozenset(marks.opening[0] for marks in KNOWN_MARKS)
+"""All marks begin with one of these, closing ones too."""
+
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w*)")
 _MESSAGE = "<|message|>"
 _BETWEEN_MESSAGES = re.compile(r"<\|(?:start|end|return|call)\|>")
 _OPEN_CHANNEL = re.compile(r"(?:<\|start\|>\w*)?<\|channel\|>(?!final)\w+\s*(?:<\|message\|>)?$")
 # What is left of the channels of gpt-oss where a server drops the marks.
 _BARE_CHANNELS = re.compile(r"\s*analysis(.*?)assistantfinal", re.DOTALL)
-_BARE_FINAL = "assistantfinal"
+_BARE_FIRST = re.compile(r"\s*analysis")
 _BLANK_LINES = re.compile(r"(?:[ \t\r]*\n)+")
 # Longer than any opening mark with the blanks behind it.
 _LONGEST_END = 80
@@ -105,7 +109,7 @@ class Reading:
         return tuple((start, min(end, place)) for start, end in self.answer if start < place)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ThinkingStyle:
     """How a model thinks.
 
@@ -120,10 +124,21 @@ class ThinkingStyle:
     is_known: bool = False
     begins_open: bool = False
 
-    @property
+    @cached_property
     def last_signs(self) -> frozenset[str]:
         """With which signs the thinking may end."""
         return frozenset(">" + "".join(marks.closing[-1] for marks in self.marks))
+
+    @cached_property
+    def _openings(self) -> tuple[str, ...]:
+        """How a prompt that opens thinking may end."""
+        return tuple({end for m in self.marks for end in (m.opening, m.opening + m.label)})
+
+    @cached_property
+    def _signs(self) -> tuple[str, ...]:
+        """A text that has none of these has no thinking in it."""
+        own = {mark for m in self.marks[: -len(KNOWN_MARKS)] for mark in (m.opening, m.closing)}
+        return (*own, *_FIRST_SIGNS)
 
     @staticmethod
     def of(declared: bool | Mapping[str, Any] | None, model: str | None = None) -> ThinkingStyle:
@@ -158,11 +173,17 @@ class ThinkingStyle:
         if not self.marks:
             return ""
         end = prompt[-_LONGEST_END:].rstrip()
-        for marks in self.marks:
-            if end.endswith((marks.opening, marks.opening + marks.label)):
-                return marks.opening
-        found = _OPEN_CHANNEL.search(end)
+        if end.endswith(self._openings):
+            return next(m.opening for m in self.marks if end.endswith((m.opening, m.opening + m.label)))
+        found = _OPEN_CHANNEL.search(end) if "<|channel|>" in end else None
         return found[0] if found else ""
+
+    def is_plain(self, text: str) -> bool:
+        """Whether a text is sure to have no thinking in it; if not, `read` tells."""
+        for sign in self._signs:
+            if sign in text:
+                return False
+        return not self.begins_open and not _BARE_FIRST.match(text)
 
     def opened_in(self, text: str) -> str:
         """The mark that a text, which the completion continues, leaves open; "" if none."""
@@ -184,7 +205,7 @@ class ThinkingStyle:
             opened: The mark that the prompt has opened (see `opened_by`).
         """
         plain = Reading(((0, len(text)),))
-        if not self.marks:
+        if not self.marks or (not opened and self.is_plain(text)):
             return plain
         if not opened and self.begins_open:
             opened = self.marks[0].opening
@@ -193,7 +214,7 @@ class ThinkingStyle:
         marks = self._marks_in(text, opened)
         if marks is not None:
             return _read_marks(text, marks, begins_open=bool(opened))
-        if _BARE_FINAL in text and (found := _BARE_CHANNELS.match(text)):
+        if found := _BARE_CHANNELS.match(text):
             return Reading(((found.end(), len(text)),), found[1].strip() or None, answer_from=found.end())
         return plain
 
@@ -207,8 +228,6 @@ class ThinkingStyle:
                 return marks
         return next((marks for marks in self.marks if marks.closing in text), None)
 
-
-_FIRST_SIGNS = frozenset(marks.opening[0] for marks in KNOWN_MARKS)
 
 KNOWN_STYLE = ThinkingStyle()
 """Of a model of which nothing is known."""

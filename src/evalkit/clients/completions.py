@@ -65,7 +65,8 @@ def num_tokens(value: Any) -> int:
 def cut_at_stop(completion: Completion, stop_sequences: Sequence[str]) -> Completion:
     """The completion up to the first of the stop sequences; itself if none is in it.
 
-    Tokens that lie wholly behind the cut go, and the log-probability is summed anew.
+    Tokens that lie wholly behind the cut go, and the log-probability is summed anew. `raw` keeps the whole
+    text.
     """
     found = [at for stop in stop_sequences if stop and (at := completion.text.find(stop)) >= 0]
     if not found:
@@ -81,7 +82,12 @@ def cut_at_stop(completion: Completion, stop_sequences: Sequence[str]) -> Comple
             start += len(token.text)
         tokens, logprob = tuple(kept), total_logprob(kept)
     return replace(
-        completion, text=completion.text[:cut], finish_reason="stop", tokens=tokens, logprob=logprob
+        completion,
+        text=completion.text[:cut],
+        finish_reason="stop",
+        tokens=tokens,
+        logprob=logprob,
+        raw=completion.text,
     )
 
 

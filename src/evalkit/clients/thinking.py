@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from evalkit.clients.completions import cut_at_stop
 from evalkit.request import Request
 from evalkit.response import Completion, Response, Token, Usage, total_logprob
 from evalkit.thinking import KNOWN_STYLE, Span, ThinkingStyle, after_blank_lines
@@ -109,6 +110,8 @@ def settled(
         opened: The mark that the prompt has opened.
     """
     text = completion.text
+    if not opened and completion.thinking is None and style.is_plain(text):
+        return cut_at_stop(completion, stops)
     reading = style.read(text, "" if completion.thinking is not None else opened)
     if completion.thinking and reading.answer and not reading.answer_from:
         # The blank lines that some servers leave between thinking and answer would meet a stop sequence.
