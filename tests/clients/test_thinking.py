@@ -191,6 +191,31 @@ def test_tokens_and_their_sum_are_the_answers() -> None:
     assert (apart.text, apart.tokens, apart.logprob) == ("5.", tokens[5:7], -96.0)
 
 
+def test_special_tokens_that_vllms_server_spells_are_no_part_of_answers() -> None:
+    from evalkit.clients.thinking import AnswerReader
+
+    special = ["<|im_end|>", "<|channel|>", "<|message|>", "<|start|>", "<|end|>"]
+    client = OpenAIClient(model="m", base_url="http://localhost:1/v1")
+    assert "skip_special_tokens" not in client.body(Request("q"))
+    client.show_special_tokens(special)
+    assert client.body(Request("q"))["skip_special_tokens"] is False
+    scored = OpenAIClient(model="m", base_url="http://localhost:1/v1", mode="completions")
+    scored.show_special_tokens(special)
+    assert "skip_special_tokens" not in scored.body(Request("q", echo_prompt=True, max_tokens=0))
+
+    reader = AnswerReader(None)
+    reader.special = tuple(special)
+    text = "<|channel|>analysis<|message|>B?<|end|><|start|>assistant<|channel|>final<|message|>D<|im_end|>"
+    answer = reader.answer(Request("q"), Completion(text))
+    assert (answer.text, answer.thinking, answer.raw) == ("D", "B?", text)
+    tokens = (Token("D", -1.0), Token("<|im_end|>", -2.0), Token("\n", -3.0))
+    plain = reader.answer(Request("q", stop_sequences=("<|im_end|>",)), Completion("D<|im_end|>\n", "length"))
+    assert (plain.text, plain.finish_reason) == ("D", "stop")
+    kept = reader.answer(Request("q"), Completion("D<|im_end|>\n", "length", -6.0, tokens))
+    assert (kept.text, kept.logprob, kept.raw) == ("D\n", -6.0, "D<|im_end|>\n")
+    assert [token.text for token in kept.tokens or ()] == ["D", "", "\n"]
+
+
 def test_the_whole_text_is_in_the_journal() -> None:
     answer = settled(Completion(GSM, "length"), STOP)
     plain = response_to_json(Response((answer,), Usage(1, 2)))

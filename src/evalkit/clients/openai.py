@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,6 +81,7 @@ class OpenAIClient(Client):
         path = "/chat/completions" if self.mode == "chat" else "/completions"
         self._endpoint = Endpoint(base_url + path, headers, (key,) if key else (), failure_in)
         self._omitted = frozenset(self.omit_fields)
+        self._shows_special = False
         self._answers = AnswerReader(self.thinking, self.model, server_stops="stop" not in self._omitted)
 
     @classmethod
@@ -107,6 +108,15 @@ class OpenAIClient(Client):
     def configure(self, *, timeout_s: float) -> None:
         """An attempt that takes longer than this has failed."""
         self._endpoint.set_timeout(timeout_s)
+
+    def show_special_tokens(self, names: Sequence[str]) -> None:
+        """Have vLLM's server spell special tokens, for stop sequences and thinking; answers have none.
+
+        Args:
+            names: What the special tokens are called.
+        """
+        self._shows_special = bool(names)
+        self._answers.special = tuple(names)
 
     async def send(self, request: Request) -> Response:
         """One attempt; several sends at once where the server takes no `n`."""
@@ -150,6 +160,8 @@ class OpenAIClient(Client):
             body["seed"] = seed_of(request.random)
         for name in self._omitted:
             body.pop(name, None)
+        if self._shows_special and not request.echo_prompt:
+            body |= {"skip_special_tokens": False, "spaces_between_special_tokens": False}
         if self.extra_body:
             body.update(self.extra_body)
         return body

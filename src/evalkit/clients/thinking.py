@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,9 @@ class AnswerReader:
         model: The model's name.
         server_stops: Whether the server takes stop sequences at all.
 
+    Attributes:
+        special: Special tokens that the server spells, and that are left out of answers.
+
     Raises:
         UsageError: `declared` is not what it may be.
     """
@@ -38,6 +42,7 @@ class AnswerReader:
     ) -> None:
         self._style = ThinkingStyle.of(declared, model)
         self._stops_here = self._style.is_known or not server_stops
+        self.special: tuple[str, ...] = ()
 
     def sent_stops(self, request: Request) -> tuple[str, ...]:
         """The stop sequences that the server may apply."""
@@ -74,7 +79,8 @@ class AnswerReader:
             return completion
         if has_thought and completion.thinking is None and not completion.text.strip():
             completion = replace(completion, thinking="")
-        return settled(completion, request.stop_sequences, self._style, self._opened_by(request))
+        answer = settled(completion, request.stop_sequences, self._style, self._opened_by(request))
+        return _without(self.special, answer) if self.special else answer
 
     def _is_cut(self, request: Request, completion: Completion) -> bool:
         """Whether a stop sequence of the server has ended the thinking."""
@@ -133,6 +139,24 @@ def settled(
         tokens=tokens,
         thinking=_joined(completion.thinking, reading.thinking),
         raw=text,
+    )
+
+
+def _without(special: Sequence[str], answer: Completion) -> Completion:
+    """An answer without the special tokens in it."""
+    found = [name for name in special if name in answer.text or name in (answer.thinking or "")]
+    if not found:
+        return answer
+    pattern = re.compile("|".join(map(re.escape, found)))
+    tokens = answer.tokens
+    if tokens is not None:
+        tokens = tuple(replace(token, text=pattern.sub("", token.text)) for token in tokens)
+    return replace(
+        answer,
+        text=pattern.sub("", answer.text),
+        tokens=tokens,
+        thinking=None if answer.thinking is None else pattern.sub("", answer.thinking),
+        raw=answer.text if answer.raw is None else answer.raw,
     )
 
 

@@ -131,6 +131,12 @@ def max_length_tokens(folder: Path) -> int | None:
     return None
 
 
+def special_tokens(folder: Path) -> tuple[str, ...]:
+    """What the special tokens of a model are called, as its tokenizer.json says."""
+    added = read_json(folder / "tokenizer.json").get("added_tokens") or ()
+    return tuple(token["content"] for token in added if token.get("special") and token.get("content"))
+
+
 def is_template_file(name: str) -> bool:
     """Whether a chat template is named by its file, rather than as one of those the model brings."""
     return name.endswith(".jinja") or "/" in name

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from evalkit.clients.vllm.model import VllmModel
 from evalkit.clients.vllm.starting import environment_for, launching, told
 from evalkit.errors import BadRequestError, SystemicError, TransientError
-from evalkit.models.weights import chat_template, find_model
+from evalkit.models.weights import chat_template, find_model, special_tokens
 from evalkit.registry import client
 from evalkit.request import Request
 from evalkit.response import Response
@@ -117,6 +117,8 @@ class VllmServerClient(VllmModel):
             max_stop_sequences=1000,
         )
         self._client.configure(timeout_s=_LONGEST_ANSWER_S)
+        if model_folder is not None:
+            self._client.show_special_tokens(special_tokens(model_folder))
 
     async def send(self, request: Request) -> Response:
         """One attempt.
