@@ -58,6 +58,8 @@ def test_a_model_that_never_comes_to_its_answer(workspace: Workspace, serve: Ser
     shown = workspace.evalkit("summarize")
     assert "no_answer" in shown.out
     assert f"{100 * means['no_answer']:.3g} % of the completions have no answer" in shown.err
+    board = workspace.evalkit("summarize", "--groups")
+    assert "of the completions have no answer" in board.err
     again, _ = rows_of(workspace, "score", "--json", "benchmark_output")
     assert again == means
 

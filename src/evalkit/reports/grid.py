@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.errors import UsageError
+from evalkit.metrics.stat import ALL_SPLITS, NO_ANSWER
 from evalkit.reports.pairing import ScoredRun
 from evalkit.reports.run_groups import RunGroup, lower_is_better, main_stat, run_group
 from evalkit.reports.selection import Selection, select_runs
@@ -199,6 +200,13 @@ def _unusual(runs: Iterable[StoredRun], grid: Grid) -> list[str]:
         f"{run.directory.path.name} is {run.manifest.status}; its numbers are over what was answered"
         for run in runs
         if run.manifest.status != "complete" and run.directory.path in shown
+    ]
+    notes += [
+        f"{run.directory.path.name}: {100 * stat.mean:.3g} % of the completions have no answer"
+        for run in runs
+        if run.directory.path in shown
+        for stat in run.stats
+        if stat.name == NO_ANSWER and stat.split == ALL_SPLITS and stat.perturbation is None and stat.mean
     ]
     without = [run.directory.path.name for run in runs if not run.run_spec.groups]
     return notes + [f"{name} is in no run group; left out" for name in without]

@@ -243,7 +243,7 @@ class StopWatch:
             return True
         piece = self.speller.piece(token)
         if self._is_thinking:
-            return not self._closing.isdisjoint(piece)
+            return _INCOMPLETE in piece or not self._closing.isdisjoint(piece)
         # A stop sequence is complete only with its last character. What a token spells on its own may be
         # unlike what it adds where it is blank or a part of a character.
         suspicious = piece.strip(" ") == "" or _INCOMPLETE in piece or " " in self._last
