@@ -34,8 +34,10 @@ bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/scale.py
 
 .venv/.installed: pyproject.toml constraints.txt
+	@echo "Installing evalkit, with PyTorch and transformers for local models, into .venv; this takes some minutes once."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hf]'
+	$(BIN)/pip install --constraint constraints.txt --editable '.[hf]'
+	@echo "Installed. .venv/bin/evalkit --help lists the commands."
 	touch $@
 
 .venv/.installed-dev: .venv/.installed

@@ -12,13 +12,22 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Receives events of runs, always from the event loop's thread. All methods may be left as they are."""
+    """Receives events of runs, always from the event loop's thread. All methods may be left as they are.
+
+    A run has one name in all of them and in its result: that of its directory.
+    """
 
     def planned(self, names: list[str]) -> None:
         """These runs are going to be worked on, in this order."""
 
     def note(self, message: str) -> None:
         """Something the user should know: a name used twice, a damaged line, a set-aside run."""
+
+    def loading(self, names: list[str]) -> None:
+        """The model of these runs is being loaded; none of their requests is sent meanwhile."""
+
+    def loaded(self, names: list[str]) -> None:
+        """The model of these runs is loaded."""
 
     def opened(self, name: str, num_requests: int, num_answered: int) -> None:
         """A run's instances are loaded; so many requests, of which so many were answered before."""

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 from evalkit.engine.executor import Executor
 from evalkit.engine.journal import open_synced, scan_journal
@@ -35,6 +36,7 @@ class Workshop:
     """What runs share: one executor per deployment, one scoring thread, one observer.
 
     Attributes:
+        paths: The directory of each run, by its digest.
         twins: By name and digest of the requests: held by the one run that asks them at the moment.
     """
 
@@ -42,6 +44,7 @@ class Workshop:
     executors: Mapping[str, Executor]
     scoring: ThreadPoolExecutor
     observer: Observer
+    paths: Mapping[str, Path]
     twins: defaultdict[tuple[str, str], asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
@@ -63,30 +66,30 @@ async def run_one(run: PlannedRun, shop: Workshop) -> RunResult:
 
 async def _claim_and_work(run: PlannedRun, subject: Subject, shop: Workshop) -> RunResult:
     options = shop.place.options
-    directory, notes = claim_directory(subject, options.suite_path, fresh=options.fresh)
+    path = shop.paths[subject.digest.full]
+    directory, notes = claim_directory(subject, path, fresh=options.fresh)
     for note in notes:
-        shop.observer.note(f"{run.name}: {note}")
+        shop.observer.note(f"{path.name}: {note}")
     with RunLock(directory.lock_path):
         ledger = Ledger.open(directory, subject, run.deployment.prices)
         if ledger.is_complete:
-            await _tell_undeclared(run, shop)
+            await _tell_undeclared(run, path.name, shop)
             return result_of(directory, ledger.manifest, read_stats(directory))
         return await _work(run, shop, ledger)
 
 
-async def _tell_undeclared(run: PlannedRun, shop: Workshop) -> None:
+async def _tell_undeclared(run: PlannedRun, name: str, shop: Workshop) -> None:
     """Note where a complete run may be one of older data: its scenario reads files that are in no digest."""
     if type(run.scenario).__module__.startswith("evalkit."):
         return
     with suppress(EvalkitError):  # its answers are all there, whatever became of its data
         loaded = await asyncio.to_thread(load_instances, run, shop.place)
         for note in loaded.notes:
-            shop.observer.note(f"{run.name}: {note}")
+            shop.observer.note(f"{name}: {note}")
 
 
 async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
     directory, executor = ledger.directory, shop.executors[run.deployment.name]
-    # Two runs of one name are told apart by their directories.
     name = directory.path.name
     status: RunStatus | None = None
     message = ""
@@ -94,7 +97,7 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
     async with executor.turn() as turn, open_synced(directory.journal_path) as journal:
         loaded = await asyncio.to_thread(load_instances, run, shop.place)
         for note in loaded.notes:
-            shop.observer.note(f"{run.name}: {note}")
+            shop.observer.note(f"{name}: {note}")
         index = await asyncio.to_thread(scan_journal, directory.journal_path)
         for damage in index.damage:
             shop.observer.note(f"{directory.journal_path}: {damage}; asked again")

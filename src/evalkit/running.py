@@ -22,6 +22,7 @@ from evalkit.observer import Observer
 from evalkit.options import RunOptions
 from evalkit.planning import Plan, PlannedRun, Workplace
 from evalkit.plugins import described
+from evalkit.results.claim import name_runs
 from evalkit.results.run_directory import RunStatus
 from evalkit.results.run_result import RunResult
 from evalkit.runner import Workshop, run_one
@@ -57,24 +58,29 @@ async def run_all(plan: Plan, place: Workplace, observer: Observer) -> list[RunR
     budget = Budget(max_usd=place.options.budget_usd, max_tokens=place.options.budget_tokens)
     places = Places(place.options.max_loaded_models)
     owed = Counter(run.deployment.name for run in plan.runs)
+    suite_path = place.options.suite_path
+    names = name_runs([(run.name, run.digest) for run in plan.runs], suite_path)
+    named = list(zip(plan.runs, names, strict=True))
+    paths = {run.digest.full: suite_path / name for run, name in named if run.digest}
     executors: dict[str, Executor] = {}
     for run in plan.runs:
         if (name := run.deployment.name) not in executors:
-            opening = _opening(run.deployment, places, observer)
+            served = [told for other, told in named if other.deployment.name == name]
+            opening = _opening(run.deployment, places, observer, served)
             executors[name] = _executor(run.deployment, opening, place.options, budget, cache)
 
-    async def run_and_let_go(run: PlannedRun) -> RunResult:
-        result = await _run_safely(run, shop)
+    async def run_and_let_go(run: PlannedRun, name: str) -> RunResult:
+        result = await _run_safely(run, name, shop)
         owed[run.deployment.name] -= 1
         if not owed[run.deployment.name]:
             await executors[run.deployment.name].close()
         return result
 
-    observer.planned([run.name for run in plan.runs])
+    observer.planned(names)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring") as scoring, _signals(executors):
-        shop = Workshop(place, executors, scoring, observer)
+        shop = Workshop(place, executors, scoring, observer, paths)
         try:
-            return list(await asyncio.gather(*(run_and_let_go(run) for run in plan.runs)))
+            return list(await asyncio.gather(*map(run_and_let_go, plan.runs, names)))
         finally:
             for executor in executors.values():
                 await executor.close()
@@ -82,18 +88,19 @@ async def run_all(plan: Plan, place: Workplace, observer: Observer) -> list[RunR
                 cache.close()
 
 
-async def _run_safely(run: PlannedRun, shop: Workshop) -> RunResult:
+async def _run_safely(run: PlannedRun, name: str, shop: Workshop) -> RunResult:
     try:
         result = await run_one(run, shop)
     except EvalkitError as error:
-        result = RunResult(name=run.name, status="error", message=str(error))
+        result = RunResult(name=name, status="error", message=str(error))
     except Exception as error:  # noqa: BLE001 - a bug in a plugin ends its own run, not the others
-        result = RunResult(name=run.name, status="error", message=described(error))
+        result = RunResult(name=name, status="error", message=described(error))
     shop.observer.finished_run(result)
     return result
 
 
-def _opening(deployment: ModelDeployment, places: Places, observer: Observer) -> Opening:
+def _opening(deployment: ModelDeployment, places: Places, observer: Observer, names: list[str]) -> Opening:
+    """What loads a deployment's model, and reports it for the runs of these names."""
     client, began_s = build_client(deployment), 0.0
 
     def tell(beginning: bool) -> None:
@@ -101,8 +108,10 @@ def _opening(deployment: ModelDeployment, places: Places, observer: Observer) ->
         if beginning:
             began_s = time.monotonic()
             observer.note(f"{deployment.name}: loading the model")
+            observer.loading(names)
         else:
             observer.note(f"{deployment.name}: loaded in {time.monotonic() - began_s:.1f} s")
+            observer.loaded(names)
             for note in client.notes:
                 observer.note(f"{deployment.name}: {note}")
 

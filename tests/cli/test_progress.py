@@ -67,3 +67,95 @@ def test_a_line_without_a_score_is_soon_followed_by_one_that_has_it(
     assert "so far" not in unscored
     assert scored.startswith("b: 2/9 done")
     assert scored.endswith("exact_match 0.500 so far")
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def test_the_rate_and_the_eta_come_when_they_mean_something(clock: Clock) -> None:
+    shown = LiveProgress()
+    shown.opened("a", 100, 0)
+    clock.now_s += 60
+    shown.finished_request("a", ANSWER, None)
+    run = shown.runs["a"]
+    assert (run.rate_per_s(clock.now_s), run.eta_s(clock.now_s)) == (None, None)
+    for _ in range(4):
+        shown.finished_request("a", ANSWER, None)
+    assert run.rate_per_s(clock.now_s) == pytest.approx(5 / 60)
+    # Many answers at once say nothing either.
+    shown.opened("b", 100, 0)
+    for _ in range(50):
+        shown.finished_request("b", ANSWER, None)
+    assert shown.runs["b"].eta_s(clock.now_s + 1) is None
+    assert shown.runs["b"].eta_s(clock.now_s + 10) == pytest.approx(10)
+
+
+def test_loading_a_model_is_no_sending(clock: Clock) -> None:
+    shown = LiveProgress()
+    shown.planned(["a", "b"])
+    shown.opened("a", 110, 0)
+    shown.loading(["a", "b"])
+    clock.now_s += 300
+    assert shown.runs["a"].cells(clock.now_s)[1] == "loading the model"
+    shown.opened("b", 110, 0)
+    assert shown.runs["b"].cells(clock.now_s)[1] == "loading the model"
+    shown.loaded(["a", "b"])
+    clock.now_s += 10
+    for _ in range(10):
+        shown.finished_request("a", ANSWER, None)
+    name, done, _, rate, eta, *_ = shown.runs["a"].cells(clock.now_s)
+    assert (name, done, rate, eta) == ("a", "10/110", "1.0/s", "1:40")
+
+
+def test_plain_lines_give_no_eta_before_there_is_one(
+    capsys: pytest.CaptureFixture[str], clock: Clock
+) -> None:
+    shown = PlainProgress()
+    shown.opened("a", 100, 0)
+    shown.loading(["a"])
+    clock.now_s += 30
+    shown.loaded(["a"])
+    # The model was reported as loaded just now.
+    shown.finished_request("a", ANSWER, None)
+    assert capsys.readouterr().err == ""
+    clock.now_s += 6
+    shown.finished_request("a", ANSWER, None)
+    assert capsys.readouterr().err == "a: 2/100 done, 0 failed, 8 tokens\n"
+    for _ in range(10):
+        shown.finished_request("a", ANSWER, None)
+    clock.now_s += 6
+    shown.finished_request("a", ANSWER, None)
+    assert capsys.readouterr().err.startswith("a: 13/100 done, 0 failed, 1.1/s, ETA 1:20")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_the_live_table_keeps_names_and_numbers(width: int) -> None:
+    shown = LiveProgress()
+    names = [f"arithmetic:operation=add,digits={n},num_test=100,model=evalkit_tiny" for n in (3, 4, 5)]
+    shown.planned(names)
+    for name in names:
+        shown.opened(name, 1000, 400)
+        shown.finished_request(name, ANSWER, 0.125)
+        shown.scored(name, 1, {"final_number_exact_match": 0.25})
+    out = io.StringIO()
+    Console(file=out, width=width).print(shown.table())
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    rows = [line for line in lines if "401/1,000" in line]
+    assert len(set(rows)) == 3
+    assert all(len(row.split()[0]) >= 24 for row in rows)
+    assert all("$0.1250" in row for row in rows)

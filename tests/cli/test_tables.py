@@ -75,7 +75,7 @@ def shown_as(label: str, text: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("num_groups", [1, 2, 3, 5, 8, 12])
+@pytest.mark.parametrize("num_groups", [1, 3, 6, 12])
 @pytest.mark.parametrize("width", [40, *WIDTHS])
 def test_a_leaderboard_keeps_names_and_numbers(
     call: Call, monkeypatch: pytest.MonkeyPatch, num_groups: int, width: int

@@ -43,6 +43,7 @@ def store_run(
     manifest: Mapping[str, Any] | None = None,
     metrics: Sequence[str] = (),
     inputs: Sequence[str] = (),
+    scenario: ScenarioSpec | None = None,
 ) -> StoredRun:
     """A run whose instances got these scores; a list of lists has one list per train trial.
 
@@ -52,7 +53,7 @@ def store_run(
     name = f"{group}:{subject and f'subject={subject},'}model={model.replace('/', '_')}"
     run_spec = RunSpec(
         name=name,
-        scenario_spec=ScenarioSpec(name=group, args={"subject": subject}),
+        scenario_spec=scenario or ScenarioSpec(name=group, args={"subject": subject}),
         adapter_spec=AdapterSpec(
             method="generation",
             model=model,

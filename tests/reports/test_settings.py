@@ -15,6 +15,7 @@ from evalkit.metrics.interval import wilson_interval
 from evalkit.reports.cell import Estimate, mean_of
 from evalkit.reports.leaderboard import make_leaderboard
 from evalkit.results.stored_run import StoredRun
+from evalkit.specs.run_spec import ScenarioSpec
 from tests.cli.conftest import Call, call, in_an_empty_directory  # noqa: F401 - fixtures
 from tests.reports.suites import store_run
 from tests.reports.test_leaderboard import cell
@@ -161,6 +162,34 @@ def test_whatever_identifies_a_run_tells_settings_apart(
     assert f"differ in {field}" in board.notes[0]
 
 
+def imported(suite: Path, number: int, inputs: Sequence[str], harness: str, **args: str) -> StoredRun:
+    scenario = ScenarioSpec(name=harness, args={"task": "t", **args})
+    identity = {"identity": {"imported": {"run": str(number)}}}
+    scores = [1, 0] * (len(inputs) // 2)
+    return kept(suite, number, scores, scenario=scenario, inputs=inputs, manifest=identity)
+
+
+def test_two_imports_of_one_task_are_two_settings_of_it(tmp_path: Path) -> None:
+    questions = [f"question {i}" for i in range(10)]
+    runs = [
+        imported(tmp_path, 1, questions[:4], "lm_eval", version="1"),
+        imported(tmp_path, 2, questions, "lm_eval", version="2"),
+    ]
+    board = make_leaderboard(runs)
+    assert (cell(board, "a", "gsm_like").num_runs, cell(board, "a", "gsm_like").n) == (1, 10)
+    assert "2 runs that differ in imported.run, version; shown: the newest" in board.notes[0]
+
+
+def test_imports_of_two_subsets_of_a_task_are_put_together(tmp_path: Path) -> None:
+    runs = [
+        imported(tmp_path, n, [f"{subject} {i}" for i in range(4)], "inspect", subject=subject)
+        for n, subject in enumerate(("law", "physics"))
+    ]
+    board = make_leaderboard(runs)
+    assert (cell(board, "a", "gsm_like").num_runs, cell(board, "a", "gsm_like").n) == (2, 8)
+    assert board.notes == ()
+
+
 def test_copies_of_a_run_are_one_run(tmp_path: Path) -> None:
     runs = [kept(tmp_path / place / "s", 1, [1, 0, 1]) for place in ("x", "y")]
     board = make_leaderboard(runs)
@@ -201,6 +230,17 @@ def test_questions_shared_by_two_parts_of_a_benchmark_are_no_independent_evidenc
     assert shown.num_runs == 2
     # The very same questions with the same outcome: as sure as one run, not as two.
     assert shown.estimate.ci95 == pytest.approx(runs[0].stat("exact_match").ci95)
+
+
+def test_common_questions_with_other_outcomes_are_evidence_of_their_own(tmp_path: Path) -> None:
+    questions = [f"question {i}" for i in range(40)]
+    runs = [
+        kept(tmp_path, number, scores, group="civil", subject=str(number), inputs=questions)
+        for number, scores in enumerate(([1, 0] * 20, [1, 1, 0, 0] * 10))
+    ]
+    shown = cell(make_leaderboard(runs), "a", "civil")
+    parts = [Estimate(0.5, run.stat("exact_match").ci95) for run in runs]
+    assert shown.estimate.ci95 == pytest.approx(mean_of(parts).ci95)
 
 
 def test_one_run_in_two_columns_is_no_independent_evidence(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO, cast
+from typing import IO, Any, TextIO, cast
 
 PLAIN_SPELLING = "evalkit.plain"
 """Error handler of an encoding: what it can't spell is written with plain characters, else as an escape."""
@@ -64,7 +64,7 @@ def _spell_plainly(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(PLAIN_SPELLING, _spell_plainly)
 
 
-def spelled(text: str, stream: TextIO | None = None) -> str:
+def spelled(text: str, stream: IO[str] | None = None) -> str:
     """The text as the stream (standard output by default) will write it: what is to be measured."""
     encoding = getattr(stream or sys.stdout, "encoding", None) or "utf-8"
     try:

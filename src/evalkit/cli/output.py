@@ -6,7 +6,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import IO, Any
 
 from evalkit.cli import console
 from evalkit.cli.text_table import ELLIPSIS, TableColumn, TextTable
@@ -47,7 +47,7 @@ def print_json(value: Any, *, indent: bool = False) -> None:
 
 def text_table(columns: Sequence[TableColumn], rows: Iterable[Sequence[str]]) -> TextTable:
     """A table for the width and the characters of standard output."""
-    spelled = (tuple(map(_printable, row)) for row in rows)
+    spelled = (tuple(map(printable, row)) for row in rows)
     titled = (
         TableColumn(console.spelled(column.title), column.is_label, column.dropped) for column in columns
     )
@@ -113,9 +113,9 @@ def echo_note(message: str) -> None:
     show(f"note: {message}", err=True)
 
 
-def _printable(cell: str) -> str:
+def printable(cell: str, stream: IO[str] | None = None) -> str:
     """A cell as it will be written; a line break or an escape sequence in a name would break the table."""
-    text = console.spelled(cell)
+    text = console.spelled(cell, stream)
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 

@@ -5,23 +5,39 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evalkit.cli.output import printable
+from evalkit.cli.text_table import ELLIPSIS, TableColumn, TextTable
 from evalkit.observer import Observer
 from evalkit.response import Failure, Outcome
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console, ConsoleOptions
+    from rich.text import Text
 
     from evalkit.results.run_result import RunResult
 
 PLAIN_EVERY_S = 5.0
+# Before that, a rate says more of the first batch, or of one slow answer, than of the run.
+LEAST_ANSWERS = 5
+LEAST_SENDING_S = 3.0
 REDRAW_PER_S = 4
 # A terminal shows so many running runs at once; the line below them counts the rest.
 MAX_SHOWN = 12
+_COLUMNS = (
+    TableColumn("run", is_label=True),
+    TableColumn("done"),
+    TableColumn("failed", dropped=4),
+    TableColumn("rate", dropped=2),
+    TableColumn("ETA", dropped=5),
+    TableColumn("tokens", dropped=1),
+    TableColumn("cost", dropped=6),
+    TableColumn("score so far", dropped=3),
+)
 
 
 @dataclass(slots=True)
@@ -37,6 +53,7 @@ class RunProgress:
     cost_usd: float | None = None
     score: tuple[str, float] | None = None
     began_s: float = 0.0
+    is_loading: bool = False
     status: str = "running"
 
     @property
@@ -44,25 +61,32 @@ class RunProgress:
         """Requests with an answer or a failure."""
         return self.num_before + self.num_answered + self.num_failed
 
-    def rate_per_s(self, now_s: float) -> float:
-        """Requests finished per second since this start opened the run."""
-        elapsed_s = now_s - self.began_s
-        return (self.num_answered + self.num_failed) / elapsed_s if elapsed_s > 0 else 0.0
+    def rate_per_s(self, now_s: float) -> float | None:
+        """Requests finished per second of sending in this start; None before it means something.
+
+        Sending begins when the run is opened, or when its model is loaded.
+        """
+        sending_s, num_finished = now_s - self.began_s, self.num_answered + self.num_failed
+        if self.is_loading or sending_s < LEAST_SENDING_S or num_finished < LEAST_ANSWERS:
+            return None
+        return num_finished / sending_s
 
     def eta_s(self, now_s: float) -> float | None:
-        """Seconds until the run is done at the present rate; None while nothing is known."""
+        """Seconds until the run is done at the present rate; None while that is not known."""
         rate = self.rate_per_s(now_s)
-        return (self.num_requests - self.num_done) / rate if rate else None
+        return None if rate is None else (self.num_requests - self.num_done) / rate
 
     def cells(self, now_s: float) -> tuple[str, ...]:
         """The run as a row: name, done, failed, rate, ETA, tokens, cost, score so far."""
         running = self.status == "running"
+        rate = self.rate_per_s(now_s) if running else None
         eta_s = self.eta_s(now_s) if running else None
+        done = f"{self.num_done:,}/{self.num_requests:,}" if self.num_requests else self.status
         return (
             self.name,
-            f"{self.num_done:,}/{self.num_requests:,}" if self.num_requests else self.status,
+            "loading the model" if running and self.is_loading else done,
             str(self.num_failed),
-            f"{self.rate_per_s(now_s):,.1f}/s" if running else self.status,
+            self.status if not running else "" if rate is None else f"{rate:,.1f}/s",
             "" if eta_s is None else _duration(eta_s),
             f"{self.num_tokens:,}",
             "" if self.cost_usd is None else f"${self.cost_usd:.4f}",
@@ -84,16 +108,29 @@ class ProgressObserver(QuietProgress):
     def __init__(self) -> None:
         self.runs: dict[str, RunProgress] = {}
         self.num_planned = 0
+        self._loading: set[str] = set()
 
     def planned(self, names: list[str]) -> None:
-        """So many runs."""
+        """How many runs there are."""
         self.num_planned = len(names)
+
+    def loading(self, names: list[str]) -> None:
+        """The model of these runs is being loaded."""
+        self._loading.update(names)
+        for run in self._opened(names):
+            run.is_loading = True
+
+    def loaded(self, names: list[str]) -> None:
+        """Sending begins."""
+        self._loading.difference_update(names)
+        for run in self._opened(names):
+            run.is_loading, run.began_s = False, time.monotonic()
 
     def opened(self, name: str, num_requests: int, num_answered: int) -> None:
         """A run starts to send."""
         run = self.runs.setdefault(name, RunProgress(name))
         run.num_requests, run.num_before = num_requests, num_answered
-        run.began_s = time.monotonic()
+        run.began_s, run.is_loading = time.monotonic(), name in self._loading
 
     def finished_request(self, name: str, outcome: Outcome, cost_usd: float | None) -> None:
         """Count an outcome."""
@@ -115,6 +152,9 @@ class ProgressObserver(QuietProgress):
         run = self.runs.setdefault(result.name, RunProgress(result.name))
         run.status = result.status
 
+    def _opened(self, names: Iterable[str]) -> list[RunProgress]:
+        return [self.runs[name] for name in names if name in self.runs]
+
 
 class PlainProgress(ProgressObserver):
     """A line now and then, and one at each run's end; for logs and pipes."""
@@ -123,6 +163,11 @@ class PlainProgress(ProgressObserver):
         super().__init__()
         self._last_s = time.monotonic()
         self._told_unscored: set[str] = set()
+
+    def loaded(self, names: list[str]) -> None:
+        """Sending begins; the next line comes in some seconds, when there is something to say."""
+        super().loaded(names)
+        self._last_s = time.monotonic()
 
     def finished_request(self, name: str, outcome: Outcome, cost_usd: float | None) -> None:
         """Count, and print a line if the last one is some seconds old."""
@@ -172,24 +217,37 @@ class PlainProgress(ProgressObserver):
 class LiveProgress(ProgressObserver):
     """A table that redraws itself."""
 
-    def table(self) -> Table:
+    def table(self) -> LiveTable:
         """The present state."""
-        from rich import box
-        from rich.table import Table
+        now_s = time.monotonic()
+        active = [run for run in self.runs.values() if run.status == "running"]
+        num_finished = len(self.runs) - len(active)
+        return LiveTable(
+            tuple(run.cells(now_s) for run in active[:MAX_SHOWN]),
+            f"{num_finished} of {self.num_planned} runs finished",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTable:
+    """What rich draws again and again, in the width of the terminal."""
+
+    rows: tuple[tuple[str, ...], ...]
+    last_line: str
+
+    def __rich_console__(self, terminal: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """The lines of the table."""
         from rich.text import Text
 
-        now_s = time.monotonic()
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("run")
-        for column in ("done", "failed", "rate", "ETA", "tokens", "cost"):
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("score so far", justify="right")
-        active = [run for run in self.runs.values() if run.status == "running"]
-        for run in active[:MAX_SHOWN]:
-            table.add_row(*(Text(cell) for cell in run.cells(now_s)))
-        num_finished = len(self.runs) - len(active)
-        table.add_row(Text(f"{num_finished} of {self.num_planned} runs finished", style="dim"))
-        return table
+        stream = terminal.file
+        rows = tuple(tuple(printable(cell, stream) for cell in row) for row in self.rows)
+        table = TextTable(_COLUMNS, rows, options.max_width, printable(ELLIPSIS, stream))
+        for part in table.fitted()[0].parts():
+            for line in part.heading:
+                yield Text(line, style="bold", no_wrap=True, overflow="crop")
+            for line in (printable(part.rule, stream), *part.rows):
+                yield Text(line, no_wrap=True, overflow="crop")
+        yield Text(self.last_line, style="dim")
 
 
 class DownloadProgress:

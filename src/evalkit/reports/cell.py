@@ -97,4 +97,5 @@ def _length(distances: Sequence[float], correlations: Correlations | None) -> fl
     if not correlations:
         return math.hypot(*distances)
     both = math.fsum(r * distances[i] * distances[j] for (i, j), r in correlations.items())
-    return math.sqrt(max(0.0, math.fsum(d * d for d in distances) + 2 * both))
+    # Whatever they have in common: never surer than independent estimates.
+    return math.sqrt(math.fsum(d * d for d in distances) + 2 * max(0.0, both))

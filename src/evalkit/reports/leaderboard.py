@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from evalkit.reports.cell import Cell, Correlations, Estimate, difference, mean_of
 from evalkit.reports.grid import Column, Grid, Question, make_grid
-from evalkit.reports.overlap import correlations
+from evalkit.reports.overlap import correlations, sample_of, sample_of_difference
 from evalkit.reports.pairing import Pairing, ScoredRun
 from evalkit.results.stored_run import StoredRun
 
@@ -101,7 +101,7 @@ def _estimate(members: Sequence[ScoredRun]) -> Estimate:
     return mean_of(
         [one.estimate for one in members],
         [float(weight) for weight in weights],
-        correlations([[one] for one in members]),
+        correlations([[sample_of(one)] for one in members]),
     )
 
 
@@ -121,7 +121,9 @@ def _gap(grid: Grid, column: Column, best: str, model: str, pairing: Pairing) ->
         gaps = [pairing.difference(first, second) for first, second in pairs]
         known = [gap for gap in gaps if gap is not None]
         if len(known) == len(gaps):
-            return mean_of(known, correlations=correlations([[one] for one in ours]))
+            return mean_of(
+                known, correlations=correlations([[sample_of_difference(*pair)] for pair in pairs])
+            )
     return difference(_estimate(ours), _estimate(theirs))
 
 
@@ -186,7 +188,7 @@ def _mean_scores(grid: Grid, estimates: Mapping[tuple[str, str], Estimate]) -> d
 
 def _between_columns(grid: Grid, model: str) -> Correlations:
     """How much a model's cells go together: a run may stand in several columns."""
-    return correlations([found for c in grid.columns if (found := grid.at(model, c))])
+    return correlations([[*map(sample_of, found)] for c in grid.columns if (found := grid.at(model, c))])
 
 
 def _mean_cell(

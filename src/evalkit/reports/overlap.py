@@ -4,52 +4,121 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 
 from evalkit.reports.cell import Correlations
-from evalkit.reports.pairing import ScoredRun
+from evalkit.reports.pairing import ScoredRun, read_scores
 from evalkit.results.run_directory import read_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a number is a mean over.
+
+    Attributes:
+        benchmark: Only samples of one benchmark can share questions.
+        path: The run whose questions they are.
+        read: The value of each question, by the question's content.
+    """
+
+    benchmark: str
+    path: Path
+    read: Callable[[], Mapping[str, float]]
+
+
+def sample_of(one: ScoredRun) -> Sample:
+    """The scores of a run."""
+    return Sample(one.run.run_spec.scenario_spec.name, one.run.directory.path, lambda: _values(one))
+
+
+def sample_of_difference(first: ScoredRun, second: ScoredRun) -> Sample:
+    """The differences between two runs of the same questions."""
+
+    def read() -> Mapping[str, float]:
+        ours, theirs = _values(first), _values(second)
+        return {content: value - theirs[content] for content, value in ours.items() if content in theirs}
+
+    return Sample(first.run.run_spec.scenario_spec.name, first.run.directory.path, read)
 
 
 def questions_of(path: Path) -> frozenset[str]:
     """The questions that a run evaluates, by their content; none where only its numbers are known."""
-    instances = path / "instances.jsonl"
-    return _read(instances, instances.stat().st_mtime_ns) if instances.exists() else frozenset()
+    return frozenset(_contents(path).values())
 
 
-@lru_cache(maxsize=4096)
-def _read(instances: Path, written_ns: int) -> frozenset[str]:
-    found = set()
-    for row in read_lines(instances):
-        if row.get("perturbation") is None:
-            texts = (row["input"], *(reference["text"] for reference in row["references"]))
-            content = "\0".join(texts).encode("utf-8", "surrogatepass")
-            found.add(hashlib.blake2b(content, digest_size=16).hexdigest())
-    return frozenset(found)
+def correlations(parts: Sequence[Sequence[Sample]]) -> Correlations:
+    """How much numbers go together, by the outcomes on the questions that they have in common.
 
-
-def correlations(parts: Sequence[Sequence[ScoredRun]]) -> Correlations:
-    """How much the numbers of these parts go together: by the questions that they have in common.
-
-    It is that of two means over sets of n and m questions, k of them common with one outcome: k / sqrt(n m).
+    It is the correlation of two means: the sum over common questions of the product of both deviations, over
+    the roots of the sums of the squared deviations of each. Where there are no outcomes to compare, or no
+    deviation, it is k / sqrt(n m) for k common ones of n and m questions: as if all common outcomes were the
+    same.
 
     Args:
-        parts: Each the runs that a number is over. Only runs of one benchmark can share questions.
+        parts: Each the samples that a number is the mean of, weighing the same.
     """
-    benchmarks = [{one.run.run_spec.scenario_spec.name for one in part} for part in parts]
-    found = {}
     asked: dict[int, frozenset[str]] = {}
+    deviations: dict[int, Mapping[str, float]] = {}
+    benchmarks = [{sample.benchmark for sample in part} for part in parts]
+    found = {}
     for i, j in combinations(range(len(parts)), 2):
         if benchmarks[i].isdisjoint(benchmarks[j]):
             continue
         for position in (i, j):
             if position not in asked:
-                asked[position] = frozenset().union(
-                    *(questions_of(one.run.directory.path) for one in parts[position])
-                )
-        if common := len(asked[i] & asked[j]):
-            found[i, j] = common / math.sqrt(len(asked[i]) * len(asked[j]))
+                asked[position] = frozenset().union(*(questions_of(one.path) for one in parts[position]))
+        if common := asked[i] & asked[j]:
+            for position in (i, j):
+                if position not in deviations:
+                    deviations[position] = _deviations(parts[position])
+            as_one = len(common) / math.sqrt(len(asked[i]) * len(asked[j]))
+            found[i, j] = _correlation(deviations[i], deviations[j], common, as_one)
+    return found
+
+
+def _correlation(
+    first: Mapping[str, float], second: Mapping[str, float], common: frozenset[str], otherwise: float
+) -> float:
+    squares = [math.fsum(value * value for value in each.values()) for each in (first, second)]
+    if not all(squares):
+        return otherwise
+    both = math.fsum(first.get(content, 0.0) * second.get(content, 0.0) for content in common)
+    return both / math.sqrt(squares[0] * squares[1])
+
+
+def _deviations(part: Sequence[Sample]) -> Mapping[str, float]:
+    """What each question adds to the deviation of a mean."""
+    total: dict[str, float] = {}
+    for sample in part:
+        values = sample.read()
+        mean = math.fsum(values.values()) / len(values) if values else 0.0
+        for content, value in values.items():
+            total[content] = total.get(content, 0.0) + (value - mean) / len(values)
+    return total
+
+
+def _values(one: ScoredRun) -> Mapping[str, float]:
+    contents = _contents(one.run.directory.path)
+    scores = read_scores(one.run.directory.path, one.stat.name, one.stat.split)
+    return {contents[name]: score for name, score in scores.items() if name in contents}
+
+
+def _contents(path: Path) -> Mapping[str, str]:
+    instances = path / "instances.jsonl"
+    return _read(instances, instances.stat().st_mtime_ns) if instances.exists() else {}
+
+
+@lru_cache(maxsize=4096)
+def _read(instances: Path, written_ns: int) -> Mapping[str, str]:
+    """A digest of the content of each original instance, by its id."""
+    found = {}
+    for row in read_lines(instances):
+        if row.get("perturbation") is None:
+            texts = (row["input"], *(reference["text"] for reference in row["references"]))
+            content = "\0".join(texts).encode("utf-8", "surrogatepass")
+            found[row["id"]] = hashlib.blake2b(content, digest_size=16).hexdigest()
     return found

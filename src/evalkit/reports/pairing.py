@@ -69,7 +69,7 @@ class Pairing:
     def _scores_of(self, one: ScoredRun) -> dict[str, float]:
         key = (one.run.directory.path, one.stat.name, one.stat.split)
         if key not in self._scores:
-            self._scores[key] = _read_scores(*key)
+            self._scores[key] = read_scores(*key)
         return self._scores[key]
 
     def _groups_of(self, one: ScoredRun) -> dict[str, str]:
@@ -83,7 +83,7 @@ class Pairing:
         return self._groups[path]
 
 
-def _read_scores(path: Path, metric: str, split: str) -> dict[str, float]:
+def read_scores(path: Path, metric: str, split: str) -> dict[str, float]:
     """The score of each original instance, the mean over train trials and samples."""
     found: dict[str, list[float]] = {}
     scores_path = path / "scores.jsonl"

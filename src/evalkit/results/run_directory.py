@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -187,22 +187,60 @@ class DirectoryChoice:
     reuse: RunDirectory | None = None
 
 
+def folder_name(suite_path: Path, name: str, digest: RunDigest | None, taken: Collection[str] = ()) -> str:
+    """The name of the directory that a run will have, before it has one.
+
+    Args:
+        suite_path: The folder of its suite.
+        name: The run's name.
+        digest: The run's digest; None where it is not known, so that the run can't be started.
+        taken: Directories that other runs are to have first.
+
+    Raises:
+        StoreError: A directory of this name is damaged.
+    """
+    label = _folder_name(name)
+    if digest is None:
+        return label
+    plain, marked = RunDirectory(suite_path / label), RunDirectory(suite_path / marked_name(label, digest))
+    holder = plain.manifest()
+    if holder is not None:
+        return label if holder.digest == digest.full else marked.path.name
+    is_free = label not in taken and not (plain.path / "run_spec.json").exists()
+    return label if is_free and marked.manifest() is None else marked.path.name
+
+
+def marked_name(label: str, digest: RunDigest) -> str:
+    """The name of a directory beside one that has the plain name."""
+    return f"{label}@{digest.full[:8]}"
+
+
 def choose_directory(
-    suite_path: Path, name: str, digest: RunDigest, identity: Mapping[str, Any]
+    suite_path: Path, name: str, digest: RunDigest, identity: Mapping[str, Any], *, is_marked: bool = False
 ) -> DirectoryChoice:
-    """The directory for a run: its own if it was started before, else a new one beside its namesakes."""
+    """The directory for a run: its own if it was started before, else a new one beside its namesakes.
+
+    Args:
+        suite_path: The folder of its suite.
+        name: The run's name.
+        digest: The run's digest.
+        identity: What the digest covers.
+        is_marked: Leave the plain name to another run, even if that has not come yet.
+    """
     label = _folder_name(name)
     plain = RunDirectory(suite_path / label)
-    marked = RunDirectory(suite_path / f"{label}@{digest.full[:8]}")
+    marked = RunDirectory(suite_path / marked_name(label, digest))
     holder = plain.manifest()
     if holder is not None and holder.digest == digest.full:
         return DirectoryChoice(plain, exists=True)
     if marked.manifest() is not None:
         return DirectoryChoice(marked, exists=True, differs=_differences(holder, identity))
     reuse = _same_requests(suite_path, label, digest)
-    if holder is None and not (plain.path / "run_spec.json").exists():
+    is_free = holder is None and not (plain.path / "run_spec.json").exists()
+    if is_free and not is_marked:
         return DirectoryChoice(plain, exists=False, reuse=reuse)
-    return DirectoryChoice(marked, exists=False, differs=_differences(holder, identity), reuse=reuse)
+    differs = () if is_free else _differences(holder, identity)
+    return DirectoryChoice(marked, exists=False, differs=differs, reuse=reuse)
 
 
 def set_aside(directory: RunDirectory) -> Path | None:
