@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -35,6 +37,15 @@ class Plain(CharacterTokenizer):
     """Characters, without a prefix token."""
 
     prefix_token = ""
+
+
+class ByteLevel(Bytes):
+    """Counts what it encodes."""
+
+    prefix_token = "^"
+
+    def count(self, text: str) -> int:
+        return len(self.encode(text))
 
 
 class Growing(Plain):
@@ -101,3 +112,30 @@ def test_a_tokenizer_that_never_fits_is_told() -> None:
 def test_examples_are_refused() -> None:
     with pytest.raises(UsageError, match="set max_train_instances=0"):
         requests("x", max_train_instances=3)
+
+
+@given(st.text(alphabet="aé日", min_size=1, max_size=60), st.integers(8, 16), st.integers(0, 3))
+def test_no_token_is_lost_where_characters_have_several(text: str, length: int, more: int) -> None:
+    window = TokenWindow(ByteLevel(), length, max_sequence_length=length + more)
+    pieces = pieces_of(text, window, 0)
+    scored = [ByteLevel().encode(piece.text)[piece.num_conditioning_tokens :] for piece in pieces]
+    assert [token for tokens in scored for token in tokens] == ByteLevel().encode(text)
+    assert max(len(ByteLevel().encode(piece.text)) for piece in pieces) <= length
+
+
+def test_a_first_window_with_a_start_token_leaves_to_the_next_what_does_not_fit(tmp_path: Path) -> None:
+    """Local models take one token less than their length, for the start token that they add themselves."""
+    pytest.importorskip("transformers")
+    from evalkit.models.tokenizers.fast import FastTokenizer
+    from evalkit.testing.models import make_tokenizer
+
+    make_tokenizer(tmp_path)
+    tokenizer = FastTokenizer(tmp_path / "tokenizer.json", "tiny", "<s>")
+    words = ("the quick brown fox", "質問：答え", "naïve café", "jumping  over\n\nlazier", "dogs")
+    random = Random(0)
+    for num_words in (1, 5, 300):
+        text = " ".join(random.choices(words, k=num_words))
+        pieces = pieces_of(text, TokenWindow(tokenizer, 63, max_sequence_length=64), 0)
+        scored = [tokenizer.encode(piece.text)[piece.num_conditioning_tokens :] for piece in pieces]
+        assert [token for tokens in scored for token in tokens] == tokenizer.encode(text)
+        assert pieces[0].text.startswith("<s>")

@@ -8,13 +8,17 @@ from typing import Any, ClassVar, NamedTuple
 from evalkit.adapters.adapter import Adapter, Slot
 from evalkit.adapters.chat_context import ChatContext
 from evalkit.adapters.prompt import Context, Prompt
-from evalkit.adapters.window import NO_WINDOW, TokenWindow, Window
+from evalkit.adapters.window import NO_WINDOW, Tokenizer, TokenWindow, Window
 from evalkit.errors import UsageError
 from evalkit.instance import Instance
 from evalkit.registry import adapter
 from evalkit.specs.run_spec import AdapterSpec
 
 _CUT_CHARACTER = "\ufffd"
+# What is tried where a window would begin or end inside a character or a word: up to so many tokens fewer at
+# its end, and so many fewer, or more, at its beginning. A character has at most four, one for each byte.
+_MOST_FEWER = 4
+_SHIFTS = (0, 1, 2, 3, -1, -2, -3)
 
 
 class Piece(NamedTuple):
@@ -83,7 +87,7 @@ class LanguageModelingAdapter(Adapter):
 
 
 def pieces_of(text: str, window: TokenWindow, max_tokens: int) -> list[Piece]:
-    """The windows of a text.
+    """The windows of a text: each of its tokens is scored in one of them.
 
     Args:
         text: The document.
@@ -99,37 +103,65 @@ def pieces_of(text: str, window: TokenWindow, max_tokens: int) -> list[Piece]:
             f"max_tokens={max_tokens} leaves no room in a window of {longest + max_tokens} tokens"
         )
     tokenizer = window.tokenizer
-    tokens = tokenizer.encode(text)
-    first = min(window.max_sequence_length, len(tokens))
-    prefix = tokenizer.encode(tokenizer.prefix_token)
-    begin = _fitted(window, prefix, tokens[:first], longest)
-    pieces = [Piece(begin.text, 1 if tokenizer.prefix_token else 0)]
-    done = first
-    while done < len(tokens):
-        end = done + min(len(tokens) - done, longest - 1)
-        pieces.append(_fitted(window, tokens[max(0, end - longest) : done], tokens[done:end], longest))
-        done = end
+    tokens, prefix = tokenizer.encode(text), tokenizer.encode(tokenizer.prefix_token)
+    first = tokens[: window.max_sequence_length]
+    pieces, done = [], 0
+    while not pieces or done < len(tokens):
+        if done == 0:
+            piece, taken = _fitted(tokenizer, [prefix], first, longest)
+            piece = piece._replace(num_conditioning_tokens=1 if tokenizer.prefix_token else 0)
+        else:
+            new = tokens[done : done + longest - 1]
+            begin = max(0, done + len(new) - longest)
+            begins = [begin + shift for shift in _SHIFTS if 0 <= begin + shift < done]
+            piece, taken = _fitted(tokenizer, [tokens[at:done] for at in begins], new, longest)
+        pieces.append(piece)
+        # What did not fit after all is left to the next window.
+        done += taken
     return pieces
 
 
-def _fitted(window: TokenWindow, context: Sequence[Any], new: Sequence[Any], longest: int) -> Piece:
-    """Context and new tokens as a text of at most `longest` tokens, without halves of characters."""
-    tokenizer = window.tokenizer
-    text = tokenizer.decode([*context, *new])
-    # Text made of tokens may make more tokens again.
-    while (excess := tokenizer.count(text) - longest) > 0:
-        new = new[:-excess]
-        if not new:
-            raise UsageError(
-                f"the tokenizer makes a text longer than {longest} tokens of its own tokens; "
-                "this text can't be cut into windows with it"
-            )
-        text = tokenizer.decode([*context, *new])
-    whole = text.strip(_CUT_CHARACTER)
-    if whole == text:
-        return Piece(text, len(context))
-    leading = longest - tokenizer.count(text.lstrip(_CUT_CHARACTER))
-    trailing = longest - tokenizer.count(text.rstrip(_CUT_CHARACTER))
-    if trailing >= len(new):
-        return Piece(whole, tokenizer.count(whole))
-    return Piece(whole, 1 if leading >= len(context) else len(context) - leading)
+def _fitted(
+    tokenizer: Tokenizer, contexts: Sequence[Sequence[Any]], new: Sequence[Any], longest: int
+) -> tuple[Piece, int]:
+    """Context and new tokens as a text of at most `longest` tokens, and how many new ones are in it.
+
+    A text that is made of tokens may have other tokens: where it was cut inside a word, or in a character, of
+    which no half can be sent. So other contexts and a little less of what is new are tried, until the text
+    ends with the very tokens that are new.
+
+    Args:
+        tokenizer: Of the window.
+        contexts: What may stand before, the best first.
+        new: What is to be scored.
+        longest: Tokens of a text.
+
+    Raises:
+        UsageError: No text is short enough.
+    """
+    nearest: tuple[Piece, int] | None = None
+    for fewer in range(_MOST_FEWER + 1):
+        for context in contexts:
+            kept = new[: max(0, len(new) - fewer)]
+            text = tokenizer.decode([*context, *kept])
+            while kept and (excess := tokenizer.count(text) - longest) > 0:
+                kept = kept[: max(0, len(kept) - excess)]
+                text = tokenizer.decode([*context, *kept])
+            if new and not kept:
+                continue
+            least = 1 if context else 0
+            again = tokenizer.encode(text)
+            num_before = len(again) - len(kept)
+            # A document may have such a character of its own.
+            is_cut = text.startswith(_CUT_CHARACTER) and again[:num_before] != list(context)
+            if again[num_before:] == list(kept) and num_before >= least and not is_cut:
+                return Piece(text, num_before), len(kept)
+            whole = text.strip(_CUT_CHARACTER)
+            if nearest is None and whole:
+                nearest = Piece(whole, max(least, tokenizer.count(whole) - len(kept))), len(kept)
+    if nearest is None:
+        raise UsageError(
+            f"the tokenizer makes a text longer than {longest} tokens of its own tokens; "
+            "this text can't be cut into windows with it"
+        )
+    return nearest

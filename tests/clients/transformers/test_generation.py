@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -10,8 +11,9 @@ from typing import Any, cast
 import pytest
 
 from evalkit.clients.local.prompting import ChatStyle
-from evalkit.clients.transformers.job import NO_PROMPT, Job
+from evalkit.clients.transformers.job import NO_PROMPT, Answer, Job
 from evalkit.clients.transformers.loading import LoadedModel, ModelSource, load
+from evalkit.errors import BadRequestError
 from evalkit.request import Request
 from evalkit.response import Completion, Response, total_logprob
 
@@ -92,7 +94,12 @@ def generate(
         return taken
 
     answers = dict(model.generate(more([]), more))
-    return [answers[job] for job in jobs]
+    return [response_of(answers[job]) for job in jobs]
+
+
+def response_of(answer: Response | Exception) -> Response:
+    assert isinstance(answer, Response), answer
+    return answer
 
 
 def completions(loaded: LoadedModel, requests: Sequence[Request], **options: Any) -> list[Completion]:
@@ -338,7 +345,7 @@ def test_jobs_cancelled_while_they_run_leave_the_batch(llama: LoadedModel) -> No
     assert set(answers) == {jobs[0], jobs[3]}
     for job in answers:
         expected = one_by_one(llama, job.request.prompt, job.request.max_tokens)[0]
-        assert answers[job].completions[0].text == expected
+        assert response_of(answers[job]).completions[0].text == expected
 
 
 def test_ropes_that_change_with_the_length(model_of: MakeModel) -> None:
@@ -351,6 +358,103 @@ def test_ropes_that_change_with_the_length(model_of: MakeModel) -> None:
     assert [c.text for c in completions(loaded, requests)] == [one_by_one(loaded, p, 20)[0] for p in prompts]
 
 
+def changing_llama(model_of: MakeModel) -> LoadedModel:
+    """Its ropes change beyond 64 tokens, and remember the longest text that they have seen."""
+    ropes = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
+    loaded = loaded_from(model_of("llama", max_position_embeddings=64, rope_parameters=ropes))
+    return replace(loaded, max_length_tokens=512)
+
+
+def words_of_length(loaded: LoadedModel, num_tokens: int, seed: int) -> str:
+    random, text = Random(seed), ""
+    while len(loaded.tokenizer(text)["input_ids"]) < num_tokens:
+        text += " " + random.choice(WORDS)
+    return text
+
+
+@pytest.mark.parametrize("kind", ["generate", "score", "embed"])
+def test_a_longer_neighbour_changes_nothing(model_of: MakeModel, kind: str) -> None:
+    texts = [words_of_length(changing_llama(model_of), n, n) for n in (213, 98, 150, 64, 20)]
+
+    def asked(prompt: str) -> Request:
+        match kind:
+            case "generate":
+                return Request(prompt, temperature=0.0, max_tokens=30)
+            case "score":
+                return Request(prompt, temperature=0.0, max_tokens=0, echo_prompt=True)
+            case _:
+                return Request(prompt, embedding=True)
+
+    def work(model: LocalModel, jobs: list[Job]) -> dict[Job, Answer]:
+        ready = model.prepare(jobs)
+        match kind:
+            case "generate":
+                return dict(model.generate(ready, lambda _: []))
+            case "score":
+                batches = model.score_batches(ready, model.budget(None, None))
+                return {job: answer for batch in batches for job, answer in model.score(batch)}
+            case _:
+                return dict(model.embed(ready))
+
+    def found(model: LocalModel, prompts: Sequence[str]) -> list[Response]:
+        jobs = [Job(asked(prompt), NO_PROMPT, print, 0.0) for prompt in prompts]
+        answers = work(model, jobs)
+        return [response_of(answers[job]) for job in jobs]
+
+    def numbers(response: Response) -> list[float]:
+        if response.embedding is not None:
+            return list(response.embedding)
+        (completion,) = response.completions
+        return [token.logprob or 0.0 for token in completion.tokens or ()]
+
+    used = LocalModel(changing_llama(model_of), ChatStyle())
+    together = found(used, texts)
+    in_turn = [found(used, [text])[0] for text in texts]
+    for text, one, other in zip(texts, together, in_turn, strict=True):
+        fresh = changing_llama(model_of)
+        if kind == "generate":
+            assert one.completions[0].text == other.completions[0].text == one_by_one(fresh, text, 30)[0]
+        else:
+            (alone,) = found(LocalModel(fresh, ChatStyle()), [text])
+            assert numbers(one) == pytest.approx(numbers(alone), abs=1e-4)
+            assert numbers(other) == pytest.approx(numbers(alone), abs=1e-4)
+
+
+def spoilt(loaded: LoadedModel, word: str) -> LoadedModel:
+    """The model, whose embedding of a word is NaN."""
+    (token,) = loaded.tokenizer(word, add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        loaded.model.get_input_embeddings().weight[token] = math.nan
+    return loaded
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 1e-30])
+def test_nan_is_no_answer_and_spoils_no_neighbour(model_of: MakeModel, temperature: float) -> None:
+    loaded = spoilt(loaded_from(model_of("llama")), " lazy")
+    model = LocalModel(loaded, ChatStyle())
+    prompts = [f"{'the quick ' * n}brown{' lazy' * (n % 3 == 1)} fox" for n in range(9)]
+    jobs = [
+        Job(Request(p, temperature=temperature, max_tokens=12, num_completions=2), NO_PROMPT, print, 0.0)
+        for p in prompts
+    ]
+    waiting = list(model.prepare(jobs))
+
+    def more(running: list[Job]) -> list[Job]:
+        # Rows come where others were.
+        return [waiting.pop() for _ in range(min(len(waiting), 3 - len(running)))]
+
+    answers = dict(model.generate(more([]), more))
+    for job, prompt in zip(jobs, prompts, strict=True):
+        answer = answers[job]
+        if "lazy" in prompt:
+            assert isinstance(answer, BadRequestError)
+            assert answer.reason == "not_finite"
+            assert "try dtype=bfloat16 or dtype=float32" in str(answer)
+        else:
+            (alone,) = generate(loaded, [job.request])
+            assert [c.text for c in response_of(answer).completions] == [c.text for c in alone.completions]
+
+
 def test_a_crash_between_batches_leaves_a_clean_generator(llama: LoadedModel) -> None:
     generator = Generator(llama)
     model = LocalModel(llama, ChatStyle())
@@ -360,4 +464,4 @@ def test_a_crash_between_batches_leaves_a_clean_generator(llama: LoadedModel) ->
     with closing(cast(Any, running)):
         next(running)
     ((_, response),) = generator.run(jobs[2:], lambda _: [])
-    assert response.completions[0].text == one_by_one(llama, jobs[2].request.prompt, 9)[0]
+    assert response_of(response).completions[0].text == one_by_one(llama, jobs[2].request.prompt, 9)[0]

@@ -65,6 +65,9 @@ class Decoder(Protocol):
     def keep(self, rows: Sequence[int]) -> list[int]:
         """Give up all other rows; where those that stay were, in their new order."""
 
+    def scrub(self) -> None:
+        """Rows were given up whose numbers are not finite: leave nothing of them where others will be."""
+
     def clear(self, forget: bool = False) -> None:
         """Give up all rows; and what was kept for others to reuse, if it is to be forgotten."""
 
@@ -158,6 +161,10 @@ class RowDecoder:
     def keep(self, rows: Sequence[int]) -> list[int]:
         """Give up all other rows."""
         return self._rows.keep(rows)
+
+    def scrub(self) -> None:
+        """Zeros where no rows are now: what is masked is still multiplied, and NaN times zero is NaN."""
+        self._rows.scrub()
 
     def clear(self, forget: bool = False) -> None:
         """Give up all rows."""
@@ -291,6 +298,9 @@ class OwnCacheDecoder:
                     self._options[name] = self._options[name][index]
             self._live = list(range(len(rows)))
         return list(rows)
+
+    def scrub(self) -> None:
+        """Nothing: no row comes where another was."""
 
     def clear(self, forget: bool = False) -> None:
         """Give up all rows."""

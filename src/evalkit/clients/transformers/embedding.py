@@ -19,6 +19,7 @@ def embed(loaded: LoadedModel, batch: Sequence[Job], pooling: Pooling) -> list[t
     """The embedding of each prompt, computed in one pass.
 
     Rows are padded on the right, where no token of a prompt looks, and the padding is left out of the pool.
+    Prompts whose length changes how the model computes them (dynamic RoPE) have a pass of their own.
 
     Args:
         loaded: The model.
@@ -29,13 +30,23 @@ def embed(loaded: LoadedModel, batch: Sequence[Job], pooling: Pooling) -> list[t
         For each prompt as many numbers as the model's states have.
     """
     network = Network(loaded)
-    prompts = [job.prompt.ids for job in batch]
+    alone = [[place] for place, job in enumerate(batch) if network.changes_with_length(len(job.prompt.ids))]
+    together = sorted(set(range(len(batch))).difference(*alone))
+    vectors: list[tuple[float, ...]] = [()] * len(batch)
+    for places in [together, *alone] if together else alone:
+        pooled = _pooled(network, [batch[place].prompt.ids for place in places], pooling)
+        for place, vector in zip(places, pooled.tolist(), strict=True):
+            vectors[place] = tuple(vector)
+    return vectors
+
+
+def _pooled(network: Network, prompts: Sequence[Sequence[int]], pooling: Pooling) -> torch.Tensor:
+    """One vector for each prompt, [prompts, size]."""
     with torch.inference_mode():
+        network.forget_lengths()
         states = network.states(pad_right(prompts).to(network.device)).float()
         lengths = torch.tensor([len(ids) for ids in prompts], device=states.device)
         if pooling == "last":
-            pooled = states[torch.arange(len(prompts), device=states.device), lengths - 1]
-        else:
-            is_real = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
-            pooled = (states * is_real[..., None]).sum(1) / lengths[:, None]
-    return [tuple(vector) for vector in pooled.tolist()]
+            return states[torch.arange(len(prompts), device=states.device), lengths - 1]
+        is_real = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+        return states.masked_fill(~is_real[..., None], 0.0).sum(1) / lengths[:, None]

@@ -12,9 +12,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from evalkit.clients.transformers.batching import Backlog, Budget, Group, Room, is_out_of_memory
-from evalkit.clients.transformers.job import Job
+from evalkit.clients.transformers.job import Answer, Job
 from evalkit.errors import BadRequestError
-from evalkit.response import Response
 
 _MESSAGE_CHARACTERS = 500
 
@@ -24,16 +23,16 @@ More = Callable[[list[Job]], list[Job]]
 class Model(Protocol):
     """What the engine has computed for it. Everything may raise for lack of memory, or for a bug."""
 
-    def generate(self, jobs: Sequence[Job], more: More) -> Iterator[tuple[Job, Response]]:
+    def generate(self, jobs: Sequence[Job], more: More) -> Iterator[tuple[Job, Answer]]:
         """Each job with its answer, and those of `more`, as soon as it is finished."""
 
     def score_batches(self, jobs: Sequence[Job], budget: Budget) -> list[list[Job]]:
         """Jobs in the order and in the batches in which they are best scored."""
 
-    def score(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Response]]:
+    def score(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Answer]]:
         """Each job with its answer."""
 
-    def embed(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Response]]:
+    def embed(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Answer]]:
         """Each job with its answer."""
 
     def free_memory(self) -> None:
@@ -115,7 +114,7 @@ class Engine:
             self._failed(backlog, jobs, error.with_traceback(None))
             return []
 
-    def _compute(self, jobs: Sequence[Job], more: More) -> Iterator[tuple[Job, Response]]:
+    def _compute(self, jobs: Sequence[Job], more: More) -> Iterator[tuple[Job, Answer]]:
         match jobs[0].kind:
             case "generate":
                 return self._model.generate(jobs, more)
@@ -132,9 +131,9 @@ class Engine:
         self._unfinished, self._together = dict.fromkeys(jobs), len(jobs)
         failure: Exception | None = None
         try:
-            for job, response in self._compute(jobs, more):
+            for job, answer in self._compute(jobs, more):
                 del self._unfinished[job]
-                job.finish(response)
+                job.finish(answer)
         except Stopped:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a model or its code raises

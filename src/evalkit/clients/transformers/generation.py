@@ -12,13 +12,15 @@ from random import Random
 
 import torch
 
+from evalkit.clients.local.finite import not_finite
 from evalkit.clients.local.spelling import Ending, Speller, StopWatch
 from evalkit.clients.transformers.decoding import Decoder, OwnCacheDecoder, choose_decoder
-from evalkit.clients.transformers.job import Job, Settings
+from evalkit.clients.transformers.job import Answer, Job, Settings
 from evalkit.clients.transformers.loading import LoadedModel
 from evalkit.clients.transformers.memory import peak_memory_bytes
 from evalkit.clients.transformers.network import Network
 from evalkit.clients.transformers.sampling import pick, private_random
+from evalkit.errors import BadRequestError
 from evalkit.response import Completion, Efficiency, FinishReason, Response, Token, Usage
 from evalkit.thinking import KNOWN_STYLE, ThinkingStyle
 
@@ -33,6 +35,7 @@ class _Task:
     Attributes:
         max_tokens: Longest completion, within the model's length.
         completions: As they finish, by their index.
+        failure: Why there will be no answer: what was computed for it are no finite numbers.
     """
 
     job: Job
@@ -44,6 +47,12 @@ class _Task:
     padded_tokens: int = 0
     reused_tokens: int = 0
     batch_size: int = 1
+    failure: BadRequestError | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be computed for it."""
+        return self.job.cancelled or self.failure is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -82,11 +91,10 @@ class Generator:
         self._with_logprobs = with_logprobs
         self._speller = Speller(loaded.tokenizer)
         self._decoder = choose_decoder(loaded)
-        # Longer texts are computed in another way from their first token on: none may be padded or joined.
-        self._changes_after = Network(loaded).same_up_to_tokens or math.inf
+        self._network = Network(loaded)
         self._ends = _end_tokens(loaded)
 
-    def run(self, jobs: Sequence[Job], more: More) -> Iterator[tuple[Job, Response]]:
+    def run(self, jobs: Sequence[Job], more: More) -> Iterator[tuple[Job, Answer]]:
         """Each job with its answer, as soon as it is finished.
 
         Jobs that nobody waits for any more are dropped.
@@ -108,11 +116,15 @@ class Generator:
                 yield from batch.run(long, lambda _: [])
 
     def _short(self, jobs: Iterable[Job], long: list[Job]) -> list[Job]:
-        """Jobs that can be computed together; the others are put aside."""
+        """Jobs that can be computed together; the others, neither to be padded nor joined, go to `long`."""
         short: list[Job] = []
         for job in jobs:
-            (short if job.width_tokens <= self._changes_after else long).append(job)
+            (long if self._network.changes_with_length(job.width_tokens) else short).append(job)
         return short
+
+    def forget_lengths(self) -> None:
+        """Make the model compute the next texts as if it had seen none before."""
+        self._network.forget_lengths()
 
     def forget(self) -> None:
         """Free the memory of what was kept to be reused."""
@@ -198,7 +210,7 @@ class _Batch:
         self._ids = torch.empty(0, dtype=torch.long)
         self._waiting: list[Job] = []
 
-    def run(self, jobs: list[Job], more: More) -> Iterator[tuple[Job, Response]]:
+    def run(self, jobs: list[Job], more: More) -> Iterator[tuple[Job, Answer]]:
         """Until nothing is left and nothing more comes."""
         self._waiting = jobs
         while True:
@@ -242,6 +254,8 @@ class _Batch:
         """Compute prompts; the new rows, each with its first token."""
         rows = [row for task in tasks for row in self._generator.rows(task, self._settings)]
         more = max(task.max_tokens for task in tasks)
+        if not self._rows:
+            self._generator.forget_lengths()
         admitted = self._decoder.admit([row.task.job.prompt.ids for row in rows], more)
         for row, padded, reused in zip(rows, admitted.padded_tokens, admitted.reused_tokens, strict=True):
             row.task.padded_tokens += padded
@@ -272,24 +286,27 @@ class _Batch:
         for place, (row, token, logprob) in enumerate(zip(rows, picked.tokens, picked.logprobs, strict=True)):
             row.tokens.append(token)
             row.logprobs.append(logprob)
+            if not math.isfinite(logprob):
+                row.task.failure = not_finite((logprob,))
             if picked.tops is not None:
                 row.tops.append(picked.tops[place])
             if penalised:
                 row.counts[token] += 1
         return picked.ids
 
-    def _finished(self, changed: Sequence[_Row]) -> Iterator[tuple[Job, Response]]:
+    def _finished(self, changed: Sequence[_Row]) -> Iterator[tuple[Job, Answer]]:
         """Take finished rows out of the batch, and give the answers that are complete."""
         gone: set[_Row] = set()
         tasks: list[_Task] = []
         for row in changed:
-            reason = None if row.task.job.cancelled else self._generator.ended(row)
+            reason = None if row.task.is_over else self._generator.ended(row)
             if reason is not None:
                 self._generator.finish(row, reason)
                 if len(row.task.completions) == row.task.job.num_rows:
                     tasks.append(row.task)
-            if reason is not None or row.task.job.cancelled:
+            if reason is not None or row.task.is_over:
                 gone.add(row)
+        failed = dict.fromkeys(row.task for row in gone if row.task.failure is not None)
         if gone:
             kept = [place for place, row in enumerate(self._rows) if row not in gone]
             with torch.inference_mode():
@@ -297,9 +314,12 @@ class _Batch:
                 self._rows = [self._rows[place] for place in order]
                 if order:
                     self._ids = self._ids[order]
+                if failed:
+                    self._decoder.scrub()
+        yield from ((task.job, task.failure) for task in failed if task.failure and not task.job.cancelled)
         yield from self._answered(tasks)
 
-    def _answered(self, tasks: Iterable[_Task]) -> Iterator[tuple[Job, Response]]:
+    def _answered(self, tasks: Iterable[_Task]) -> Iterator[tuple[Job, Answer]]:
         for task in tasks:
             if task.max_tokens == 0:
                 task.completions = {0: (Completion("", "length", 0.0), 0)}

@@ -12,6 +12,9 @@ from evalkit.response import Response
 
 JobKind = Literal["generate", "score", "embed"]
 
+Answer = Response | Exception
+"""What became of a job: the response, or the error of this request alone."""
+
 NO_PROMPT = Prompt((), ())
 """Stands for the prompt of a job that was not tokenised yet."""
 
@@ -48,7 +51,7 @@ class Job:
 
     request: Request
     prompt: Prompt
-    finish: Callable[[Response | Exception], None]
+    finish: Callable[[Answer], None]
     queued_s: float
     cancelled: bool = False
 

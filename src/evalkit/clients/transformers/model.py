@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from evalkit.clients.local.finite import not_finite
 from evalkit.clients.local.prompting import ChatStyle, Prompt, Prompter
 from evalkit.clients.transformers import memory
 from evalkit.clients.transformers.batching import Budget
 from evalkit.clients.transformers.engine import More
-from evalkit.clients.transformers.job import Job
+from evalkit.clients.transformers.job import Answer, Job
 from evalkit.clients.transformers.loading import LoadedModel
 from evalkit.errors import BadRequestError
 from evalkit.response import Completion, Efficiency, Response, Usage
@@ -76,7 +77,7 @@ class LocalModel:
                 return [BadRequestError(f"the prompt can't be tokenised: {type(error).__name__}: {error}")]
         return [prompt for job in jobs for prompt in self._prompts([job])]
 
-    def generate(self, jobs: Sequence[Job], more: More) -> Iterator[tuple[Job, Response]]:
+    def generate(self, jobs: Sequence[Job], more: More) -> Iterator[tuple[Job, Answer]]:
         """Each job with its answer, and those of `more`, as soon as it is finished."""
         return self._generator.run(jobs, more)
 
@@ -84,14 +85,18 @@ class LocalModel:
         """Jobs in the order and in the batches in which they share most."""
         return self._scorer.batches(jobs, budget.tokens, budget.rows)
 
-    def score(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Response]]:
+    def score(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Answer]]:
         """The log-probabilities of prompts."""
         started_s, started_at = time.perf_counter(), time.time()
         for job, completion, counts in self._scorer.score(batch):
+            tokens = completion.tokens or ()
+            if (failure := not_finite(t.logprob for t in tokens if t.logprob is not None)) is not None:
+                yield job, failure
+                continue
             shares = (counts.padded_tokens, counts.reused_tokens, counts.batch_size)
             yield job, self._response(job, (completion,), started_s, started_at, shares)
 
-    def embed(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Response]]:
+    def embed(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Answer]]:
         """The vectors of prompts."""
         from evalkit.clients.transformers.embedding import embed
 
@@ -99,6 +104,9 @@ class LocalModel:
         vectors = embed(self._loaded, batch, self._pooling)
         width = max(len(job.prompt.ids) for job in batch)
         for job, vector in zip(batch, vectors, strict=True):
+            if (failure := not_finite(vector)) is not None:
+                yield job, failure
+                continue
             shares = (width, 0, len(batch))
             yield job, self._response(job, (), started_s, started_at, shares, vector)
 

@@ -158,8 +158,17 @@ class Network:
         return logits
 
     def forget_lengths(self) -> None:
-        """Make it forget that it has seen long texts, which may change how it computes shorter ones."""
-        self.states(torch.zeros(1, 1, dtype=torch.long, device=self.device))
+        """Make it forget that it has seen long texts, which may change how it computes other ones.
+
+        To be called before each pass that begins a text. It does nothing for models whose way to compute does
+        not depend on the length; the others forget when they see a short text.
+        """
+        if self.same_up_to_tokens is not None:
+            self.states(torch.zeros(1, 1, dtype=torch.long, device=self.device))
+
+    def changes_with_length(self, num_tokens: int) -> bool:
+        """Whether a text of that length is computed in another way than shorter ones, and so alone."""
+        return self.same_up_to_tokens is not None and num_tokens > self.same_up_to_tokens
 
     def fill(self, feed: Feed) -> None:
         """Compute for the sake of the cache in the feed's options only."""

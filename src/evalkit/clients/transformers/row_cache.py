@@ -235,6 +235,13 @@ class RowCache:
             layer.keep(len(order), to, source, layer.high - max(self.lengths))
         return order
 
+    def scrub(self) -> None:
+        """Fill with zeros what is not in use, of rows that were given up."""
+        for layer in self._layers:
+            if layer.keys is not None and layer.values is not None:
+                layer.keys[layer.rows :].zero_()
+                layer.values[layer.rows :].zero_()
+
     def stepped(self) -> None:
         """The model was run with one more token per row."""
         self.lengths = [length + 1 for length in self.lengths]

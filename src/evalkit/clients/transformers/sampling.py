@@ -13,6 +13,9 @@ from evalkit.clients.local.seeding import seed_bytes
 from evalkit.clients.transformers.job import Settings
 from evalkit.request import Request
 
+# Divided by less than this, logits may be larger than a float holds.
+_COLD = 1e-20
+
 
 @dataclass(frozen=True, slots=True)
 class Picked:
@@ -54,6 +57,8 @@ def pick(
     if settings.is_greedy:
         ids = scores.argmax(-1)
     else:
+        if settings.temperature < _COLD:
+            scores = scores - scores.amax(-1, keepdim=True)
         ids = _drawn(scores / settings.temperature, settings.top_p, uniforms)
     logprobs = logits.gather(-1, ids[:, None])[:, 0] - totals
     tops = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -144,6 +145,9 @@ class PromptScorer:
     def score(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Completion, Counts]]:
         """Score one batch, as `batches` made it.
 
+        A prompt that the model gives NaN for may spoil those that share a pass with it, so whatever is spoilt
+        is computed again, alone.
+
         Raises:
             RuntimeError: Among others when memory runs out, before anything is yielded.
         """
@@ -153,7 +157,11 @@ class PromptScorer:
             if is_out_of_memory(error):
                 self.forget()
             raise
-        yield from zip(batch, completions, counts, strict=True)
+        for job, completion, count in zip(batch, completions, counts, strict=True):
+            if len(batch) > 1 and not math.isfinite(completion.logprob or 0.0):
+                yield from self.score([job])
+            else:
+                yield job, completion, count
 
     def forget(self) -> None:
         """Keep no prefixes for later batches: their memory is wanted."""
@@ -161,8 +169,7 @@ class PromptScorer:
 
     def _stands_alone(self, job: Job) -> bool:
         """Whether its length has a say in how each of its tokens is computed."""
-        same_up_to = self._network.same_up_to_tokens
-        return same_up_to is not None and len(job.prompt.ids) > same_up_to
+        return self._network.changes_with_length(len(job.prompt.ids))
 
     @property
     def _tree_tokens(self) -> int:
@@ -172,8 +179,7 @@ class PromptScorer:
 
     def _scored(self, batch: Sequence[Job]) -> tuple[list[Completion], list[Counts]]:
         with torch.inference_mode():
-            if any(map(self._stands_alone, batch)):
-                self._network.forget_lengths()
+            self._network.forget_lengths()
             start = self._shared_by_all(batch)
             prefix, computed = None, 0
             if start:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from vllm import PoolingParams, SamplingParams, TokensPrompt
@@ -13,6 +14,7 @@ from vllm.lora.request import LoRARequest
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
+from evalkit.clients.local.finite import not_finite
 from evalkit.clients.local.prompting import Prompt, Prompter
 from evalkit.clients.local.seeding import seed_bytes
 from evalkit.clients.local.spelling import StopWatch
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from evalkit.clients.local.spelling import Speller
     from evalkit.clients.vllm.engine import Engine
 
+# Texts say nothing of NaN, log-probabilities do. They are asked for in the first requests, whether anybody
+# wants them or not, and in all that follow once NaN was seen.
+_CHECKED_REQUESTS = 32
 # Shorter contexts are not worth looking up; vLLM keeps whole blocks of at least 16 tokens.
 _LEAST_SHARED_TOKENS = 16
 
@@ -66,13 +71,15 @@ class Asker:
         self._name, self._style = name, style
         self._stops_here = style.is_known
         self._numbers = itertools.count()
+        self._num_checked, self._has_seen_nan = 0, False
 
     async def ask(self, request: Request) -> Response:
         """The answer to a request.
 
         Raises:
             TransientError: The engine died while it was computing this.
-            BadRequestError: The engine refuses this request; or it has died too often.
+            BadRequestError: The engine refuses this request; or it has died too often; or the model gives NaN
+                (`not_finite`), as far as vLLM gives log-probabilities.
         """
         handed_over_s = time.monotonic()
         prompt = await self._prompts.prompt(request)
@@ -101,6 +108,9 @@ class Asker:
         stops = [] if stops_here else [stop for stop in request.stop_sequences if stop]
         sampling = [self._sampling(request, prompt, index, stops) for index in range(num_drawn)]
         outputs = await _all([self._run(prompt.ids, params) for params in sampling])
+        for output in outputs:
+            if (logprob := output.outputs[0].cumulative_logprob) is not None:
+                self._require_finite((logprob,))
         with_tokens = self._with_logprobs or request.top_k_per_token > 1
         completions = [
             completion_of(output.outputs[0], request, watch, with_tokens=with_tokens) for output in outputs
@@ -117,7 +127,9 @@ class Asker:
     def _sampling(self, request: Request, prompt: Prompt, index: int, stops: list[str]) -> SamplingParams:
         """How one completion is drawn; each has a seed of its own, the same for the same request."""
         logprobs = request.top_k_per_token if request.top_k_per_token > 1 else None
-        if self._with_logprobs and logprobs is None:
+        is_checked = self._has_seen_nan or self._num_checked < _CHECKED_REQUESTS
+        self._num_checked += is_checked
+        if logprobs is None and (self._with_logprobs or is_checked):
             logprobs = 0
         try:
             return SamplingParams(
@@ -150,6 +162,7 @@ class Asker:
         if len(prompt.ids) > 1:
             outputs.append(await self._scored(prompt, request.top_k_per_token))
         completion = scored_completion(outputs, request, prompt, self._speller)
+        self._require_finite(token.logprob for token in completion.tokens or () if token.logprob is not None)
         return self._response([completion], Usage(len(prompt.ids), 0), outputs, handed_over_s)
 
     async def _scored(self, prompt: Prompt, num_tops: int) -> Any:
@@ -186,6 +199,7 @@ class Asker:
     async def _embed(self, prompt: Prompt, handed_over_s: float) -> Response:
         output = await self._run(prompt.ids, PoolingParams(task="embed", use_activation=False))
         vector = tuple(float(number) for number in output.outputs.data.tolist())
+        self._require_finite(vector)
         now_s = time.monotonic()
         return Response(
             (),
@@ -213,6 +227,16 @@ class Asker:
         if (refusal := getattr(output, "error", None)) is not None:
             raise BadRequestError(f"vLLM failed: {refusal.message}", "engine_error")
         return output
+
+    def _require_finite(self, numbers: Iterable[float]) -> None:
+        """Nothing, if the model computed numbers.
+
+        Raises:
+            BadRequestError: It computed NaN or infinity.
+        """
+        if (failure := not_finite(numbers)) is not None:
+            self._has_seen_nan = True
+            raise failure
 
     def _response(
         self, completions: list[Completion], usage: Usage, outputs: list[Any], handed_over_s: float
