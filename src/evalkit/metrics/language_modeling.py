@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from evalkit.errors import DataError
 from evalkit.metrics.corpus import Row
+from evalkit.metrics.echoed import prompt_tokens
 from evalkit.metrics.metric import Metric, Unit, asks_per_reference, likeliest_first
 from evalkit.registry import metric
 from evalkit.response import Token
@@ -21,8 +23,14 @@ class BasicGeneration(Metric):
     Gives, per unit, `max_prob` (probability of the likeliest completion), `logprob` (natural log, summed
     over the tokens), `num_perplexity_tokens` and `num_bytes` (UTF-8; a token written `bytes:\xe2\x80` has as
     many as it lists). Over all units, from the sums: `perplexity` per token, `bits_per_byte` and
-    `logprob_per_byte`. Tokens that only condition the text (`num_conditioning_tokens` of the request state)
-    don't count. What the server does not report is left out: without tokens all but `max_prob`.
+    `logprob_per_byte`.
+
+    Of a scored prompt, its own tokens count, and of a text that is asked in several windows those of all
+    windows; `max_prob` is then the probability of all tokens that count. Left out are tokens that only
+    condition the text (`num_conditioning_tokens` of the request state), and a first token without a
+    log-probability, which HELM counts as one of probability 1. A scored prompt without any log-probability
+    has no score. What the server does not report of a generated text is left out: without tokens all but
+    `max_prob`.
     """
 
     def __init__(self, adapter_spec: AdapterSpec) -> None:
@@ -30,14 +38,21 @@ class BasicGeneration(Metric):
             self.corpus_names = ("perplexity", "bits_per_byte", "logprob_per_byte")
 
     def score(self, unit: Unit) -> Mapping[str, float]:
-        """`max_prob`, `logprob`, `num_perplexity_tokens` and `num_bytes`, as far as they are known."""
+        """`max_prob`, `logprob`, `num_perplexity_tokens` and `num_bytes`, as far as they are known.
+
+        Raises:
+            DataError: The prompt was to be scored, and its tokens or log-probabilities did not come back.
+        """
         if unit.per_reference:
             return {}
         scores = {}
-        best = likeliest_first(unit.answer.response.completions)[:1]
-        if best and best[0].logprob is not None:
+        sums = _sums(unit)
+        best = likeliest_first(unit.answers[0].response.completions)[:1]
+        if sums is not None and unit.answers[0].state.request.echo_prompt:
+            scores["max_prob"] = math.exp(sums[0])
+        elif best and best[0].logprob is not None:
             scores["max_prob"] = math.exp(best[0].logprob)
-        if (sums := _sums(unit)) is not None:
+        if sums is not None:
             scores["logprob"], scores["num_perplexity_tokens"], scores["num_bytes"] = sums
         return scores
 
@@ -67,14 +82,28 @@ def count_bytes(tokens: Sequence[Token]) -> int:
 
 
 def _sums(unit: Unit) -> tuple[float, int, int] | None:
-    """Log-probability, tokens and bytes of the first completion; None where its tokens are not known."""
+    """Log-probability, tokens and bytes of the first completions; None where no tokens are known.
+
+    Raises:
+        DataError: The prompt was to be scored, and its tokens or log-probabilities did not come back.
+    """
     if unit.per_reference:
         return None
-    answer = unit.answer
-    completions = answer.response.completions
-    if not completions or completions[0].tokens is None:
-        return None
-    tokens = completions[0].tokens[answer.state.num_conditioning_tokens :]
-    known = [token.logprob for token in tokens if token.logprob is not None]
+    tokens: list[Token] = []
+    is_scored_prompt = False
+    for answer in unit.answers:
+        completions = answer.response.completions
+        if answer.state.request.echo_prompt:
+            is_scored_prompt = True
+            tokens += prompt_tokens(answer)[answer.state.num_conditioning_tokens :]
+        elif not completions or completions[0].tokens is None:
+            return None
+        else:
+            tokens += completions[0].tokens[answer.state.num_conditioning_tokens :]
     scored = [token for token in tokens if token.logprob is not None]
-    return math.fsum(known), len(known), count_bytes(scored)
+    if is_scored_prompt and not scored:
+        raise DataError(
+            f"no token of instance '{unit.instance.id}' has a log-probability: only its first token was "
+            "scored, which follows nothing"
+        )
+    return math.fsum(token.logprob or 0.0 for token in scored), len(scored), count_bytes(scored)

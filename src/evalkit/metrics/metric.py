@@ -40,7 +40,8 @@ class Unit:
 
     Attributes:
         answers: One for generation; one per reference (and mode) for adapters that ask once per reference,
-            in the order of the references, "original" before "calibration".
+            in the order of the references, "original" before "calibration"; one per window for a text that
+            is longer than the model's window, in the order of the text.
     """
 
     instance: Instance
@@ -61,9 +62,10 @@ class Unit:
             UsageError: The unit has several requests.
         """
         if len(self.answers) != 1 or self.per_reference:
+            how = "reference by reference" if self.per_reference else "as parts of one long text"
             raise UsageError(
-                f"instance '{self.instance.id}' was asked in {len(self.answers)} requests, reference by "
-                "reference; this metric needs one generated answer"
+                f"instance '{self.instance.id}' was asked in {len(self.answers)} requests, {how}; "
+                "this metric needs one generated answer"
             )
         return self.answers[0]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from evalkit.errors import DataError
 from evalkit.instance import Instance
+from evalkit.metrics.echoed import prompt_tokens
 from evalkit.metrics.metric import Answer, Metric, Unit, require_correct_reference
 from evalkit.registry import metric
 from evalkit.request import RequestMode
@@ -59,12 +60,18 @@ class BasicReference(Metric):
         """`exact_match`, `max_prob` and `predicted_index`.
 
         Raises:
-            DataError: A reference has no request, or its tokens and log-probabilities did not come back.
+            DataError: A reference has no request, or its tokens and log-probabilities did not come back, or
+                all have the probability 0.
         """
         if not self._applies:
             return {}
         scores = self._reference_scores(unit)
         highest = max(scores)
+        if not math.isfinite(highest) or any(math.isnan(score) for score in scores):
+            raise DataError(
+                f"the references of instance '{unit.instance.id}' have the scores "
+                f"{', '.join(map(str, scores))}, of which none can be chosen"
+            )
         winners = {i for i, score in enumerate(scores) if score == highest}
         right = {i for i, reference in enumerate(unit.instance.references) if reference.is_correct}
         return {
@@ -115,10 +122,7 @@ def reference_tokens(answer: Answer, reference: str, suffix: str = "") -> Sequen
     key, ending = answer.state.key, reference + suffix
     if not reference or not answer.state.request.prompt.endswith(ending):
         raise DataError(f"the prompt of '{key}' does not end with the reference '{reference}'")
-    completions = answer.response.completions
-    tokens = completions[0].tokens if completions else None
-    if not tokens:
-        raise DataError(f"the answer to '{key}' has no token log-probabilities")
+    tokens = prompt_tokens(answer)
     start = stop = len(tokens)
     covered = ""
     while len(covered) < len(ending) and start > 0:

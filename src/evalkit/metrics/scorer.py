@@ -200,6 +200,8 @@ class Scorer:
 
         What metrics over all units need of it goes into `rows`, by the metric's index.
         """
+        if (nonsense := _not_a_number(unit)) is not None:
+            return Failure(METRIC_ERROR, nonsense)
         scores: dict[str, tuple[Rank, float]] = {}
         for index, metric in enumerate(self.metrics):
             try:
@@ -231,6 +233,18 @@ def _refuse_equal_names(metrics: Sequence[Metric]) -> None:
                 raise UsageError(
                     f"metrics '{owners[name]}' and '{metric.name}' both give '{name}'; ask for one"
                 )
+
+
+def _not_a_number(unit: Unit) -> str | None:
+    """What is wrong with answers that were made of NaN: their texts are as meaningless as their scores."""
+    for answer in unit.answers:
+        for completion in answer.response.completions:
+            if completion.logprob is not None and not completion.logprob < math.inf:
+                return (
+                    f"the answer to '{answer.state.key}' has the log-probability {completion.logprob}: "
+                    "the model did not compute numbers; try another number format (bfloat16 or float32)"
+                )
+    return None
 
 
 def _problem(given: Mapping[str, float], so_far: Mapping[str, object]) -> str | None:
