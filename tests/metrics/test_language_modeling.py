@@ -5,8 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from evalkit.errors import DataError
+from evalkit.instance import Instance
 from evalkit.metrics.language_modeling import count_bytes
 from evalkit.metrics.metric import Answer, Unit
+from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response, Token
 from tests.metrics.units import built, instance, over_corpus, state, unit
 
@@ -47,3 +50,54 @@ def test_what_the_server_does_not_report_is_left_out() -> None:
 
 def test_bytes_written_as_escapes() -> None:
     assert count_bytes([Token("bytes:\\xe2\\x80", 0.0), Token("aé", 0.0)]) == 5
+
+
+def scored_prompt(asked: Instance, part: int, prompt: str, num_context: int, *tokens: Token) -> Answer:
+    request = Request(prompt, echo_prompt=True, max_tokens=0)
+    where = RequestState(
+        f"t0/id0/w{part:05}", str(asked.id), 0, request, num_conditioning_tokens=num_context, unit_size=2
+    )
+    return Answer(where, Response((Completion(prompt, tokens=tokens),)))
+
+
+def test_the_windows_of_a_text_are_one_unit() -> None:
+    asked = instance()
+    first = scored_prompt(asked, 0, "<s>ab", 1, Token("<s>", None), Token("a", -1.0), Token("b", -2.0))
+    second = scored_prompt(asked, 1, "bcd", 1, Token("b", -9.0), Token("c", -3.0), Token("d", -4.0))
+    whole = Unit(asked, 0, 0, (first, second))
+    metric = built("basic_generation")
+    assert metric.score(whole) == {
+        "max_prob": pytest.approx(math.exp(-10)),
+        "logprob": -10.0,
+        "num_perplexity_tokens": 4,
+        "num_bytes": 4,
+    }
+    assert over_corpus(metric, [whole])["perplexity"] == pytest.approx(math.exp(10 / 4))
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        (),
+        (Token("a", None), Token("b", None)),
+        (Token("a", 0.0), Token("b", 0.0)),
+        (Token("a", -1.0), Token("c", -1.0)),
+        (Token("c", -1.0),),
+        (Token("a", None), Token("b", None), Token(" c", -1.0)),
+    ],
+)
+def test_what_was_not_scored_is_never_certain(tokens: tuple[Token, ...]) -> None:
+    asked = instance()
+    whole = Unit(asked, 0, 0, (scored_prompt(asked, 0, "ab", 0, *tokens),))
+    with pytest.raises(DataError):
+        built("basic_generation").score(whole)
+    with pytest.raises(DataError):
+        built("basic_generation").evidence(whole)
+
+
+def test_a_single_token_that_follows_nothing_has_no_score() -> None:
+    asked = instance()
+    with pytest.raises(DataError, match="only its first token"):
+        built("basic_generation").score(
+            Unit(asked, 0, 0, (scored_prompt(asked, 0, "a", 0, Token("a", None)),))
+        )

@@ -135,3 +135,32 @@ def test_reference_tokens_are_the_shortest_cover(
     ends = [len("".join(pieces[: i + 1])) for i in range(len(pieces))]
     overlapping = [p for p, end in zip(pieces, ends, strict=True) if end > start and end - len(p) < stop]
     assert [t.text for t in found] == overlapping
+
+
+def test_options_that_nobody_scored_do_not_tie() -> None:
+    """At one in four, four options of "no probability" would be right by luck."""
+    inst = instance(("blue", True), ("red", False))
+    for logprob in (None, 0.0):
+        tokens = (Token("Q", logprob), Token(" blue", logprob))
+        unscored = Answer(answer([("Q blue", -1.0)]).state, Response((Completion("Q blue", tokens=tokens),)))
+        with pytest.raises(DataError, match="no log-probability"):
+            score(ORIGINAL, inst, unscored, answer([("Q", -9.0), (" red", -1.0)], 1))
+
+
+def test_options_of_which_none_has_a_probability_are_not_chosen_from() -> None:
+    inst = instance(("blue", True), ("red", False))
+    options = [answer([("Q", -9.0), (f" {name}", -math.inf)], n) for n, name in enumerate(("blue", "red"))]
+    with pytest.raises(DataError, match="none can be chosen"):
+        score(ORIGINAL, inst, *options)
+
+
+def test_a_generated_token_behind_the_option_is_not_its_own() -> None:
+    inst = instance(("blue", True), ("red", False))
+    scores = score(
+        ORIGINAL,
+        inst,
+        answer([("Q", -9.0), (" blue", -1.0), (" red", -0.1)], 0, prompt="Q blue"),
+        answer([("Q", -9.0), (" red", -2.0), (" blue", -0.1)], 1, prompt="Q red"),
+    )
+    assert scores["predicted_index"] == 0
+    assert scores["max_prob"] == pytest.approx(1 / (1 + math.exp(-1)))
