@@ -105,7 +105,8 @@ def pieces_of(text: str, window: TokenWindow, max_tokens: int) -> list[Piece]:
     tokenizer = window.tokenizer
     tokens, prefix = tokenizer.encode(text), tokenizer.encode(tokenizer.prefix_token)
     first = tokens[: window.max_sequence_length]
-    pieces, done = [], 0
+    pieces: list[Piece] = []
+    done = 0
     while not pieces or done < len(tokens):
         if done == 0:
             piece, taken = _fitted(tokenizer, [prefix], first, longest)
