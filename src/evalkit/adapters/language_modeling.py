@@ -141,21 +141,21 @@ def _fitted(
         UsageError: No text is short enough.
     """
     nearest: tuple[Piece, int] | None = None
+    fitting: dict[int, Sequence[Any]] = {}
     for fewer in range(_MOST_FEWER + 1):
-        for context in contexts:
-            kept = new[: max(0, len(new) - fewer)]
+        for number, context in enumerate(contexts):
+            if number not in fitting:
+                fitting[number] = _shortened(tokenizer, context, new, longest)
+            kept = fitting[number][: max(0, len(fitting[number]) - fewer)]
             text = tokenizer.decode([*context, *kept])
-            while kept and (excess := tokenizer.count(text) - longest) > 0:
-                kept = kept[: max(0, len(kept) - excess)]
-                text = tokenizer.decode([*context, *kept])
-            if new and not kept:
+            if (new and not kept) or tokenizer.count(text) > longest:
                 continue
             least = 1 if context else 0
             again = tokenizer.encode(text)
             num_before = len(again) - len(kept)
             # A document may have such a character of its own.
             is_cut = text.startswith(_CUT_CHARACTER) and again[:num_before] != list(context)
-            if again[num_before:] == list(kept) and num_before >= least and not is_cut:
+            if num_before >= least and again[num_before:] == list(kept) and not is_cut:
                 return Piece(text, num_before), len(kept)
             whole = text.strip(_CUT_CHARACTER)
             if nearest is None and whole:
@@ -166,3 +166,13 @@ def _fitted(
             "this text can't be cut into windows with it"
         )
     return nearest
+
+
+def _shortened(
+    tokenizer: Tokenizer, context: Sequence[Any], new: Sequence[Any], longest: int
+) -> Sequence[Any]:
+    """The most of what is new that makes a text of at most `longest` tokens after the context."""
+    while new and (excess := tokenizer.count(tokenizer.decode([*context, *new])) - longest) > 0:
+        # Half a character is spelled by more tokens than it has: so fewer of them may have to go.
+        new = new[: max(0, len(new) - max(1, excess - _MOST_FEWER))]
+    return new

@@ -12,6 +12,7 @@ from evalkit.clients.transformers.packing import (
     Span,
     pack_by_length,
     pack_by_prefix,
+    standing_apart,
 )
 from evalkit.clients.transformers.prefix_tree import PrefixTree, shared_length, sort_key
 
@@ -117,3 +118,13 @@ def test_texts_of_their_own_are_packed_by_length() -> None:
 def test_equal_texts_take_one_row() -> None:
     sequences = [[1, 2, 3, 4]] * 5 + [[5, 6, 7, 8]]
     assert len(pack_by_length(spans_of(sequences, [0] * 6), Limits(8, 100))) == 1
+
+
+def test_packs_that_begin_unlike_their_neighbours_stand_apart() -> None:
+    context = list(range(40))
+    sequences = [[*context, n, *range(100, 150)] for n in (1, 2)]
+    sequences += [[50 + n, *range(100, 150)] for n in (1, 2)]
+    spans = spans_of(sequences, [50] * 4)
+    assert standing_apart(spans, [[0], [1], [2], [3]]) == [False, False, True, True]
+    assert standing_apart(spans, [[2]]) == [False]
+    assert standing_apart(spans, []) == []

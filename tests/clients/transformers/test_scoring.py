@@ -10,6 +10,7 @@ import pytest
 from evalkit.clients.local.prompting import ChatStyle, Prompt, Prompter
 from evalkit.clients.transformers.job import Job
 from evalkit.clients.transformers.loading import LoadedModel, ModelSource, load
+from evalkit.clients.transformers.network import Network
 from evalkit.clients.transformers.scoring import Counts, PromptScorer, check_scoring
 from evalkit.errors import BadRequestError
 from evalkit.metrics.metric import Answer
@@ -199,6 +200,31 @@ def test_what_is_shared_is_computed_once(load_tiny: Callable[[str], LoadedModel]
     assert sum(c.padded_tokens for c in counts) == 100 + 4 + 4
     assert sum(c.reused_tokens for c in counts) == 3 * 104
     assert [c.batch_size for c in counts] == [4] * 4
+
+
+def test_questions_that_share_nothing_are_computed_in_one_pass_each(
+    load_tiny: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = PromptScorer(load_tiny("llama"))
+    scored(scorer, [job([3, 4, 5], 1)])  # it finds out what the model can share
+    passes = []
+    states = Network.states
+
+    def counted(self: Network, ids: Any, **options: Any) -> Any:
+        passes.append(ids.numel())
+        return states(self, ids, **options)
+
+    monkeypatch.setattr(Network, "states", counted)
+    random = Random(0)
+    questions = [[random.randrange(3, 400) for _ in range(200)] for _ in range(5)]
+    jobs = [job([*question, choice, 9, 8], 200) for question in questions for choice in (10, 20, 30)]
+    found = scored(scorer, jobs)
+    assert passes == [200 + 3 * 2] * 5
+    assert sum(counts.padded_tokens for _, counts in found.values()) == 5 * 206
+    context = [random.randrange(3, 400) for _ in range(200)]
+    passes.clear()
+    after = [job([*context, *question, choice, 9], 400) for question in questions for choice in (10, 20, 30)]
+    assert sum(counts.padded_tokens for _, counts in scored(scorer, after).values()) <= 200 + 5 * (200 + 3)
 
 
 def test_choices_of_one_token_cost_nothing(load_tiny: Callable[[str], LoadedModel]) -> None:

@@ -131,6 +131,24 @@ def pack_by_length(spans: Sequence[Span], limits: Limits) -> list[list[int]]:
     return packs
 
 
+def standing_apart(spans: Sequence[Span], packs: Sequence[Sequence[int]]) -> list[bool]:
+    """Of each pack, whether what it begins with is of no use to the packs beside it.
+
+    Of a single pack nobody knows: what comes later may go on from it.
+
+    Args:
+        spans: The sequences.
+        packs: As `pack_by_prefix` made them: neighbours share most.
+    """
+    edges = [
+        shared_length(spans[one[-1]].key, spans[other[0]].key) < SHORTEST_PREFIX_TOKENS
+        for one, other in pairwise(packs)
+    ]
+    if not edges:
+        return [False] * len(packs)
+    return [before and after for before, after in zip([True, *edges], [*edges, True], strict=True)]
+
+
 def _shared(spans: Sequence[Span], order: Sequence[int]) -> list[int]:
     """How many tokens each shares with the one before it; 0 for the first."""
     keys = [spans[index].key for index in order]

@@ -82,6 +82,11 @@ class Prefixes:
             del self._kept[0]
         return made, len(ids) - shared
 
+    def has_some_of(self, ids: Sequence[int]) -> bool:
+        """Whether enough of a beginning of these tokens is kept."""
+        key = sort_key(ids)
+        return any(shared_length(kept.key, key) >= SHORTEST_PREFIX_TOKENS for kept in self._kept)
+
     def clear(self) -> None:
         """Keep none."""
         self._kept.clear()

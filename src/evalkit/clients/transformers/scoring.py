@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 
@@ -20,8 +21,9 @@ from evalkit.clients.transformers.packing import (
     Span,
     pack_by_length,
     pack_by_prefix,
+    standing_apart,
 )
-from evalkit.clients.transformers.prefix_tree import PrefixTree, shared_length, sort_key
+from evalkit.clients.transformers.prefix_tree import PrefixTree, shared_length, sort_key, token_count
 from evalkit.clients.transformers.prefixes import Prefixes
 from evalkit.clients.transformers.probing import probe
 from evalkit.errors import BadRequestError
@@ -108,6 +110,9 @@ class PromptScorer:
         self._is_recurrent = loaded.is_recurrent
         self._sizes = _ON_CPU if loaded.device.type == "cpu" else _ON_DEVICE
         self._found: Sharing | None = None
+        # Jobs of batches that begin unlike all others, and how the batch before began.
+        self._apart: set[Job] = set()
+        self._before = b""
 
     @property
     def sharing(self) -> Sharing:
@@ -140,6 +145,10 @@ class PromptScorer:
         limits = Limits(min(max_batch_tokens, self._sizes.largest_rows), max_batch_size, tree_tokens)
         by = pack_by_length if sharing is Sharing.NONE else pack_by_prefix
         packs = by(spans, limits)
+        is_apart = standing_apart(spans, packs) if sharing is Sharing.TREE else [False] * len(packs)
+        self._apart = {
+            rest[index] for pack, apart in zip(packs, is_apart, strict=True) if apart for index in pack
+        }
         return [[rest[index] for index in pack] for pack in packs] + [[job] for job in alone]
 
     def score(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Completion, Counts]]:
@@ -210,7 +219,25 @@ class PromptScorer:
         keys = [sort_key(job.prompt.ids) for job in batch]
         # What the first and the last in order have in common, all between them have too.
         shared = min(shared_length(min(keys), max(keys)), *(_first_needed(job) for job in batch))
-        return shared if shared >= SHORTEST_PREFIX_TOKENS else 0
+        before, self._before = self._before, keys[0]
+        if shared < SHORTEST_PREFIX_TOKENS or self._is_quick(batch, keys, before):
+            return 0
+        return shared
+
+    def _is_quick(self, batch: Sequence[Job], keys: Sequence[bytes], before: bytes) -> bool:
+        """Whether one pass over everything is better than two, of which the first is for what all share.
+
+        It is where nobody else will want that, so that it need not be kept, and the whole is small.
+        """
+        if not self._apart.issuperset(batch) or shared_length(before, keys[0]) >= SHORTEST_PREFIX_TOKENS:
+            return False
+        if self._prefixes.has_some_of(batch[0].prompt.ids):
+            return False
+        order = sorted(keys)
+        nodes = token_count(order[0]) + sum(
+            token_count(key) - shared_length(previous, key) for previous, key in pairwise(order)
+        )
+        return nodes <= self._tree_tokens
 
     def _completions(self, batch: Sequence[Job], scores: _Scores) -> list[Completion]:
         completions, at = [], 0
