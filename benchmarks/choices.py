@@ -1,17 +1,20 @@
-"""Multiple choice on this machine: 1,000 questions with four choices each, after the same five examples.
+"""Multiple choice on this machine: 1,000 questions with four choices each, in two cases.
 
-    python benchmarks/choices.py [--runs N] [--json] [--questions N] [--hidden N] [--layers N] [--device cuda]
+    python benchmarks/choices.py [--runs N] [--json] [--questions N] [--case shared] [--clock cpu] …
 
-Every choice is a request of its own, as the adapter `multiple_choice_separate_original` makes them: about
-1,000 tokens of examples, a question, and a choice, of which the choice is scored. One small random Llama
-scores them through evalkit's executor, and through two loops that one would write by hand:
+- shared: about 1,000 tokens of the same five examples stand before each question;
+- apart: each question has about 225 tokens of its own, and nothing stands before it.
+
+Every choice is a request of its own, as the adapter `multiple_choice_separate_original` makes them: what
+stands before, a question, and a choice, of which the choice is scored. One small random Llama scores them
+through evalkit's executor, and through two loops that one would write by hand:
 
 - full: every choice in full, sorted by length and padded, at its best batch size;
 - question: examples and question computed once per question, from whose keys and values its choices go on.
 
 Both make logits where choices stand, and nowhere else. All run in the same process with the same threads, in
 turn. Loading is not counted; tokenising is. The loops get the first `--loop-questions` only, and their times
-are scaled to all of them.
+are scaled to all of them. On a machine that is busy with other work, compare processor time (`--clock cpu`).
 """
 
 from __future__ import annotations
@@ -39,6 +42,26 @@ BATCH_SIZES = (4, 8, 16, 32)
 # Questions on which the full loop looks for its batch size.
 TRIED = 8
 TOLERANCE_MILLIONTHS = 100
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A kind of questions, and how many times as fast as the loops evalkit is to be.
+
+    Attributes:
+        context_tokens: About so many tokens of examples stand before each question.
+        question_words: The least and the most words of a question.
+    """
+
+    name: str
+    context_tokens: int
+    question_words: tuple[int, int]
+    over_full: float
+    over_question: float
+
+
+CASES = (Case("shared", 1000, (15, 45), 8.0, 3.0), Case("apart", 0, (155, 205), 1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +72,12 @@ class Choice:
     scored_from: int
 
 
+Clock = Callable[[], float]
 Scores = list[list[float]]
 """The log-probabilities of each choice's tokens."""
 
 
-def make_choices(tokenizer: Any, num_questions: int, num_context_tokens: int) -> list[Choice]:
+def make_choices(tokenizer: Any, num_questions: int, case: Case) -> list[Choice]:
     """The choices of all questions, in order; those of a question are neighbours."""
     random = Random(0)
 
@@ -61,15 +85,15 @@ def make_choices(tokenizer: Any, num_questions: int, num_context_tokens: int) ->
         return f"Question: {' '.join(random_words(random, num_words))}?\nAnswer:"
 
     context = ""
-    while len(tokenizer(context)["input_ids"]) < num_context_tokens:
+    while len(tokenizer(context)["input_ids"]) < case.context_tokens:
         context += f"{question(1)[:-9]} {' '.join(random_words(random, 8))}\n"
     # Five examples of as much text as was needed.
     lines = context.split("\n")[:-1]
-    step = -(-len(lines) // NUM_EXAMPLES)
+    step = max(1, -(-len(lines) // NUM_EXAMPLES))
     examples = [" ".join(lines[at : at + step]) + "\nAnswer: ba\n\n" for at in range(0, len(lines), step)]
     choices = []
     for _ in range(num_questions):
-        before = "".join(examples) + question(random.randint(15, 45))
+        before = "".join(examples) + question(random.randint(*case.question_words))
         for _ in range(NUM_CHOICES):
             choices.append(
                 Choice(f"{before} {' '.join(random_words(random, random.randint(1, 8)))}", len(before))
@@ -150,7 +174,7 @@ class Loops:
 
 
 async def through_evalkit(
-    client: TransformersClient, choices: Sequence[Choice]
+    client: TransformersClient, choices: Sequence[Choice], clock: Clock
 ) -> tuple[float, float, list[Response]]:
     """Seconds until all are scored and until the first is, and the answers in order."""
 
@@ -158,14 +182,14 @@ async def through_evalkit(
         return Request(prompt, temperature=0.0, max_tokens=0, echo_prompt=True, scored_from=scored_from)
 
     wanted = [request(choice.prompt, choice.scored_from) for choice in choices]
-    return await answer_all(client, request("ba ce di", 2), wanted)
+    return await answer_all(client, request("ba ce di", 2), wanted, clock)
 
 
-def timed(function: Callable[[], Scores]) -> tuple[float, Scores]:
+def timed(function: Callable[[], Scores], clock: Clock) -> tuple[float, Scores]:
     """Seconds that a loop takes, and what it finds."""
-    began_s = time.perf_counter()
+    began_s = clock()
     scores = function()
-    return time.perf_counter() - began_s, scores
+    return clock() - began_s, scores
 
 
 def answers_of(scores: Scores) -> list[int]:
@@ -182,6 +206,22 @@ def largest_difference_millionths(one: Scores, other: Scores) -> float:
     return 1e6 * max(abs(a - b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True))
 
 
+@dataclass(slots=True)
+class Measured:
+    """What came of one case, run by run: seconds, and what was found.
+
+    Attributes:
+        num_looped: So many questions went through the loops.
+        batch_size: The best of the full loop.
+    """
+
+    num_looped: int
+    batch_size: int
+    ours: list[tuple[float, float, list[Response]]]
+    full: list[tuple[float, Scores]]
+    question: list[tuple[float, Scores]]
+
+
 def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
     """All figures."""
     import torch
@@ -189,63 +229,83 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = options.model or random_llama(folder / "model", hidden=options.hidden, layers=options.layers)
     loops = Loops(model, device, options.dtype)
-    choices = make_choices(loops.tokenizer, options.questions, options.context_tokens)
+    figures = []
+    for case in CASES:
+        if options.case in ("both", case.name):
+            choices = make_choices(loops.tokenizer, options.questions, case)
+            found = measured(options, loops, choices, lambda: _client(model, device, options.dtype))
+            figures += figures_of(case, options.questions, found)
+    return figures
+
+
+def _client(model: Path, device: str, dtype: str) -> TransformersClient:
+    return TransformersClient(model=str(model), device_map=device, dtype=dtype)
+
+
+def measured(
+    options: argparse.Namespace,
+    loops: Loops,
+    choices: Sequence[Choice],
+    new_client: Callable[[], TransformersClient],
+) -> Measured:
+    """All ways, in turn."""
+    clock = CLOCKS[options.clock]
     num_looped = min(options.loop_questions, options.questions)
     looped = choices[: num_looped * NUM_CHOICES]
     tried = choices[: TRIED * NUM_CHOICES]
     loops.full(tried[:NUM_CHOICES], NUM_CHOICES)
-    best = min(options.batch_sizes, key=lambda size: timed(lambda: loops.full(tried, size))[0])
-    ours: list[tuple[float, float, list[Response]]] = []
-    full: list[tuple[float, Scores]] = []
-    question: list[tuple[float, Scores]] = []
+    best = min(options.batch_sizes, key=lambda size: timed(lambda: loops.full(tried, size), clock)[0])
+    found = Measured(num_looped, best, [], [], [])
     for _ in range(options.runs):
-        client = TransformersClient(model=str(model), device_map=device, dtype=options.dtype)
-        ours.append(asyncio.run(through_evalkit(client, choices)))
-        full.append(timed(lambda: loops.full(looped, best)))
-        question.append(timed(lambda: loops.question(looped)))
-    found = [[t.logprob for t in r.completions[0].tokens or () if t.logprob is not None] for r in ours[0][2]]
-    return figures_of(options.questions, num_looped, best, found, ours, full, question)
+        found.ours.append(asyncio.run(through_evalkit(new_client(), choices, clock)))
+        found.full.append(timed(lambda: loops.full(looped, best), clock))
+        found.question.append(timed(lambda: loops.question(looped), clock))
+    return found
 
 
-def figures_of(
-    num_questions: int,
-    num_looped: int,
-    best: int,
-    found: Scores,
-    ours: list[tuple[float, float, list[Response]]],
-    full: list[tuple[float, Scores]],
-    question: list[tuple[float, Scores]],
-) -> list[Figure]:
-    """What is reported."""
-    our_s = statistics.median(seconds for seconds, _, _ in ours)
-    scale = num_questions / num_looped
-    full_s = statistics.median(seconds for seconds, _ in full) * scale
-    question_s = statistics.median(seconds for seconds, _ in question) * scale
+def figures_of(case: Case, num_questions: int, measured: Measured) -> list[Figure]:
+    """What is reported of one case."""
+    num_looped, scale = measured.num_looped, num_questions / measured.num_looped
+    our_s = statistics.median(seconds for seconds, _, _ in measured.ours)
+    full_s = statistics.median(seconds for seconds, _ in measured.full) * scale
+    question_s = statistics.median(seconds for seconds, _ in measured.question) * scale
     said = f" (of {num_looped} questions, scaled)" if num_looped < num_questions else ""
-    compared = found[: len(full[0][1])]
-    same = sum(a == b for a, b in zip(answers_of(compared), answers_of(full[0][1]), strict=True))
-    responses = ours[0][2]
+    responses = measured.ours[0][2]
+    found = [[t.logprob for t in r.completions[0].tokens or () if t.logprob is not None] for r in responses]
+    full, question = measured.full[0][1], measured.question[0][1]
+    compared = found[: len(full)]
+    same = sum(a == b for a, b in zip(answers_of(compared), answers_of(full), strict=True))
     made = [r.efficiency for r in responses if r.efficiency is not None]
     padded, reused = sum(e.padded_tokens or 0 for e in made), sum(e.reused_tokens or 0 for e in made)
+    goals = case.over_full, case.over_question
+    named = f"{case.name}: "
     return [
-        Figure("evalkit", our_s, "s"),
-        Figure(f"loop over choices in full, its best batch size {best}{said}", full_s, "s"),
-        Figure(f"loop that shares the question{said}", question_s, "s"),
-        Figure("evalkit over the full loop", full_s / our_s, "", 8.0, at_least=True),
-        Figure("evalkit over the loop that shares the question", question_s / our_s, "", 3.0, at_least=True),
+        Figure(f"{named}evalkit", our_s, "s"),
+        Figure(
+            f"{named}loop over choices in full, its best batch size {measured.batch_size}{said}", full_s, "s"
+        ),
+        Figure(f"{named}loop that shares the question{said}", question_s, "s"),
+        Figure(f"{named}evalkit over the full loop", full_s / our_s, "", goals[0], at_least=True),
+        Figure(
+            f"{named}evalkit over the loop that shares the question",
+            question_s / our_s,
+            "",
+            goals[1],
+            at_least=True,
+        ),
         *(
             Figure(
-                f"largest difference to the {name}",
+                f"{named}largest difference to the {name}",
                 largest_difference_millionths(compared, scores),
                 "millionths",
                 TOLERANCE_MILLIONTHS,
             )
-            for name, scores in (("full loop", full[0][1]), ("other loop", question[0][1]))
+            for name, scores in (("full loop", full), ("other loop", question))
         ),
-        Figure("same answers as the full loop", same, f"of {num_looped}", num_looped, at_least=True),
-        Figure("evalkit: first score", ours[0][1], "s"),
-        Figure("evalkit: positions computed", padded, "tokens"),
-        Figure("evalkit: tokens not computed again", reused, "tokens"),
+        Figure(f"{named}same answers as the full loop", same, f"of {num_looped}", num_looped, at_least=True),
+        Figure(f"{named}evalkit: first score", measured.ours[0][1], "s"),
+        Figure(f"{named}evalkit: positions computed", padded, "tokens"),
+        Figure(f"{named}evalkit: tokens not computed again", reused, "tokens"),
     ]
 
 
@@ -256,8 +316,9 @@ def main() -> None:
     parser.add_argument(
         "--loop-questions", type=int, default=50, help="so many of them for the loops (default 50)"
     )
+    parser.add_argument("--case", choices=("both", "shared", "apart"), default="both", help="(default both)")
     parser.add_argument(
-        "--context-tokens", type=int, default=1000, help="tokens of the five examples (default 1000)"
+        "--clock", choices=tuple(CLOCKS), default="wall", help="wall time or processor time (default wall)"
     )
     parser.add_argument("--hidden", type=int, default=256, help="size of the random Llama (default 256)")
     parser.add_argument("--layers", type=int, default=4, help="its layers (default 4)")

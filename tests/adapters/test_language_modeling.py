@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evalkit.adapters.language_modeling import LanguageModelingAdapter, pieces_of
@@ -114,6 +114,7 @@ def test_examples_are_refused() -> None:
         requests("x", max_train_instances=3)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="aé日\ufffd", min_size=1, max_size=60), st.integers(8, 16), st.integers(0, 3))
 @example("aéé日éaé", 10, 3)
 def test_no_token_is_lost_where_characters_have_several(text: str, length: int, more: int) -> None:
