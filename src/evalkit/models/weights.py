@@ -22,6 +22,8 @@ SHIPPED: Mapping[str, Path] = {"evalkit/tiny": Path(__file__).parent.parent / "t
 """Models that come with evalkit."""
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+_ADAPTER_FILE = "adapter_config.json"
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 _PATH_STARTS = ("/", "./", "../", "~")
 _SMALL_BYTES = 4 << 20
 _BLOCK_BYTES = 1 << 16
@@ -58,11 +60,30 @@ def find_model(model: str, revision: str | None = None) -> Path | None:
     if model.startswith(_PATH_STARTS):
         what = "has no config.json" if folder.is_dir() else "does not exist"
         raise UsageError(f"the model folder {model} {what}")
-    return _cached(model, revision or "main")
+    return _cached(model, revision or "main", "config.json")
 
 
-def _cached(model: str, revision: str) -> Path | None:
-    """The snapshot of a model in the Hugging Face cache, as its layout is documented."""
+def find_adapter(adapter: str) -> Path | None:
+    """The folder with an adapter's files: a local one, or one of the Hugging Face cache; None: not here."""
+    folder = Path(adapter).expanduser()
+    if (folder / _ADAPTER_FILE).is_file():
+        return folder
+    return None if adapter.startswith(_PATH_STARTS) else _cached(adapter, "main", _ADAPTER_FILE)
+
+
+def brings_tokenizer(adapter: Path) -> bool:
+    """Whether an adapter's folder has a tokenizer of its own."""
+    return any((adapter / name).is_file() for name in _TOKENIZER_FILES)
+
+
+def _cached(model: str, revision: str, marker: str) -> Path | None:
+    """The snapshot of a model in the Hugging Face cache, as its layout is documented.
+
+    Args:
+        model: Its name on the Hub.
+        revision: A commit, branch or tag.
+        marker: A file that it has if it is there.
+    """
     home = os.environ.get("HF_HOME") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "huggingface"
     )
@@ -73,7 +94,7 @@ def _cached(model: str, revision: str) -> Path | None:
     except OSError:
         commit = revision
     snapshot = stored / "snapshots" / commit
-    return snapshot if (snapshot / "config.json").is_file() else None
+    return snapshot if (snapshot / marker).is_file() else None
 
 
 @functools.cache
@@ -142,12 +163,13 @@ def is_template_file(name: str) -> bool:
     return name.endswith(".jinja") or "/" in name
 
 
-def chat_template(folder: Path | None, name: str | None) -> str | None:
+def chat_template(folder: Path | None, name: str | None, adapter: Path | None = None) -> str | None:
     """The chat template of a model, in Jinja.
 
     Args:
         folder: The model's files.
         name: A template file; or the name of one of several that the model brings; None: its own.
+        adapter: The files of an adapter on top of it; a template that they bring comes first.
 
     Raises:
         UsageError: There is no such template.
@@ -158,6 +180,8 @@ def chat_template(folder: Path | None, name: str | None) -> str | None:
         except OSError as error:
             raise UsageError(f"the chat template {name} can't be read: {error.strerror}") from None
     brought = {} if folder is None else _templates(folder)
+    if adapter is not None:
+        brought |= _templates(adapter)
     if name is None:
         return brought.get("default")
     if name not in brought:

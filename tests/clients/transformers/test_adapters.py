@@ -184,3 +184,87 @@ def test_an_adapter_beside_quantised_weights(model_of: MakeModel, tmp_path: Path
         base = AutoModelForCausalLM.from_pretrained(model_of())
         beside = add_adapter(base, str(tmp_path / kind), merges=False)
         assert logprob(beside, model_of()) == pytest.approx(expected, abs=1e-3)
+
+
+def with_new_tokens(folder: Path, target: Path, *, tied: bool = False) -> tuple[Path, Path, float, int]:
+    """A base, an adapter trained after two tokens were added, and what they give a text with one of them."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|q|>", "<|a|>"]})
+    tokenizer.chat_template = "{% for m in messages %}<|q|>{{ m.content }}{% endfor %}<|a|>"
+    base = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        base.resize_token_embeddings(len(tokenizer))
+        config = peft.LoraConfig(**LORA, modules_to_save=["embed_tokens"] if tied else None)
+        adapted = peft.get_peft_model(base, config).eval()
+    adapted.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    ids = torch.tensor([tokenizer(f"<|q|>{TEXT}<|a|>")["input_ids"]])
+    with torch.inference_mode():
+        rows = adapted(ids).logits[0, :-1].log_softmax(-1)
+    return folder, target, rows.gather(-1, ids[0, 1:, None]).sum().item(), ids.shape[1]
+
+
+def asked(folder: Path, *requests: Any, **args: Any) -> list[Any]:
+    import asyncio
+
+    from evalkit.clients.transformers.client import TransformersClient
+
+    async def main() -> list[Any]:
+        client = TransformersClient(model=str(folder), device_map="cpu", **args)
+        try:
+            await client.open()
+            return await asyncio.gather(*map(client.send, requests), return_exceptions=True)
+        finally:
+            await client.close()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_adapter_brings_tokens_and_a_template_of_its_own(
+    model_of: MakeModel, tmp_path: Path, tied: bool
+) -> None:
+    from evalkit.clients.transformers.client import TransformersClient
+    from evalkit.models.tokenizers import tokenizer
+    from evalkit.request import Message, Request
+
+    base = model_of("llama", tie_word_embeddings=tied)
+    _, adapter, expected, number = with_new_tokens(base, tmp_path / "adapter", tied=tied)
+    scored = Request(f"<|q|>{TEXT}<|a|>", temperature=0.0, max_tokens=0, echo_prompt=True)
+    chat = Request("", temperature=0.0, max_tokens=2, messages=(Message("user", TEXT),))
+    answer, said = asked(base, scored, chat, adapter=str(adapter))
+    assert answer.completions[0].logprob == pytest.approx(expected, abs=1e-3)
+    assert answer.usage.prompt_tokens == number
+    # The template writes no start token.
+    assert said.usage.prompt_tokens == number - 1
+    facts = TransformersClient.facts({"model": str(base), "adapter": str(adapter)})
+    assert facts.tokenizer_name == str(adapter)
+    assert tokenizer(str(adapter)).count("<|q|>") == 1
+
+
+def test_an_adapters_files_are_part_of_the_identity(
+    model_of: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evalkit.clients.transformers.client import TransformersClient
+
+    trained(model_of(), tmp_path / "adapter", FITTING["lora"]())
+    monkeypatch.chdir(tmp_path)
+    args = {"model": str(model_of()), "adapter": str(tmp_path / "adapter")}
+    before = TransformersClient.identity(args)
+    # However it is written.
+    assert TransformersClient.identity({**args, "adapter": "adapter"}) == before
+    assert TransformersClient.identity({**args, "adapter": "./adapter"}) == before
+    (tmp_path / "adapter" / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert TransformersClient.identity(args) != before
+
+
+def test_rows_that_nobody_brings_are_not_made_up(model_of: MakeModel, tmp_path: Path) -> None:
+    with_new_tokens(model_of(), tmp_path / "adapter")
+    rewritten(tmp_path / "adapter", lambda t: {k: v for k, v in t.items() if "embed_tokens" not in k})
+    with pytest.raises(
+        UsageError, match=r"trained with 4\d\d tokens, the model has rows for 4\d\d, and the adapter"
+    ):
+        loaded(model_of(), tmp_path / "adapter")

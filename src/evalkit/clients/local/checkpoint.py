@@ -78,34 +78,29 @@ def check_weights(model_name: str, model: Any, info: Mapping[str, Any]) -> Check
     return Checkpoint(tuple(notes), lacks_head)
 
 
-def check_files(model_name: str, named_files: str, **common: Any) -> Checkpoint:
-    """Refuse files that lack weights, as `check_weights` does, without reading the weights.
+def structure(folder: str, **common: Any) -> tuple[Any, Mapping[str, Any]] | None:
+    """A model without its weights, and what transformers says of the files that hold them.
 
-    For engines that do not say what they made up. Nothing is checked where transformers does not know the
-    architecture, or needs a library for its quantisation that is not here.
+    None where transformers can't read them.
 
     Args:
-        model_name: What messages call the model.
-        named_files: A folder, or a name of the Hugging Face Hub whose files are here.
+        folder: The files.
         common: More arguments of `from_pretrained`.
-
-    Raises:
-        UsageError: Weights are missing, or have another shape than the model's.
     """
     from transformers import AutoModelForCausalLM
 
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            named_files,
+            folder,
             device_map="meta",
             output_loading_info=True,
             ignore_mismatched_sizes=True,
             local_files_only=True,
             **common,
         )
-    except Exception:  # noqa: BLE001 - the engine may be able to read them all the same, and says if it is not
-        return Checkpoint()
-    return check_weights(model_name, model, info)
+    except Exception:  # noqa: BLE001 - another engine may be able to, and says if it is not
+        return None
+    return model, info
 
 
 def named(names: Collection[str]) -> str:

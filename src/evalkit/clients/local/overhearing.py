@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,27 @@ _ABOUT_CODE = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, Res
 # Said by evalkit itself, with what to do about it.
 _SAID_ELSEWHERE = ("LOAD REPORT", "Found missing adapter keys")
 _NUM_KEPT = 6
+# What is changed belongs to the whole process, and is put back as it was.
+_QUIET = threading.RLock()
 _CHARACTERS = 300
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, hints and warnings of the libraries between ours; one thread at a time."""
+    from transformers.utils import logging
+
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if shown:
+                logging.enable_progress_bar()
 
 
 @contextmanager

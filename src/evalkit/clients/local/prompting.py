@@ -1,7 +1,7 @@
 """From a request to the tokens a local model is given, the same for every engine.
 
-A chat goes through the chat template, which writes its special tokens itself. A plain prompt gets the
-beginning token that the model's tokenizer adds, once: not again where the text starts with it.
+A chat goes through the chat template, which writes its special tokens itself. A plain prompt gets what the
+model's tokenizer puts before a text, once: not again where the text starts with it.
 """
 
 from __future__ import annotations
@@ -10,22 +10,15 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
-from evalkit.clients.client import ModelFacts
+from evalkit.clients.local.clock import DEFAULT_DAY, asks_for_date, on_day
+from evalkit.clients.local.tokenizers import beginning_of, tokens_without_rows
 from evalkit.errors import BadRequestError
-from evalkit.models.weights import (
-    chat_template,
-    digest_text,
-    find_model,
-    fingerprint,
-    is_folder,
-    is_template_file,
-    max_length_tokens,
-)
 from evalkit.request import Request
 from evalkit.response import Token
+
+_NUM_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +29,13 @@ class ChatStyle:
         template: The chat template in Jinja; None: the model has none.
         args: More variables for the template (`enable_thinking`, …).
         wrap: Put a plain prompt into the template too, as the user's message.
+        day: What a template is told that asks for the date, such as 2024-07-26.
     """
 
     template: str | None = None
     args: Mapping[str, Any] | None = None
     wrap: bool = False
+    day: str = DEFAULT_DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +74,34 @@ class Prompter:
     Args:
         tokenizer: Its tokenizer, from transformers.
         chat: How chats are put to it.
+        num_rows: How many tokens the model knows; None: all that the tokenizer makes.
+
+    Attributes:
+        notes: What the user should know: tokens that the model lacks, a template that writes the date.
     """
 
-    def __init__(self, tokenizer: Any, chat: ChatStyle) -> None:
+    def __init__(self, tokenizer: Any, chat: ChatStyle, num_rows: int | None = None) -> None:
         self._tokenizer, self._chat = tokenizer, chat
-        added = tokenizer("", add_special_tokens=True)["input_ids"]
-        begins = bool(added) and added[0] == tokenizer.bos_token_id
-        self._bos = tokenizer.bos_token if begins else None
+        self._template = None if chat.template is None else on_day(chat.template, chat.day)
+        self._beginning = list(beginning_of(tokenizer))
+        tokens = tokenizer.convert_ids_to_tokens(self._beginning)
+        # Tokenizers that write a blank between special tokens read it as a token of its own.
+        self._spellings = ("".join(tokens), " ".join(tokens)) if tokens else ()
+        self._unknown = {} if num_rows is None else tokens_without_rows(tokenizer, num_rows)
+        self.notes = self._notes(num_rows)
+
+    def _notes(self, num_rows: int | None) -> tuple[str, ...]:
+        notes = []
+        if unknown := self._unknown:
+            names = ", ".join(list(unknown.values())[:_NUM_SHOWN])
+            more = f" and {len(unknown) - _NUM_SHOWN} more" if len(unknown) > _NUM_SHOWN else ""
+            notes.append(
+                f"its tokenizer knows tokens that the model has no embedding for, which has {num_rows:,} "
+                f"({names}{more}); prompts with one of them are refused"
+            )
+        if asks_for_date(self._chat.template):
+            notes.append(f"its chat template writes the date: {self._chat.day} for all runs (chat_date)")
+        return tuple(notes)
 
     def prompts(self, requests: Sequence[Request]) -> list[Prompt | BadRequestError]:
         """The prompts of many requests, tokenised in one call; an error where one has none."""
@@ -113,13 +129,13 @@ class Prompter:
         return self._rendered(messages or [{"role": "user", "content": request.prompt}]), True
 
     def _rendered(self, messages: list[dict[str, str]]) -> str:
-        if self._chat.template is None:
+        if self._template is None:
             raise BadRequestError("the model has no chat template; name one with chat_template")
         continues = messages[-1]["role"] == "assistant"
         try:
             rendered: str = self._tokenizer.apply_chat_template(
                 messages,
-                chat_template=self._chat.template,
+                chat_template=self._template,
                 tokenize=False,
                 add_generation_prompt=not continues,
                 continue_final_message=continues,
@@ -154,56 +170,18 @@ class Prompter:
                 pieces[place] = text[starts[place] : reached[place]]
             if first_scored < len(ids):
                 pieces[-1] += text[reached[-1] :]
-        if self._bos is not None and not is_chat and not text.startswith(self._bos):
-            ids, pieces = [self._tokenizer.bos_token_id, *ids], ["", *pieces]
-            first_scored += 1
+        if self._beginning and not is_chat and not self._begins(text, ids):
+            ids, pieces = [*self._beginning, *ids], [*[""] * len(self._beginning), *pieces]
+            first_scored += len(self._beginning)
         if not ids:
             return BadRequestError("the prompt has no tokens")
+        if self._unknown and (token := next(filter(self._unknown.__contains__, ids), None)) is not None:
+            return BadRequestError(
+                f"the prompt has the token {self._unknown[token]!r} ({token}), for which the model has no "
+                "embedding: its tokenizer was given tokens that the model was not"
+            )
         return Prompt(tuple(ids), tuple(pieces), first_scored)
 
-
-def model_facts(args: Mapping[str, Any]) -> ModelFacts:
-    """What the files of a local engine's model say: `Client.facts` of the engines.
-
-    The tokenizer does not count the beginning token that a prompt is given, so one token less may be sent.
-
-    Args:
-        args: The arguments, with `model` and perhaps `revision` and `max_length`.
-
-    Raises:
-        UsageError: `model` is a folder that holds no model.
-    """
-    model, revision = str(args["model"]), args.get("revision")
-    folder, length = find_model(model, revision), args.get("max_length")
-    if folder is None:
-        return ModelFacts(max_sequence_length=length)
-    if is_folder(model):
-        tokenizer_name = str(folder.absolute())
-    else:
-        tokenizer_name = f"huggingface/{model}" + (f"@{revision}" if revision else "")
-    length = length or max_length_tokens(folder)
-    return ModelFacts(tokenizer_name, length, None if length is None else length - 1)
-
-
-def model_identity(args: Mapping[str, Any], transport: frozenset[str]) -> dict[str, Any]:
-    """What of a local engine's arguments can change an answer: `Client.identity` of the engines.
-
-    Files that lie on this machine count by what is in them, wherever they lie; a model of the Hub counts by
-    its name and revision, whether it is here already or not. A chat template counts by its text.
-
-    Args:
-        args: The arguments, with `model` and perhaps `revision`, `chat_template` and `adapter`.
-        transport: Names of those that can't change an answer.
-
-    Raises:
-        UsageError: A folder or a chat template can't be read.
-    """
-    kept = {name: value for name, value in args.items() if name not in transport and value is not None}
-    for name in ("model", "adapter"):
-        if (named := args.get(name)) is not None and is_folder(named):
-            folder = find_model(named) if name == "model" else Path(named).expanduser()
-            kept[name] = f"sha256:{fingerprint(folder)}" if folder is not None else named
-    template = args.get("chat_template")
-    if template is not None and is_template_file(template):
-        kept["chat_template"] = f"sha256:{digest_text(chat_template(None, template))}"
-    return kept
+    def _begins(self, text: str, ids: Sequence[int]) -> bool:
+        """Whether a text spells itself what the tokenizer puts before texts."""
+        return list(ids[: len(self._beginning)]) == self._beginning or text.startswith(self._spellings)

@@ -45,9 +45,8 @@ def add_adapter(model: Any, adapter: str, *, merges: bool = True) -> Any:
     except Exception as error:
         said = f"it lacks the tensor {error}" if isinstance(error, KeyError) else _said(error)
         raise UsageError(f"the adapter {adapter} does not fit the model: {said}") from error
-    _check_fit(
-        adapter, len(weights), unplaced=result.unexpected_keys, unfilled=_unfilled(result.missing_keys, kept)
-    )
+    unplaced = [name for name in result.unexpected_keys if not _is_copy(name, weights)]
+    _check_fit(adapter, len(weights), unplaced=unplaced, unfilled=_unfilled(result.missing_keys, kept))
     adapted.eval()
     if not merges:
         # PEFT has put its layers into the model itself.
@@ -72,6 +71,12 @@ def _not_applied(adapter: str, config: Any) -> str:
         f"the adapter {adapter} is of the kind {kind}, which can't be merged into a model's weights; evalkit "
         "applies those that can (LoRA, DoRA, IA3, …)"
     )
+
+
+def _is_copy(name: str, weights: Container[str]) -> bool:
+    """Whether a tensor is there once more under its plain name; PEFT saves embeddings so."""
+    plain = name.replace(".modules_to_save.", ".").replace(".original_module.", ".")
+    return plain != name and plain in weights
 
 
 def _unfilled(missing: Iterable[str], kept: Container[str]) -> list[str]:

@@ -11,9 +11,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.clients.client import Client, ModelFacts
-from evalkit.clients.local.prompting import ChatStyle, model_facts, model_identity
+from evalkit.clients.local.clock import day_of
+from evalkit.clients.local.facts import model_facts, model_identity
+from evalkit.clients.local.overhearing import quiet
+from evalkit.clients.local.prompting import ChatStyle
 from evalkit.clients.transformers.job import NO_PROMPT, Job
-from evalkit.clients.transformers.loading import ModelSource, load, quiet
+from evalkit.clients.transformers.loading import ModelSource, load
 from evalkit.clients.transformers.worker import Worker
 from evalkit.errors import UsageError
 from evalkit.models.weights import chat_template
@@ -78,6 +81,7 @@ class TransformersClient(Client):
         chat_template: A chat template file, or the name of one of those that the model brings.
         chat_template_args: More variables for the template (`enable_thinking: false`).
         chat_prompts: Put plain prompts through the chat template too, as the user's message.
+        chat_date: The day that a chat template is given if it asks for the date.
         thinking: Whether the model thinks before it answers, or its marks (`{open: …, close: …}`);
             left out: what its prompts and its completions say.
         trust_remote_code: Run the code that comes with the model.
@@ -107,6 +111,7 @@ class TransformersClient(Client):
         chat_template: str | None = None,
         chat_template_args: dict[str, Any] | None = None,
         chat_prompts: bool = False,
+        chat_date: str | None = None,
         thinking: bool | dict[str, Any] | None = None,
         trust_remote_code: bool = False,
         max_length: int | None = None,
@@ -136,6 +141,7 @@ class TransformersClient(Client):
             max_length=max_length,
         )
         self._template_name, self._template_args = chat_template, chat_template_args
+        self._day = day_of(chat_date)
         self._wrap, self._with_logprobs, self._pooling = chat_prompts, logprobs, pooling
         self._style = ThinkingStyle.of(thinking)
         self._limits = (max_batch_tokens, max_batch_size)
@@ -213,12 +219,11 @@ class TransformersClient(Client):
         loaded = load(self._source, go_on)
         if loaded is None:
             return None
-        self.notes = loaded.notes
         folder = self._source.folder
-        template = chat_template(folder, self._template_name)
+        template = chat_template(folder, self._template_name, self._source.adapter_folder)
         if folder is None and template is None:
             template = loaded.tokenizer.chat_template
-        style = ChatStyle(template, self._template_args, self._wrap)
+        style = ChatStyle(template, self._template_args, self._wrap, self._day)
         with quiet():  # it is tried out
             ready = LocalModel(
                 loaded,
@@ -228,6 +233,7 @@ class TransformersClient(Client):
                 pooling="last" if self._pooling == "last" else "mean",
                 style=self._style,
             )
+        self.notes = (*loaded.notes, *ready.notes)
         return ready, ready.budget(*self._limits)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.clients.local.checkpoint import Checkpoint, check_weights
-from evalkit.clients.local.overhearing import overheard
+from evalkit.clients.local.overhearing import overheard, quiet
+from evalkit.clients.local.tokenizers import open_tokenizer
 from evalkit.clients.transformers.batching import is_out_of_memory
 from evalkit.errors import UsageError
-from evalkit.models.weights import find_model, is_folder, max_length_tokens
+from evalkit.models.weights import (
+    brings_tokenizer,
+    find_adapter,
+    find_model,
+    is_folder,
+    max_length_tokens,
+)
 
 _HUB_TIMEOUT_S = 20.0
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
-# What it changes belongs to the whole process, and is put back as it was.
-_QUIET = threading.RLock()
 _PLACES = ("cpu", "cuda", "mps", "xpu")
 
 
@@ -94,6 +97,11 @@ class ModelSource:
         """
         return find_model(self.model, self.revision)
 
+    @property
+    def adapter_folder(self) -> Path | None:
+        """Where the adapter's files are; None if there is none, or they are not on this machine."""
+        return None if self.adapter is None else find_adapter(self.adapter)
+
 
 def load(source: ModelSource, go_on: Callable[[], bool] = lambda: True) -> LoadedModel | None:
     """Load a model; takes its time.
@@ -114,18 +122,21 @@ def load(source: ModelSource, go_on: Callable[[], bool] = lambda: True) -> Loade
     if folder is None:
         common["revision"] = source.revision or "main"
     with quiet(), overheard() as warned, _explained(source):
-        from transformers import AutoTokenizer
-
         if folder is None:
             _find_on_hub(source)
-        tokenizer = AutoTokenizer.from_pretrained(named, **common)
+        adapter = source.adapter_folder
+        if adapter is not None and brings_tokenizer(adapter):
+            common_of = {"trust_remote_code": source.trust_remote_code}
+            tokenizer, told = open_tokenizer(str(adapter), adapter, **common_of)
+        else:
+            tokenizer, told = open_tokenizer(named, folder, **common)
         if not go_on():
             return None
         model, checkpoint = _load_weights(source, named, common)
         if not go_on():
             return None
         if source.adapter is not None:
-            model = _adapted(model, source.adapter)
+            model = _adapted(model, adapter, source.adapter)
     model.eval()
     limit = source.max_length
     if limit is None:
@@ -136,7 +147,7 @@ def load(source: ModelSource, go_on: Callable[[], bool] = lambda: True) -> Loade
         model.device,
         _is_recurrent(model),
         limit,
-        notes=(*checkpoint.notes, *warned),
+        notes=(*told, *checkpoint.notes, *warned),
         lacks_head=checkpoint.lacks_head,
     )
 
@@ -204,13 +215,12 @@ def _quantization_config(quantization: str | Mapping[str, Any]) -> Any:
     return BitsAndBytesConfig(load_in_4bit=True)
 
 
-def _adapted(model: Any, adapter: str) -> Any:
+def _adapted(model: Any, folder: Path | None, adapter: str) -> Any:
     from evalkit.clients.transformers.adapters import add_adapter
 
-    if is_folder(adapter) or Path(adapter).is_dir():
-        adapter = str(Path(adapter).expanduser())
+    named = adapter if folder is None else str(folder)
     # Quantised weights can't be added to.
-    return add_adapter(model, adapter, merges=getattr(model, "hf_quantizer", None) is None)
+    return add_adapter(model, named, merges=getattr(model, "hf_quantizer", None) is None)
 
 
 def _is_recurrent(model: Any) -> bool:
@@ -224,24 +234,6 @@ def _is_recurrent(model: Any) -> bool:
 def _stated_length(model: Any) -> int | None:
     length = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     return length if isinstance(length, int) and length > 0 else None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars, hints and warnings of the libraries between ours; one thread at a time."""
-    from transformers.utils import logging
-
-    with _QUIET, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(verbosity)
-            if shown:
-                logging.enable_progress_bar()
 
 
 @contextmanager

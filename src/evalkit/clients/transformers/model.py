@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from evalkit.clients.local.finite import not_finite
 from evalkit.clients.local.prompting import ChatStyle, Prompt, Prompter
@@ -46,7 +46,8 @@ class LocalModel:
         from evalkit.clients.transformers.scoring import PromptScorer
 
         self._loaded, self._name, self._pooling = loaded, name, pooling
-        self._prompter = Prompter(loaded.tokenizer, chat)
+        self._prompter = Prompter(loaded.tokenizer, chat, _num_rows(loaded.model))
+        self.notes = self._prompter.notes
         self._generator = Generator(loaded, with_logprobs=with_logprobs, name=name, style=style)
         self._scorer = PromptScorer(loaded)
 
@@ -165,3 +166,10 @@ class LocalModel:
                 peak_memory_bytes=memory.peak_memory_bytes(self._loaded.device),
             ),
         )
+
+
+def _num_rows(model: Any) -> int:
+    """How many tokens a model has an embedding for."""
+    embedding = model.get_input_embeddings()
+    # Quantised weights may have another shape than they stand for.
+    return int(getattr(embedding, "num_embeddings", None) or embedding.weight.shape[0])

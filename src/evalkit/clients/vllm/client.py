@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from evalkit.clients.local.prompting import ChatStyle, Prompter
@@ -40,6 +40,7 @@ class VllmClient(VllmModel):
         chat_template: A template file (`….jinja`), or the name of one that the model brings.
         chat_template_args: More variables for the chat template (`enable_thinking`, …).
         chat_prompts: Put plain prompts into the chat template too, as the user's message.
+        chat_date: The day that a chat template is given if it asks for the date.
         trust_remote_code: Run the code that comes with the model.
         thinking: Whether the model thinks before it answers, or its marks (`{open: …, close: …}`);
             left out: what its name, its prompts and its completions say.
@@ -80,26 +81,34 @@ class VllmClient(VllmModel):
         from evalkit.clients.vllm.engine import Engine
 
         folder = find_model(self.model, self.revision)
-        template = chat_template(folder, self.chat_template)
+        template = chat_template(folder, self.chat_template, self.adapter_folder())
+        embeds = self.runner == "pooling"
+        if folder is not None:
+            await asyncio.to_thread(self.check, folder, for_embeddings=embeds)
         arguments = {"runner": self.runner, **self.engine_arguments(folder)}
         if self.runner == "pooling":
             arguments |= {"convert": "embed", "pooler_config": {"pooling_type": self.pooling.upper()}}
         adapter = self.adapter_folder()
         self._engine = Engine(arguments, self.log())
         llm = await self._engine.start()
+        if folder is None and (fetched := find_model(self.model, self.revision)) is not None:
+            await asyncio.to_thread(self.check, fetched, for_embeddings=embeds)
 
         from evalkit.clients.local.spelling import Speller
         from evalkit.clients.vllm.asking import Asker
 
         # One of its own: vLLM uses its tokenizer in this thread, prompts are made in another.
-        tokenizer = await asyncio.to_thread(self._tokenizer, folder)
+        tokenizer, told = await asyncio.to_thread(self.tokenizer, folder)
         if folder is None and template is None:
             template = tokenizer.chat_template
-        style = ChatStyle(template, self.chat_template_args, self.chat_prompts)
+        style = ChatStyle(template, self.chat_template_args, self.chat_prompts, self.day)
+        prompter = Prompter(tokenizer, style, llm.model_config.get_vocab_size())
+        self.notes = (*told, *self.notes, *prompter.notes)
         self._asker = Asker(
             self._engine,
-            Prompter(tokenizer, style),
-            Speller(llm.get_tokenizer()),
+            prompter,
+            # Where vLLM makes another tokenizer of the files, its own spells otherwise, too.
+            Speller(copy.deepcopy(tokenizer) if told else llm.get_tokenizer()),
             max_length_tokens=llm.model_config.max_model_len,
             adapter=None if adapter is None else str(adapter),
             with_logprobs=self.logprobs,
@@ -134,11 +143,3 @@ class VllmClient(VllmModel):
         if self._engine is not None:
             engine, self._engine = self._engine, None
             await engine.stop()
-
-    def _tokenizer(self, folder: Path | None) -> Any:
-        from transformers import AutoTokenizer
-
-        common: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
-        if folder is not None:
-            return AutoTokenizer.from_pretrained(str(folder), **common)
-        return AutoTokenizer.from_pretrained(self.model, revision=self.revision or "main", **common)

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 from evalkit.clients.allowance import Allowance
 from evalkit.clients.client import Client, ModelFacts
-from evalkit.clients.local.prompting import model_facts, model_identity
+from evalkit.clients.local.clock import day_of
+from evalkit.clients.local.facts import model_facts, model_identity
 from evalkit.errors import UsageError
-from evalkit.models.weights import read_json
+from evalkit.models.weights import brings_tokenizer, read_json
 from evalkit.request import Request
 
 _WINDOW = 2048
@@ -44,6 +45,7 @@ class VllmModel(Client):
     max_length: int | None = None
     adapter: str | None = None
     chat_template: str | None = None
+    chat_date: str | None = None
     trust_remote_code: bool = False
     thinking: bool | dict[str, Any] | None = None
     seed: int = 0
@@ -59,6 +61,7 @@ class VllmModel(Client):
         for name in ("max_length", "tensor_parallel_size", "max_num_seqs"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UsageError(f"{name} is {value}; it has to be at least 1")
+        self.day = day_of(self.chat_date)
         self.window = _WINDOW if self.max_num_seqs is None else _WINDOW_PER_SEQUENCE * self.max_num_seqs
 
     @classmethod
@@ -106,6 +109,8 @@ class VllmModel(Client):
         arguments |= {name: value for name, value in optional.items() if value is not None}
         if (adapter := self.adapter_folder()) is not None:
             arguments |= {"enable_lora": True, "max_lora_rank": _lora_rank(adapter)}
+            if brings_tokenizer(adapter):
+                arguments["tokenizer"] = str(adapter)
         return arguments | (self.engine_args or {})
 
     def adapter_folder(self) -> Path | None:
@@ -122,6 +127,42 @@ class VllmModel(Client):
                 f"the adapter {self.adapter} has no adapter_config.json; it must be the folder of a LoRA"
             )
         return folder
+
+    def check(self, folder: Path, *, for_embeddings: bool = False) -> None:
+        """See that the model's files and the adapter's hold what they have to; sets `notes`.
+
+        Raises:
+            UsageError: They do not.
+        """
+        from evalkit.clients.vllm.checking import check_model
+
+        checked = check_model(
+            self.model,
+            folder,
+            self.adapter_folder(),
+            engine_args=self.engine_args or {},
+            trust_remote_code=self.trust_remote_code,
+            for_embeddings=for_embeddings,
+        )
+        self.notes = checked.notes
+
+    def tokenizer(self, folder: Path | None) -> tuple[Any, tuple[str, ...]]:
+        """The model's tokenizer, or its adapter's, and what the user should know of it.
+
+        Args:
+            folder: Where the model's files are; None: transformers finds them.
+
+        Raises:
+            UsageError: It can't be made as its file says.
+        """
+        from evalkit.clients.local.tokenizers import open_tokenizer
+
+        common: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
+        if (adapter := self.adapter_folder()) is not None and brings_tokenizer(adapter):
+            return open_tokenizer(str(adapter), adapter, **common)
+        if folder is not None:
+            return open_tokenizer(str(folder), folder, **common)
+        return open_tokenizer(self.model, None, revision=self.revision or "main", **common)
 
     def log(self) -> Path | None:
         """The file that vLLM's log is appended to; None: it is dropped."""

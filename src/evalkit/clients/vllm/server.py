@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from evalkit.clients.local.clock import asks_for_date, on_day
 from evalkit.clients.vllm.model import VllmModel
 from evalkit.clients.vllm.starting import environment_for, launching, told
 from evalkit.errors import BadRequestError, SystemicError, TransientError
@@ -50,6 +51,7 @@ class VllmServerClient(VllmModel):
         max_length: Longest prompt and completion together, in tokens; left out: what the model takes.
         adapter: The folder of a LoRA adapter that is put on top.
         chat_template: A template file (`….jinja`), or the name of one that the model brings.
+        chat_date: The day that a chat template is given if it asks for the date.
         trust_remote_code: Run the code that comes with the model.
         thinking: Whether the model thinks before it answers, or its marks (`{open: …, close: …}`);
             left out: what its name, its prompts and its completions say.
@@ -95,17 +97,21 @@ class VllmServerClient(VllmModel):
         from evalkit.clients.openai import OpenAIClient
 
         model_folder = find_model(self.model, self.revision)
+        if model_folder is not None:
+            await asyncio.to_thread(self.check, model_folder)
         self._folder = Path(tempfile.mkdtemp(prefix="evalkit-vllm-"))
         self._log_file = self.log() or self._folder / "vllm.log"
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         port = _free_port()
         arguments = self.engine_arguments(model_folder)
+        if model_folder is not None:
+            arguments |= await asyncio.to_thread(self._own_tokenizer, model_folder)
         words = [*self._command(arguments, model_folder), "--host", _HOST, "--port", str(port)]
         # It is told to end, rather than killed, when we are: it has processes of its own to end.
         self._process = await asyncio.create_subprocess_exec(
             *launching(self._log_file, signal.SIGTERM),
             *words,
-            env={**os.environ, **environment_for(arguments)},
+            env={**os.environ, **environment_for(arguments), "VLLM_SYSTEM_START_DATE": self.day},
         )
         await self._wait_until_healthy(f"http://{_HOST}:{port}/health")
         self._client = OpenAIClient(
@@ -156,14 +162,25 @@ class VllmServerClient(VllmModel):
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
+    def _own_tokenizer(self, model_folder: Path) -> dict[str, Any]:
+        """What the server is told of the tokenizer, where it would make another one of the model's files."""
+        assert self._folder is not None
+        tokenizer, told = self.tokenizer(model_folder)
+        if not told:
+            return {}
+        self.notes = (*told, *self.notes)
+        tokenizer.save_pretrained(self._folder / "tokenizer")
+        return {"tokenizer": str(self._folder / "tokenizer")}
+
     def _command(self, arguments: Mapping[str, Any], model_folder: Path | None) -> list[str]:
         """`vllm serve …`, without where it listens."""
         assert self._folder is not None
         options = dict(arguments)
-        template = chat_template(model_folder, self.chat_template) if self.chat_template else None
-        if template is not None:
+        template = chat_template(model_folder, self.chat_template, self.adapter_folder())
+        # Its own template the server finds itself.
+        if template is not None and (self.chat_template or self.adapter or asks_for_date(template)):
             path = self._folder / "chat_template.jinja"
-            path.write_text(template, encoding="utf-8")
+            path.write_text(on_day(template, self.day), encoding="utf-8")
             options["chat_template"] = str(path)
         if (adapter := self.adapter_folder()) is not None:
             options["lora_modules"] = f"{_ADAPTER}={adapter}"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from evalkit.adapters.window import Tokenizer
 from evalkit.errors import UsageError
+from evalkit.models.tokenizers.beginning import beginning
 from evalkit.models.tokenizers.missing import MissingTokenizerError
-from evalkit.models.weights import find_model, read_json
+from evalkit.models.weights import find_adapter, find_model, read_json
 from evalkit.registry import tokenizer
 
 _FILE = "tokenizer.json"
@@ -39,7 +40,7 @@ def huggingface(model: str) -> Tokenizer:
         model: Its name on the hub, perhaps with a revision: `organization/name@revision`.
     """
     name, _, revision = model.partition("@")
-    found = find_model(name, revision or None)
+    found = find_model(name, revision or None) or find_adapter(name)
     made = None if found is None else _tokenizer_in(found, f"huggingface/{model}")
     if made is None:
         asked = f"{name} --revision {revision}" if revision else name
@@ -65,7 +66,12 @@ def _tokenizer_in(where: Path, name: str) -> Tokenizer | None:
 
 
 def prefix_token(where: Path) -> str:
-    """What a text begins with for this model: its start token, or its end token where it has no other."""
+    """What a text begins with for this model.
+
+    That is what its tokenizer puts before texts; else its start token, or its end token if it has no other.
+    """
+    if put_before := beginning(where / _FILE):
+        return "".join(put_before)
     config = {**read_json(where / "special_tokens_map.json"), **read_json(where / "tokenizer_config.json")}
     for key in ("bos_token", "eos_token"):
         token = config.get(key)
