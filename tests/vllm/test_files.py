@@ -88,8 +88,10 @@ def test_weights_that_the_files_lack_are_not_invented(
             "1 tensors that vLLM does not apply (base_model.model.model.embed_tokens.weight)",
         ),
         (dict, {"peft_type": "IA3"}, "is of the kind IA3; vLLM applies LoRA only"),
+        (dict, {"use_dora": True}, "was trained with use_dora, which vLLM does not apply"),
+        (dict, {"modules_to_save": ["lm_head"]}, "was trained with modules_to_save"),
     ],
-    ids=["other_names", "half", "embeddings", "kind"],
+    ids=["other_names", "half", "embeddings", "kind", "dora", "saved"],
 )
 def test_an_adapter_that_vllm_would_leave_out_is_refused(
     model_folder: Path,

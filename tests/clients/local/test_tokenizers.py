@@ -218,3 +218,17 @@ def test_a_prompt_with_a_token_that_the_model_lacks_is_refused_by_its_name(
             assert f"the token '{token}'" in str(error)
     (note,) = notes
     assert "<|new|>, <|other|>" in note
+
+
+def test_plans_know_tokens_that_only_the_config_names(model_of: MakeModel, tmp_path: Path) -> None:
+    number = len(transformers.AutoTokenizer.from_pretrained(model_of()))
+    flags = dict.fromkeys(("lstrip", "rstrip", "normalized", "single_word"), False)
+    added = {
+        str(number + at): {"content": text, "special": at == 0, **flags}
+        for at, text in enumerate(("<|im_start|>", "<think>"))
+    }
+    folder = with_tokenizer(model_of(), tmp_path / "model", lambda made: None, added_tokens_decoder=added)
+    text = "<|im_start|>user <think>well"
+    expected = transformers.AutoTokenizer.from_pretrained(folder)(text, add_special_tokens=False)["input_ids"]
+    assert counting(str(folder)).encode(text) == expected
+    assert {number, number + 1} <= set(expected)

@@ -20,6 +20,16 @@ _OTHER_MODEL = ("hf_overrides", "hf_config_path", "config_format", "model_impl")
 _PREFIX = "base_model.model."
 _LOW_RANK = (".lora_A.weight", ".lora_B.weight", ".lora_embedding_A", ".lora_embedding_B")
 _WHOLE = (".base_layer.weight", ".weight")
+# Parts of PEFT's LoRA that vLLM has not.
+_BEYOND_LORA = (
+    "use_dora",
+    "modules_to_save",
+    "lora_bias",
+    "trainable_token_indices",
+    "alora_invocation_tokens",
+    "layer_replication",
+    "use_qalora",
+)
 # With these, which modules an adapter should have is more than a question of their names.
 _CHOOSES_MODULES = ("layers_to_transform", "exclude_modules", "target_parameters", "layer_replication")
 
@@ -71,11 +81,17 @@ def check_model(
 
 
 def _check_kind(adapter: Path) -> None:
-    kind = read_json(adapter / "adapter_config.json").get("peft_type")
+    config = read_json(adapter / "adapter_config.json")
+    kind = config.get("peft_type")
     if kind != "LORA":
         raise UsageError(
             f"the adapter {adapter} is of the kind {kind}; vLLM applies LoRA only: use the transformers "
             "engine, or merge the adapter into the model"
+        )
+    if beyond := [name for name in _BEYOND_LORA if config.get(name)]:
+        raise UsageError(
+            f"the adapter {adapter} was trained with {', '.join(beyond)}, which vLLM does not apply: use the "
+            "transformers engine, or merge the adapter into the model"
         )
 
 

@@ -13,6 +13,7 @@ from evalkit.errors import UsageError
 from evalkit.models.tokenizers.growth import Growth, growth_of
 from evalkit.models.tokenizers.missing import require_library
 from evalkit.models.tokenizers.plain import without_surrogates
+from evalkit.models.weights import read_json
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -95,4 +96,23 @@ def _load(path: Path, name: str, stamp: tuple[int, int]) -> tuple[Backend, Growt
     # A file may carry the settings of whoever saved it, which would make all texts of one length.
     backend.no_truncation()
     backend.no_padding()
+    _add_tokens(backend, path.parent)
     return backend, growth_of(backend)
+
+
+def _add_tokens(backend: Backend, folder: Path) -> None:
+    """Tokens that were added to a model's tokenizer and stand in tokenizer_config.json alone."""
+    from tokenizers import AddedToken
+
+    added = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder")
+    if not isinstance(added, dict):
+        return
+    known = backend.get_vocab(with_added_tokens=True)
+    for token in sorted(added, key=int):
+        said = added[token]
+        if isinstance(said, dict) and isinstance(text := said.get("content"), str) and text not in known:
+            flags = {
+                name: bool(said.get(name, False))
+                for name in ("lstrip", "rstrip", "single_word", "normalized")
+            }
+            backend.add_tokens([AddedToken(text, special=bool(said.get("special", False)), **flags)])
