@@ -130,6 +130,11 @@ class ThinkingStyle:
         return frozenset(">" + "".join(marks.closing[-1] for marks in self.marks))
 
     @cached_property
+    def opening_signs(self) -> frozenset[str]:
+        """With which signs a prompt ends that opens thinking; ">" is also that of channels."""
+        return frozenset(">" + "".join(opening[-1] for opening in self._openings))
+
+    @cached_property
     def _openings(self) -> tuple[str, ...]:
         """How a prompt that opens thinking may end."""
         return tuple({end for m in self.marks for end in (m.opening, m.opening + m.label)})

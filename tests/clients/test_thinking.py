@@ -98,6 +98,15 @@ def test_other_models_are_asked_as_before() -> None:
     assert [body["stop"] for body in bodies] == [["\n\n"], ["\n\n"]]
 
 
+def test_a_mark_at_the_end_of_a_message_opens_nothing() -> None:
+    """A continued text begins inside the thinking, an answer to a message does not."""
+    request = Request("Think between marks: <think>", max_tokens=40)
+    (chat, _), _ = asked("It is 5.", request)
+    assert chat.completions[0].text == "It is 5."
+    (continued, _), _ = asked("It is 5.", request, mode="completions")
+    assert continued.completions[0].lacks_answer
+
+
 def test_marks_of_ones_own() -> None:
     declared = {"open": "Thoughts:", "close": "Reply:"}
     (response, _), _ = asked(

@@ -59,7 +59,7 @@ class AnthropicClient(Client):
         base_url = self.base_url.rstrip("/").removesuffix("/v1")
         self._endpoint = Endpoint(base_url + "/v1/messages", headers, (key,), _failure_in)
         server_stops = "stop_sequences" not in self.omit_fields
-        self._answers = AnswerReader(self.thinking, self.model, server_stops=server_stops)
+        self._answers = AnswerReader(self.thinking, self.model, server_stops=server_stops, is_chat=True)
 
     @classmethod
     def allowance(cls, args: Mapping[str, Any], request: Request) -> Allowance:

@@ -82,7 +82,9 @@ class OpenAIClient(Client):
         self._endpoint = Endpoint(base_url + path, headers, (key,) if key else (), failure_in)
         self._omitted = frozenset(self.omit_fields)
         self._shows_special = False
-        self._answers = AnswerReader(self.thinking, self.model, server_stops="stop" not in self._omitted)
+        self._answers = AnswerReader(
+            self.thinking, self.model, server_stops="stop" not in self._omitted, is_chat=self.mode == "chat"
+        )
 
     @classmethod
     def allowance(cls, args: Mapping[str, Any], request: Request) -> Allowance:

@@ -25,6 +25,7 @@ class AnswerReader:
         declared: The deployment's argument `thinking` (see `ThinkingStyle.of`).
         model: The model's name.
         server_stops: Whether the server takes stop sequences at all.
+        is_chat: Whether a prompt is a message, and not the beginning of the completion.
 
     Attributes:
         special: Special tokens that the server spells, and that are left out of answers.
@@ -39,9 +40,11 @@ class AnswerReader:
         model: str | None = None,
         *,
         server_stops: bool = True,
+        is_chat: bool = False,
     ) -> None:
         self._style = ThinkingStyle.of(declared, model)
         self._stops_here = self._style.is_known or not server_stops
+        self._is_chat = is_chat
         self.special: tuple[str, ...] = ()
 
     def sent_stops(self, request: Request) -> tuple[str, ...]:
@@ -90,15 +93,11 @@ class AnswerReader:
         return raw is None or self._style.read(raw, self._opened_by(request)).is_open
 
     def _opened_by(self, request: Request) -> str:
-        return opened_by(request, self._style)
-
-
-def opened_by(request: Request, style: ThinkingStyle = KNOWN_STYLE) -> str:
-    """The mark of thinking that a request's own text leaves open; "" if none."""
-    if request.messages is None:
-        return style.opened_by(request.prompt)
-    last = request.messages[-1]
-    return style.opened_in(last.content) if last.role == "assistant" else ""
+        """The mark of thinking that a request's own text leaves open; "" if none."""
+        if request.messages is None:
+            return "" if self._is_chat else self._style.opened_by(request.prompt)
+        last = request.messages[-1]
+        return self._style.opened_in(last.content) if last.role == "assistant" else ""
 
 
 def settled(

@@ -226,7 +226,17 @@ class StopWatch:
     @cached_property
     def opened(self) -> str:
         """The mark of thinking with which the prompt ends; "" if there is none."""
-        return self._style.opened_by(self.speller.end_of(self._prompt)) if self._style.marks else ""
+        if not self._style.marks or not self._may_open():
+            return ""
+        return self._style.opened_by(self.speller.end_of(self._prompt))
+
+    def _may_open(self) -> bool:
+        """Whether the prompt's last sign is one with which thinking may be opened."""
+        for token in reversed(self._prompt[-_OPENING_TOKENS:]):
+            piece = (self.speller.special.get(token) or self.speller.piece(token)).rstrip()
+            if piece:
+                return piece[-1] in self._style.opening_signs or _INCOMPLETE in piece
+        return False
 
     def stops(self, tokens: Sequence[int]) -> bool:
         """Whether the answer has a stop sequence in it; ask after each token."""
