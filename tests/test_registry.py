@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from evalkit.errors import PluginError, UnknownNameError
+from evalkit.errors import PluginError, UnknownNameError, UsageError
+from evalkit.metrics.metric import build_metric
 from evalkit.plugins import load_builtins
 from evalkit.registry import (
     EXPANDERS,
@@ -16,9 +17,11 @@ from evalkit.registry import (
     Registry,
     isolated_registries,
     metric,
+    metric_facts,
     run_expander,
     run_spec_function,
 )
+from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 
 
 def first(gold: str, prediction: str) -> float:
@@ -91,6 +94,34 @@ def test_isolation_undoes_registrations() -> None:
         metric("only_here")(first)
         assert "only_here" in METRICS
     assert "only_here" not in METRICS
+
+
+def test_facts_of_a_metric_are_those_of_its_latest_registration() -> None:
+    with isolated_registries():
+        metric("mine", full_marks=0.0, needs=("jiwer",))(first)
+        assert (metric_facts("mine").full_marks, metric_facts("mine").needs) == (0.0, ("jiwer",))
+        metric("mine")(first)
+        assert (metric_facts("mine").full_marks, metric_facts("mine").needs) == (1.0, ())
+        metric("mine", full_marks=None)(first)
+    with pytest.raises(UnknownNameError):
+        metric_facts("mine")
+    with isolated_registries():
+        metric("mine")(first)
+        assert metric_facts("mine").full_marks == 1.0
+        # Facts of built-in metrics that are first imported here stay known outside.
+        assert metric_facts("wer_score").needs == ("jiwer",)
+    assert metric_facts("wer_score").full_marks == 0.0
+
+
+def test_facts_do_not_leak_into_a_metric_of_the_same_name() -> None:
+    spec, adapter_spec = MetricSpec(name="mine"), AdapterSpec(method="generation", num_outputs=1)
+    with isolated_registries():
+        metric("mine", full_marks=0.0, needs=("not_there_at_all",))(first)
+        with pytest.raises(UsageError, match="not_there_at_all"):
+            build_metric(spec, adapter_spec)
+    with isolated_registries():
+        metric("mine")(first)
+        assert build_metric(spec, adapter_spec).full_marks == {"mine": 1.0}
 
 
 def test_an_expander_and_a_parameter_of_one_name_are_refused_at_registration() -> None:

@@ -190,6 +190,7 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
         UsageError: It names a plugin, argument or deployment that does not exist.
     """
     from evalkit.clients.factory import completed, identity_of
+    from evalkit.metrics.fit import refuse_unfitting
     from evalkit.perturbations.augmenter import Augmenter
 
     spec = run_spec.scenario_spec
@@ -198,11 +199,13 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
     with watched_reads(scenario_class.__module__) as reads:
         scenario: Scenario = scenario_class(**args)
         scenario_files = tuple(scenario.files())
-    adapter_class: Any = ADAPTERS.get(run_spec.adapter_spec.method)
-    adapter_class(run_spec.adapter_spec)  # says what is impossible before anything is loaded
+    method = run_spec.adapter_spec.method
+    adapter_class: Any = ADAPTERS.get(method)
+    adapter = adapter_class(run_spec.adapter_spec)  # says what is impossible before anything is loaded
     for metric_spec in run_spec.metric_specs:
         skip = ("gold", "prediction", "adapter_spec")
         bind_arguments("metric", metric_spec.name, METRICS.get(metric_spec.name), metric_spec.args, skip)
+    refuse_unfitting(type(adapter), method, run_spec.metric_specs)
     deployment = place.models.deployment(run_spec.adapter_spec.model_deployment)
     deployment = completed(deployment, fetch=fetch and not place.options.offline)
     if place.options.no_window:

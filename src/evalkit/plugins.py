@@ -130,7 +130,8 @@ def read_at_import(module: str) -> tuple[str, ...]:
 def _noting_reads(module: str) -> Iterator[None]:
     with watched_reads(module) as reads:
         yield
-    if reads.files:
+    # A file is loaded anew after a change; of a package, an import that does nothing more says nothing.
+    if reads.files or module.startswith(PLUGIN_FILE_PREFIX):
         _READ_AT_IMPORT[reads.package] = tuple(reads.files)
 
 

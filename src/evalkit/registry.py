@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from evalkit.errors import PluginError, UnknownNameError
 
@@ -22,6 +22,34 @@ from evalkit.errors import PluginError, UnknownNameError
 PLUGIN_FILE_PREFIX = "evalkit_plugin_"
 
 T = TypeVar("T", bound=Callable[..., Any])
+
+# What an adapter gives to be scored, and what a metric can score: one generated answer per question; one that
+# names one of several lettered options; the log-probabilities of each reference, in requests of their own;
+# one generated answer per reference; the log-probabilities of the question's text; a vector.
+Output = Literal[
+    "generated_text",
+    "option_letter",
+    "reference_logprobs",
+    "reference_answers",
+    "prompt_logprobs",
+    "embedding",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFacts:
+    """What is known of a metric besides its code.
+
+    Attributes:
+        full_marks: What a function gives a perfect prediction; None: it depends on the text.
+        needs: Modules of the extra `metrics` that it imports when it scores.
+    """
+
+    full_marks: float | None = 1.0
+    needs: tuple[str, ...] = ()
+
+
+_NO_FACTS = MetricFacts()
 
 
 @dataclass(slots=True)
@@ -32,6 +60,7 @@ class Registry:
         kind: What they are, in words, for messages.
         builtin: Module of each built-in name, filled from the catalogue; imported on first use.
         broken: Plugin sources that failed to load, with the reason, for "unknown name" messages.
+        facts: What a plugin was registered with, besides itself.
     """
 
     kind: str
@@ -39,9 +68,10 @@ class Registry:
     origins: dict[str, str] = field(default_factory=dict)
     builtin: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, MetricFacts] = field(default_factory=dict)
 
-    def register(self, name: str, target: Callable[..., Any]) -> None:
-        """Add a plugin.
+    def register(self, name: str, target: Callable[..., Any], facts: MetricFacts = _NO_FACTS) -> None:
+        """Add a plugin; what was known of an earlier one of the same name and place is forgotten.
 
         Raises:
             PluginError: The name is malformed, or taken by a plugin defined elsewhere.
@@ -56,6 +86,7 @@ class Registry:
             raise PluginError(f"two plugins claim the {self.kind} '{name}': {taken} and {origin}; rename one")
         self.targets[name] = target
         self.origins[name] = origin
+        self.facts[name] = facts
 
     def get(self, name: str) -> Callable[..., Any]:
         """The plugin of this name, its module imported if need be.
@@ -90,12 +121,6 @@ CLIENTS = Registry("client")
 EXPANDERS = Registry("run expander")
 PERTURBATIONS = Registry("perturbation")
 TOKENIZERS = Registry("tokenizer")
-
-# What a metric function gives a perfect prediction, where that is not 1; None: it depends on the text.
-FULL_MARKS: dict[str, float | None] = {}
-
-# Modules of the extra `metrics` that a metric imports when it scores.
-METRIC_NEEDS: dict[str, tuple[str, ...]] = {}
 
 REGISTRIES: dict[str, Registry] = {
     "run_spec": RUN_SPECS,
@@ -156,14 +181,20 @@ def metric(name: str, *, full_marks: float | None = 1.0, needs: tuple[str, ...] 
     """
 
     def register(target: T) -> T:
-        METRICS.register(name, target)
-        if full_marks != 1.0:
-            FULL_MARKS[name] = full_marks
-        if needs:
-            METRIC_NEEDS[name] = needs
+        METRICS.register(name, target, MetricFacts(full_marks, needs))
         return target
 
     return register
+
+
+def metric_facts(name: str) -> MetricFacts:
+    """What the metric of this name was registered with; its module is imported if need be.
+
+    Raises:
+        UnknownNameError: No metric has this name.
+    """
+    METRICS.get(name)
+    return METRICS.facts[name]
 
 
 def judge(name: str) -> Callable[[T], T]:
@@ -220,7 +251,7 @@ def isolated_registries() -> Iterator[None]:
     modules = set(sys.modules)
     for registry in REGISTRIES.values():
         registry.targets, registry.origins = dict(registry.targets), dict(registry.origins)
-        registry.broken = dict(registry.broken)
+        registry.broken, registry.facts = dict(registry.broken), dict(registry.facts)
     try:
         yield
     finally:
@@ -228,6 +259,7 @@ def isolated_registries() -> Iterator[None]:
             own = {n: t for n, t in registry.targets.items() if t.__module__.startswith("evalkit.")}
             registry.origins = {**saved[kind].origins, **{n: registry.origins[n] for n in own}}
             registry.targets = {**saved[kind].targets, **own}
+            registry.facts = {**saved[kind].facts, **{n: registry.facts[n] for n in own}}
             registry.broken = saved[kind].broken
         # A plugin file counts as loaded while its module is there.
         for name in set(sys.modules) - modules:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 RequestMode = Literal["original", "calibration"]
@@ -36,6 +36,8 @@ class Request:
     """A prompt and how to sample from it. Field names and meaning are HELM's where HELM has them.
 
     Attributes:
+        prompt: The text to go on from; of a chat, whatever its adapter made of it, perhaps nothing. To show
+            or measure what is asked, see `text`.
         messages: A chat; None means that `prompt` is all there is.
         num_completions: How many completions to draw (`n`).
         top_k_per_token: How many alternatives to report per token (`top_logprobs`); 1 = none wanted.
@@ -64,6 +66,13 @@ class Request:
     expects_thinking: bool = False
     hints: Hints | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def text(self) -> str:
+        """All that is asked, to be shown or measured: the prompt, or the turns of a chat with their roles."""
+        if self.messages is None:
+            return self.prompt
+        return "\n\n".join(f"{message.role}: {message.content}" for message in self.messages)
+
     def to_json(self) -> dict[str, Any]:
         """The request as a plain dictionary: defaults left out, hints never in it."""
         plain: dict[str, Any] = {"prompt": self.prompt}
@@ -75,32 +84,39 @@ class Request:
                 plain[name] = value
         return plain
 
+    def described(self) -> dict[str, Any]:
+        """Every field with its value, for people: the prompt as `text`, lists where JSON has no tuples."""
+        plain = {"prompt": "", "messages": None, **dict(_PLAIN_FIELDS), **self.to_json()}
+        plain["prompt"] = self.text
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
     @staticmethod
     def from_json(plain: Mapping[str, Any]) -> Request:
         """The inverse of `to_json`."""
         known = dict(plain)
         if (messages := known.get("messages")) is not None:
             known["messages"] = tuple(Message(**m) for m in messages)
-        if (stop := known.get("stop_sequences")) is not None:
-            known["stop_sequences"] = tuple(stop)
+        for name in _TUPLE_FIELDS:
+            if (value := known.get(name)) is not None:
+                known[name] = tuple(value)
         return Request(**known)
 
 
-_PLAIN_FIELDS: tuple[tuple[str, Any], ...] = (
-    ("temperature", 1.0),
-    ("num_completions", 1),
-    ("top_k_per_token", 1),
-    ("max_tokens", 100),
-    ("stop_sequences", ()),
-    ("echo_prompt", False),
-    ("scored_from", None),
-    ("embedding", False),
-    ("top_p", 1.0),
-    ("presence_penalty", 0.0),
-    ("frequency_penalty", 0.0),
-    ("random", None),
-    ("expects_thinking", False),
-)
+def _plain_fields() -> tuple[tuple[str, Any], ...]:
+    """What `to_json` writes as it is, with its default: every field that tells requests apart."""
+    plain = []
+    for known in fields(Request):
+        if known.compare and known.name not in ("prompt", "messages"):
+            if known.default is MISSING:
+                raise TypeError(f"Request.{known.name} needs a default, which older journals then mean")
+            plain.append((known.name, known.default))
+    return tuple(plain)
+
+
+# The one list of fields behind journal and cache key: a field that it lacked would make answers to different
+# requests look like answers to one.
+_PLAIN_FIELDS = _plain_fields()
+_TUPLE_FIELDS = tuple(name for name, default in _PLAIN_FIELDS if isinstance(default, tuple))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
 from evalkit.metrics import chinese, speech
-from evalkit.registry import FULL_MARKS
+from evalkit.registry import metric_facts
 from tests.metrics.units import built
 
 GOLD, SAID = "我来到北京清华大学", "我到了北京大学"
@@ -41,7 +41,7 @@ def test_error_rates_are_those_of_the_spaced_texts(name: str) -> None:
     score = getattr(chinese, f"chinese_{name}_score")
     rate = getattr(speech, f"{name}_score")
     assert score(GOLD, SAID) == rate("我 来到 北京 清华大学", chinese.spaced(SAID)) != 0
-    assert score(GOLD, GOLD) == FULL_MARKS.get(f"chinese_{name}_score", 1.0) == float(name == "wip")
+    assert score(GOLD, GOLD) == metric_facts(f"chinese_{name}_score").full_marks == float(name == "wip")
     assert score(GOLD, "") == 0
     assert built(f"chinese_{name}_score").lower_is_better == (
         set() if name == "wip" else {f"chinese_{name}_score"}

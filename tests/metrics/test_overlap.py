@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
 from evalkit.metrics import english, overlap
-from evalkit.registry import FULL_MARKS
+from evalkit.registry import metric_facts
 from tests.metrics.units import built
 
 METRICS = {name: getattr(overlap, name) for name in ("rouge_1", "rouge_2", "rouge_l", "bleu_1", "bleu_4")}
@@ -48,7 +48,7 @@ def test_by_hand() -> None:
 
 
 def test_what_right_answers_get_depends_on_the_text() -> None:
-    assert all(FULL_MARKS[name] is None for name in METRICS)
+    assert all(metric_facts(name).full_marks is None for name in METRICS)
 
 
 def test_sentences_and_words_need_no_downloaded_data() -> None:

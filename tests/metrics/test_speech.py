@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError, UsageError
 from evalkit.metrics.speech import cer_score, mer_score, wer_score, wip_score
-from evalkit.registry import FULL_MARKS, METRIC_NEEDS
+from evalkit.registry import metric_facts
 from tests.metrics.units import built, instance, unit
 
 ALL = {"wer_score": wer_score, "mer_score": mer_score, "wip_score": wip_score, "cer_score": cer_score}
@@ -71,8 +71,8 @@ def test_a_right_answer_without_a_word_has_no_rate(name: str) -> None:
 def test_which_way_is_better_is_known(name: str) -> None:
     metric = built(name)
     assert metric.lower_is_better == ({name} if name != "wip_score" else set())
-    assert FULL_MARKS.get(name, 1.0) == ALL[name]("A cat sat.", "a cat sat")
-    assert METRIC_NEEDS[name] == ("jiwer",)
+    assert metric_facts(name).full_marks == ALL[name]("A cat sat.", "a cat sat")
+    assert metric_facts(name).needs == ("jiwer",)
 
 
 def test_of_several_right_answers_the_highest_number_counts_as_in_helm() -> None:

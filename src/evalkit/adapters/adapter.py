@@ -12,6 +12,7 @@ from evalkit.adapters.sampling import few_shot
 from evalkit.adapters.window import NO_WINDOW, Window
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
+from evalkit.registry import Output
 from evalkit.request import Hints, Request, RequestMode, RequestState, request_key
 from evalkit.specs.run_spec import AdapterSpec
 
@@ -68,6 +69,11 @@ class Adapter:
     Attributes:
         version: Raise it when the requests change for the same spec; it is part of a run's identity.
         can_chat: Whether the prompts can be put as a chat (`chat_style`).
+        gives: What there is to be scored; a plan refuses metrics that all want something else. None: not
+            said, and nothing is refused.
+        per_reference: Whether each request is about one reference, so that no answer to the question itself
+            is generated.
+        modes: In which ways each reference is asked about.
 
     Raises:
         UsageError: The spec wants a chat, and the method can't.
@@ -75,6 +81,9 @@ class Adapter:
 
     version: ClassVar[int] = 1
     can_chat: ClassVar[bool] = True
+    gives: ClassVar[frozenset[Output] | None] = None
+    per_reference: ClassVar[bool] = False
+    modes: ClassVar[tuple[RequestMode, ...]] = ("original",)
 
     def __init__(self, spec: AdapterSpec, window: Window = NO_WINDOW) -> None:
         if spec.chat_style is not None and not self.can_chat:

@@ -10,7 +10,7 @@ from evalkit.adapters.chat_context import ChatContext
 from evalkit.adapters.prompt import Context, Prompt
 from evalkit.errors import DataError
 from evalkit.instance import Instance
-from evalkit.registry import adapter
+from evalkit.registry import Output, adapter
 from evalkit.request import Message
 
 MESSAGES = "messages"
@@ -25,6 +25,7 @@ class ChatAdapter(Adapter):
     """
 
     can_chat: ClassVar[bool] = False
+    gives: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
 
     def context(self, train: Sequence[Instance], trial: int) -> Context:
         """Nothing is shared."""

@@ -11,7 +11,7 @@ from evalkit.adapters.prompt import Context, Prompt
 from evalkit.adapters.window import NO_WINDOW, Tokenizer, TokenWindow, Window
 from evalkit.errors import UsageError
 from evalkit.instance import Instance
-from evalkit.registry import adapter
+from evalkit.registry import Output, adapter
 from evalkit.specs.run_spec import AdapterSpec
 
 _CUT_CHARACTER = "\ufffd"
@@ -44,6 +44,7 @@ class LanguageModelingAdapter(Adapter):
     """
 
     can_chat: ClassVar[bool] = False
+    gives: ClassVar[frozenset[Output] | None] = frozenset({"prompt_logprobs"})
 
     def __init__(self, spec: AdapterSpec, window: Window = NO_WINDOW) -> None:
         if spec.max_train_instances:

@@ -11,7 +11,8 @@ from evalkit.adapters.prompt import Prompt
 from evalkit.adapters.window import NO_WINDOW, Window
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
-from evalkit.registry import adapter
+from evalkit.registry import Output, adapter
+from evalkit.request import RequestMode
 from evalkit.specs.run_spec import AdapterSpec
 
 CALIBRATION_INPUT = "Answer:"
@@ -68,6 +69,8 @@ class OptionLetters:
 @adapter("multiple_choice_joint")
 class MultipleChoiceJointAdapter(Adapter):
     """One request per instance: the options are listed with letters, and a letter is the answer."""
+
+    gives: ClassVar[frozenset[Output] | None] = frozenset({"generated_text", "option_letter"})
 
     def __init__(self, spec: AdapterSpec, window: Window = NO_WINDOW) -> None:
         super().__init__(spec, window)
@@ -137,14 +140,16 @@ class MultipleChoiceSeparateOriginalAdapter(Adapter):
     """One request per option: the option stands in the prompt, and its log-probability is its score."""
 
     can_chat: ClassVar[bool] = False
+    gives: ClassVar[frozenset[Output] | None] = frozenset({"reference_logprobs"})
+    per_reference: ClassVar[bool] = True
 
     def slots(self, instance: Instance) -> Sequence[Slot]:
-        """One per reference.
+        """One per reference and mode.
 
         Raises:
             DataError: The instance has no references.
         """
-        return [Slot(index, "original") for index in range(_num_references(instance))]
+        return [Slot(index, mode) for index in range(_num_references(instance)) for mode in self.modes]
 
     def question(self, instance: Instance, slot: Slot) -> str:
         """The question with one of its options as the answer."""
@@ -165,10 +170,7 @@ class MultipleChoiceSeparateOriginalAdapter(Adapter):
 class MultipleChoiceSeparateCalibratedAdapter(MultipleChoiceSeparateOriginalAdapter):
     """Like multiple_choice_separate_original, with each option also scored without its question."""
 
-    def slots(self, instance: Instance) -> Sequence[Slot]:
-        """Two per reference: original, then calibration."""
-        count = _num_references(instance)
-        return [Slot(index, mode) for index in range(count) for mode in ("original", "calibration")]
+    modes: ClassVar[tuple[RequestMode, ...]] = ("original", "calibration")
 
     def question(self, instance: Instance, slot: Slot) -> str:
         """For calibration, the option after a bare "Answer:"."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 from evalkit.adapters.adapter import Adapter, Slot
 from evalkit.errors import DataError
 from evalkit.instance import Instance, Reference
-from evalkit.registry import adapter
+from evalkit.registry import Output, adapter
 
 RELEVANT, IRRELEVANT = "Yes", "No"
 
@@ -21,6 +21,8 @@ class RankingBinaryAdapter(Adapter):
     """
 
     can_chat: ClassVar[bool] = False
+    gives: ClassVar[frozenset[Output] | None] = frozenset({"reference_answers"})
+    per_reference: ClassVar[bool] = True
 
     def slots(self, instance: Instance) -> Sequence[Slot]:
         """One per reference.

@@ -117,7 +117,9 @@ def show_requests(plan: Plan, place: Workplace, *, as_json: bool) -> None:
 
 def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
     """A planned run as plain data; counts are None where its data is not local."""
+    from evalkit.errors import DataError, UsageError
     from evalkit.planning import data_is_local, load_instances, num_evaluated
+    from evalkit.results.scoring import make_scorer
 
     row: dict[str, Any] = {
         "entry": run.entry,
@@ -139,6 +141,11 @@ def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
         return row
     known = num_evaluated(run)
     loaded = load_instances(run, place, at_most=SAMPLE_SIZE if known else None)
+    try:
+        make_scorer(run.run_spec, loaded.instances)  # says what no metric can score
+    except (DataError, UsageError) as error:
+        row["problem"] = str(error)
+        return row
     scale = known / len(loaded.instances) if known else 1
     tokens = estimate_tokens_of(loaded, run.deployment)
     completion_tokens = tokens.completion and round(scale * tokens.completion)
@@ -194,13 +201,13 @@ def estimate_tokens_of(loaded: LoadedRun, deployment: ModelDeployment) -> RunTok
     sample: list[str] = []
     for position, state in enumerate(loaded.requests()):
         request, allowed = state.request, allowance(state.request)
-        prompt += estimate_tokens(request.prompt) * allowed.sends
+        prompt += estimate_tokens(request.text) * allowed.sends
         prompt_most += bounds.most_prompt_tokens(request)
         is_limited = is_limited and allowed.completion_tokens is not None
         completion += allowed.completion_tokens or 0
         thinking = max(thinking, allowed.thinking_tokens)
         if tokenizer is not None and position % stride == 0:
-            sample.append(request.prompt)
+            sample.append(request.text)
     ratio = 1.0
     if tokenizer is not None and prompt:
         ratio = sum(tokenizer.count_many(sample)) / max(1, sum(map(estimate_tokens, sample)))
@@ -214,7 +221,6 @@ def describe_requests(run: PlannedRun, place: Workplace) -> Iterator[dict[str, A
     loaded = load_instances(run, place)
     splits = {instance.id: instance.split for instance in loaded.instances}
     for state in loaded.requests():
-        request = state.request
         yield {
             "run": run.name,
             "key": state.key,
@@ -225,15 +231,7 @@ def describe_requests(run: PlannedRun, place: Workplace) -> Iterator[dict[str, A
             "sample": state.sample,
             "reference_index": state.reference_index,
             "request_mode": state.request_mode,
-            "prompt": request.prompt,
-            "messages": request.to_json().get("messages"),
-            "num_completions": request.num_completions,
-            "top_k_per_token": request.top_k_per_token,
-            "temperature": request.temperature,
-            "max_tokens": request.max_tokens,
-            "stop_sequences": list(request.stop_sequences),
-            "echo_prompt": request.echo_prompt,
-            "random": request.random,
+            **state.request.described(),
             "output_mapping": dict(state.output_mapping) if state.output_mapping else None,
             "num_train_instances": state.num_train_instances,
             "prompt_truncated": state.prompt_truncated,

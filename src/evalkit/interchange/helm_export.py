@@ -178,7 +178,7 @@ def _state_to_helm(state: RequestState, response: Response, instance: Instance, 
 
 
 def _request_to_helm(request: Request) -> dict[str, Any]:
-    plain: dict[str, Any] = {"embedding": False, "prompt": request.prompt}
+    plain: dict[str, Any] = {"embedding": False, "prompt": request.text}
     for name in _REQUEST_FIELDS:
         if (value := getattr(request, name)) is not None:
             plain[name] = value

@@ -7,6 +7,7 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import ClassVar
 
 from evalkit.instance import Instance
 from evalkit.metrics.corpus import Row
@@ -21,7 +22,7 @@ from evalkit.metrics.metric import (
 )
 from evalkit.metrics.reference import BasicReference
 from evalkit.metrics.text import exact_match
-from evalkit.registry import metric
+from evalkit.registry import Output, metric
 from evalkit.specs.run_spec import AdapterSpec
 
 _PLAIN = ("ece_10_bin", "ece_1_bin", "selective_cov_acc_area", "selective_acc@10")
@@ -41,6 +42,8 @@ class Calibration(Metric):
     Args:
         platt: Whether Platt scaling is done; it needs scikit-learn.
     """
+
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text", "reference_logprobs"})
 
     def __init__(self, adapter_spec: AdapterSpec, platt: bool = True) -> None:
         self._platt = platt

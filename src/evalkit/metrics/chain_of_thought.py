@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from evalkit.errors import DataError
 from evalkit.instance import Instance
 from evalkit.metrics.metric import Metric, Unit, likeliest_first, require_correct_reference
 from evalkit.notation.letters import settled_option
-from evalkit.registry import metric
+from evalkit.registry import Output, metric
 from evalkit.response import Completion
 
 _HELMS_ANSWER = r"\.*\[aA\]nswer:\s*\(?([A-J])\)?"
@@ -30,6 +31,8 @@ class ChainOfThoughtCorrectness(Metric):
         fixed: HELM's second pattern only matches the literal text "[aA]nswer:", by mistake, which is kept
             unless this is set.
     """
+
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"option_letter"})
 
     names = ("chain_of_thought_correctness",)
 

@@ -15,7 +15,7 @@ from evalkit.instance import Instance
 from evalkit.metrics.code_blocks import ends_in_block, program_of
 from evalkit.metrics.execution import Execution, require_isolation, run_program
 from evalkit.metrics.metric import Metric, Unit, likeliest_first
-from evalkit.registry import metric
+from evalkit.registry import Output, metric
 from evalkit.response import Completion
 from evalkit.specs.run_spec import AdapterSpec
 from evalkit.thinking import without_thinking
@@ -45,6 +45,8 @@ class CodeMetric(Metric):
     completion is taken as generated, blanks before its first line included: without them a function's body
     is not part of the function.
     """
+
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
 
     stat: ClassVar[str]
     _num_fenced = 0

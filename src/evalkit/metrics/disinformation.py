@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from evalkit.metrics.extra import require_module
 from evalkit.metrics.metric import Metric, Unit
-from evalkit.registry import metric
+from evalkit.registry import Output, metric
 
 
 @metric("self_bleu", needs=("sacrebleu",))
@@ -19,6 +19,8 @@ class SelfBleu(Metric):
     High where a model keeps saying the same (Zhu et al. 2018, arXiv:1802.01886). Empty completions don't
     count; 0 if fewer than two are left.
     """
+
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
 
     names = ("self_bleu",)
 
@@ -42,6 +44,8 @@ class MonteCarloEntropy(Metric):
 
     Nothing where the server reports no log-probabilities.
     """
+
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
 
     names = ("monte_carlo_entropy",)
 

@@ -6,11 +6,12 @@ import math
 import re
 import string
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from evalkit.errors import DataError
 from evalkit.instance import Instance
 from evalkit.metrics.metric import Metric, Unit, compile_mapping_pattern, require_correct_reference
-from evalkit.registry import metric
+from evalkit.registry import Output, metric
 from evalkit.specs.run_spec import AdapterSpec
 
 ANSWERS = "answers"
@@ -27,6 +28,8 @@ class Drop(Metric):
     answer of one span. The completion is one span. F1 is rounded to two decimals per instance, as in the
     official script.
     """
+
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
 
     names = ("drop_em", "drop_f1")
 

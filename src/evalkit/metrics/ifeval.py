@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from evalkit.errors import DataError
 from evalkit.instance import Instance
@@ -14,7 +14,7 @@ from evalkit.metrics.corpus import Row
 from evalkit.metrics.english import sentences, words
 from evalkit.metrics.extra import require_module
 from evalkit.metrics.metric import Metric, Unit
-from evalkit.registry import metric
+from evalkit.registry import Output, metric
 
 Arguments = Mapping[str, Any]
 Check = Callable[[str, Arguments], bool]
@@ -40,6 +40,8 @@ class IfEval(Metric):
     letter in its place. Two checks depend on libraries: languages are told by langdetect with a fixed
     seed (the official script's has none), sentences and capitalised words by `evalkit.metrics.english`.
     """
+
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
 
     names = ("ifeval_strict_accuracy", "ifeval_prompt_strict", "ifeval_prompt_loose")
     corpus_names = ("ifeval_instruction_strict", "ifeval_instruction_loose")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from evalkit.errors import DataError
 from evalkit.metrics.corpus import Row
 from evalkit.metrics.echoed import prompt_tokens
 from evalkit.metrics.metric import Metric, Unit, asks_per_reference, likeliest_first
-from evalkit.registry import metric
+from evalkit.registry import Output, metric
 from evalkit.response import Token
 from evalkit.specs.run_spec import AdapterSpec
 
@@ -32,6 +33,8 @@ class BasicGeneration(Metric):
     has no score. What the server does not report of a generated text is left out: without tokens all but
     `max_prob`.
     """
+
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text", "prompt_logprobs"})
 
     def __init__(self, adapter_spec: AdapterSpec) -> None:
         if not asks_per_reference(adapter_spec):

@@ -12,13 +12,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, ClassVar
 
+from evalkit.adapters.adapter import Adapter
 from evalkit.errors import DataError, PluginError, UsageError
 from evalkit.instance import Instance
 from evalkit.metrics.corpus import Row
 from evalkit.metrics.extra import require_module
 from evalkit.parameters import bind_arguments
-from evalkit.registry import FULL_MARKS, METRIC_NEEDS, METRICS, origin_of
+from evalkit.plugins import load_builtins
+from evalkit.registry import ADAPTERS, METRICS, Output, metric_facts, origin_of
 from evalkit.request import RequestState
 from evalkit.response import Completion, Response
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
@@ -113,12 +116,20 @@ class Metric:
         names: The scores known beforehand, so that they are reported even if nothing could be scored.
         corpus_names: What `corpus` gives: numbers over all units at once, which are no mean of scores.
         full_marks: What right answers get, for the scores of which that is known.
+        takes: What it can score (`Adapter.gives`); it gives nothing for anything else. None: not said, and
+            a plan does not refuse it.
     """
 
     name: str = ""
     names: tuple[str, ...] = ()
     corpus_names: tuple[str, ...] = ()
     full_marks: Mapping[str, float] = {}
+    takes: ClassVar[frozenset[Output] | None] = None
+
+    @classmethod
+    def takes_with(cls, args: Mapping[str, Any]) -> frozenset[Output] | None:
+        """What it can score when it is made with these arguments."""
+        return cls.takes
 
     @property
     def lower_is_better(self) -> frozenset[str]:
@@ -164,6 +175,8 @@ class Metric:
 class WholeRunMetric(Metric):
     """The base of metrics of generated answers that give a number for a whole run only, by `corpus`."""
 
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
+
     def __init__(self, adapter_spec: AdapterSpec) -> None:
         self._applies = not asks_per_reference(adapter_spec)
 
@@ -200,7 +213,8 @@ class FunctionMetric(Metric):
         self._applies = not asks_per_reference(adapter_spec)
         if self._applies:
             self.names = (name,) if self._name_at_k is None else (name, self._name_at_k)
-            if (full_marks := FULL_MARKS.get(name, 1.0)) is not None:
+            full_marks = METRICS.facts[name].full_marks if name in METRICS.facts else 1.0
+            if full_marks is not None:
                 self.full_marks = dict.fromkeys(self.names, full_marks)
 
     def check(self, instance: Instance) -> None:
@@ -241,7 +255,7 @@ def build_metric(spec: MetricSpec, adapter_spec: AdapterSpec) -> Metric:
         PluginError: What is registered is neither a `Metric` class nor a function of gold and prediction.
     """
     target = METRICS.get(spec.name)
-    for module in METRIC_NEEDS.get(spec.name, ()):
+    for module in metric_facts(spec.name).needs:
         require_module(module, f"the metric {spec.name}")
     if isinstance(target, type):
         if not issubclass(target, Metric):
@@ -261,8 +275,17 @@ def build_metric(spec: MetricSpec, adapter_spec: AdapterSpec) -> Metric:
 
 def asks_per_reference(adapter_spec: AdapterSpec) -> bool:
     """Whether the adapter sends one request per reference instead of letting the model generate."""
-    method = adapter_spec.method
-    return method.startswith("multiple_choice_separate") or method == "ranking_binary"
+    return adapter_of(adapter_spec).per_reference
+
+
+def adapter_of(adapter_spec: AdapterSpec) -> type[Adapter]:
+    """The class of a spec's adapter; where it is not known (the plugin of a stored run), the base of all."""
+    if adapter_spec.method not in ADAPTERS:
+        load_builtins()
+    if adapter_spec.method not in ADAPTERS:
+        return Adapter
+    found: Any = ADAPTERS.get(adapter_spec.method)
+    return found if isinstance(found, type) and issubclass(found, Adapter) else Adapter
 
 
 def require_correct_reference(metric_name: str, instance: Instance) -> None:

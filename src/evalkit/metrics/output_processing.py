@@ -10,8 +10,9 @@ from typing import Any
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
 from evalkit.metrics.corpus import Row
+from evalkit.metrics.fit import takes_of
 from evalkit.metrics.metric import Answer, Metric, Unit, build_metric
-from evalkit.registry import metric
+from evalkit.registry import Output, metric
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 from evalkit.thinking import without_thinking
 
@@ -86,6 +87,13 @@ class OutputProcessingMetric(Metric):
         self.names = tuple(name for inner in self._metrics for name in inner.names)
         self.corpus_names = tuple(name for inner in self._metrics for name in inner.corpus_names)
         self.full_marks = {name: full for inner in self._metrics for name, full in inner.full_marks.items()}
+
+    @classmethod
+    def takes_with(cls, args: Mapping[str, Any]) -> frozenset[Output] | None:
+        """What any of the metrics can score."""
+        takes = [takes_of(MetricSpec.model_validate(spec)) for spec in args.get("metric_specs", ())]
+        known = [one for one in takes if one is not None]
+        return frozenset[Output]().union(*known) if len(known) == len(takes) else None
 
     def check(self, instance: Instance) -> None:
         """Refuse what any of the metrics refuses."""

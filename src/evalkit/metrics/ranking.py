@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 from evalkit.errors import DataError, UsageError, nearest_names
 from evalkit.instance import Instance, Reference
 from evalkit.metrics.metric import Answer, Metric, Unit
-from evalkit.registry import metric
+from evalkit.registry import Output, metric
 from evalkit.specs.run_spec import AdapterSpec
 
 Measure = Callable[[Sequence[int], Sequence[int], int], float]
@@ -73,6 +74,8 @@ class Ranking(Metric):
         rank: N of the second set of measures.
         multiple_relevance_values: Relevance has grades: all measures but NDCG count 1 as not relevant.
     """
+
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"reference_answers"})
 
     def __init__(
         self,

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from evalkit.errors import DataError
 from evalkit.instance import Instance
 from evalkit.metrics.echoed import prompt_tokens
-from evalkit.metrics.metric import Answer, Metric, Unit, require_correct_reference
-from evalkit.registry import metric
-from evalkit.request import RequestMode
+from evalkit.metrics.metric import Answer, Metric, Unit, adapter_of, require_correct_reference
+from evalkit.registry import Output, metric
 from evalkit.response import Token
 from evalkit.specs.run_spec import AdapterSpec
-
-_METHOD = "multiple_choice_separate"
 
 
 @metric("basic_reference")
 class BasicReference(Metric):
-    """Which reference the model finds likeliest, for the `multiple_choice_separate_*` adapters.
+    """Which reference the model finds likeliest, for adapters that have each of them scored on its own.
 
-    A reference's score is its log-probability per token; for `multiple_choice_separate_calibrated` it is
-    its log-probability in the question minus that after the bare "Answer:". Gives
+    They are `multiple_choice_separate_*` and plugins that give `reference_logprobs`. A reference's score is
+    its log-probability per token; where calibration is asked for (`multiple_choice_separate_calibrated`) it
+    is its log-probability in the question minus that after the bare "Answer:". Gives
 
     - `exact_match`: the share of right ones among the references of the highest score (1 or 0 but for ties);
     - `max_prob`: the highest probability when the scores go through a softmax;
@@ -36,12 +35,14 @@ class BasicReference(Metric):
     the blank before the reference a token of its own, which HELM counts in.
     """
 
+    takes: ClassVar[frozenset[Output]] = frozenset({"reference_logprobs"})
+
     def __init__(self, adapter_spec: AdapterSpec) -> None:
-        self._applies = adapter_spec.method.startswith(_METHOD)
-        self._calibrated = adapter_spec.method.endswith("calibrated")
-        self._modes: tuple[RequestMode, ...] = ("original",)
-        if self._calibrated:
-            self._modes = ("original", "calibration")
+        adapter = adapter_of(adapter_spec)
+        # A plugin that asks per reference and does not say what it gives has them scored.
+        self._applies = adapter.per_reference and bool(self.takes & (adapter.gives or self.takes))
+        self._modes = adapter.modes
+        self._calibrated = "calibration" in self._modes
         self._suffix = adapter_spec.output_suffix + adapter_spec.global_suffix
         if self._applies:
             self.names = ("exact_match", "max_prob", "predicted_index")

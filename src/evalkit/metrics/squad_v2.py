@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from evalkit.metrics.metric import Metric, Unit, asks_per_reference, compile_mapping_pattern
 from evalkit.metrics.official import squad_v1_em, squad_v2_best, squad_v2_f1_of
-from evalkit.registry import metric
+from evalkit.registry import Output, metric
 from evalkit.specs.run_spec import AdapterSpec
 
 
 class SquadV2(Metric):
     """A score against all right answers; without any, or with empty ones only, no answer is right."""
+
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
 
     def __init__(self, adapter_spec: AdapterSpec, no_answer: str, score: Callable[[str, str], float]) -> None:
         self._pattern = compile_mapping_pattern(adapter_spec.output_mapping_pattern)

@@ -103,7 +103,7 @@ class StoredRun:
                 status=row["status"],
                 reason=row.get("reason"),
                 scores=row.get("scores", {}),
-                prompts=tuple(r.state.request.prompt for r in found),
+                prompts=tuple(r.state.request.text for r in found),
                 outputs=tuple(_first_text(r) for r in found),
                 prompt_tokens=sum(o.usage.prompt_tokens for o in done),
                 completion_tokens=sum(o.usage.completion_tokens for o in done),
