@@ -38,7 +38,10 @@ def run(
 
     place = open_workplace(_options(run_entries, options))
     prepared = make_plan(place, fetch=True)
-    return _run_to_end(run_all(prepared, place, observer or Observer()))
+    observer = observer or Observer()
+    for note in prepared.notes:
+        observer.note(note)
+    return _run_to_end(run_all(prepared, place, observer))
 
 
 def plan(run_entries: str | Iterable[str] = (), **options: Any) -> Plan:

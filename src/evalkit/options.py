@@ -42,6 +42,10 @@ class RunOptions(Spec):
     num_train_trials: int | None = Field(
         default=None, ge=1, description="Repeat with so many different draws of few-shot examples."
     )
+    skip_bad_entries: bool = Field(
+        default=False,
+        description="Leave out run entries that are wrong, say so, and do the others (exit code 1 at least).",
+    )
     suite: str = Field(
         default="default", description="Name of the folder that the runs are kept in.", pattern=r"^[^/]+$"
     )

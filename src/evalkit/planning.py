@@ -19,7 +19,7 @@ from evalkit.registry import ADAPTERS, METRICS, SCENARIOS
 from evalkit.request import RequestState
 from evalkit.specs.conf import ConfEntry, read_conf
 from evalkit.specs.digest import RunDigest, differing_fields, identity, run_digest
-from evalkit.specs.expand import ExpandOptions, expand_entries
+from evalkit.specs.expand import BadEntry, ExpandOptions, expand_entries
 from evalkit.specs.fixups import AppliedFixUp
 from evalkit.specs.run_spec import RunSpec
 
@@ -83,10 +83,15 @@ class PlannedRun:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The runs to do, in order, and what the user should know about them."""
+    """The runs to do, in order, and what the user should know about them.
+
+    Attributes:
+        bad_entries: Wrong entries that `skip_bad_entries` left out; they are among the notes too.
+    """
 
     runs: tuple[PlannedRun, ...]
     notes: tuple[str, ...] = ()
+    bad_entries: tuple[BadEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,22 +170,26 @@ def make_plan(place: Workplace, *, fetch: bool = False) -> Plan:
             priority=options.priority,
             max_eval_instances=options.max_eval_instances,
             num_train_trials=options.num_train_trials,
+            skip_bad_entries=options.skip_bad_entries,
         ),
     )
     notes = [*place.models.notes, *_left_out(expansion.skipped)]
-    runs = []
+    runs, bad = [], list(expansion.bad)
     for expanded in expansion.run_specs:
         entry = expanded.entry
         try:
             run = plan_run(entry.description, expanded.run_spec, place, fetch=fetch)
             runs.append(replace(run, fixups=expanded.fixups))
         except UsageError as error:
-            whole = (0, len(entry.description))
-            raise EntryError(str(error), entry.description, whole, entry.source) from None
+            bad.append(BadEntry(entry.description, str(error), entry.source))
+            if not options.skip_bad_entries or (expanded is expansion.run_specs[-1] and not runs):
+                whole = (0, len(entry.description))
+                raise EntryError(str(error), entry.description, whole, entry.source) from None
     kept, more_notes = _told_apart(runs)
     notes += _likely_slips(kept, place.models)
     notes += dict.fromkeys(run.note for run in kept if run.note)
-    return Plan(tuple(kept), (*notes, *_changed_for_models(kept), *more_notes))
+    notes += [f"left out, since it is wrong: {entry}" for entry in dict.fromkeys(bad)]
+    return Plan(tuple(kept), (*notes, *_changed_for_models(kept), *more_notes), tuple(dict.fromkeys(bad)))
 
 
 def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = False) -> PlannedRun:
@@ -421,8 +430,9 @@ def _likely_slips(runs: list[PlannedRun], models: ModelCatalog) -> list[str]:
 
 
 def _told_apart(runs: list[PlannedRun]) -> tuple[list[PlannedRun], list[str]]:
-    """Equal digests once; one name with two digests reported with the fields that differ."""
+    """Equal digests once, in the groups of all; one name with two digests reported with what differs."""
     kept: list[PlannedRun] = []
+    groups: dict[int, tuple[str, ...]] = {}
     by_digest: dict[str, PlannedRun] = {}
     by_name: dict[str, PlannedRun] = {}
     notes, repeated = [], []
@@ -431,6 +441,7 @@ def _told_apart(runs: list[PlannedRun]) -> tuple[list[PlannedRun], list[str]]:
         key = run_digest(run.identity).full
         twin = by_digest.setdefault(key, run)
         if twin is not run:
+            groups[id(twin)] = (*groups.get(id(twin), twin.run_spec.groups), *run.run_spec.groups)
             repeated.append(f"{run.entry} is the same run as {twin.entry}; it runs once")
             continue
         first = by_name.setdefault(run.name, run)
@@ -441,4 +452,11 @@ def _told_apart(runs: list[PlannedRun]) -> tuple[list[PlannedRun], list[str]]:
     if len(repeated) > MAX_REPEATED_SHOWN:
         more = len(repeated) - MAX_REPEATED_SHOWN
         repeated = [*repeated[:MAX_REPEATED_SHOWN], f"… and so are {more} more entries"]
-    return kept, notes + repeated
+    return [_in_groups(run, groups.get(id(run), ())) for run in kept], notes + repeated
+
+
+def _in_groups(run: PlannedRun, groups: Iterable[str]) -> PlannedRun:
+    """The run in these groups, each once, if there are any; a group is a label and in no digest."""
+    if not (together := tuple(dict.fromkeys(groups))):
+        return run
+    return replace(run, run_spec=run.run_spec.model_copy(update={"groups": together}))

@@ -25,6 +25,44 @@ def test_by_hand() -> None:
     assert f1(MACRO, ("Even", "Odd")) == 0
 
 
+def pairs_of(counts: dict[str, tuple[int, int, int]]) -> tuple[float, float]:
+    """Macro and micro F1 by their definition, from hits, false alarms and misses of each class."""
+    each = {name: 2 * tp / (2 * tp + fp + fn) for name, (tp, fp, fn) in counts.items()}
+    tp, fp, fn = (sum(column) for column in zip(*counts.values(), strict=True))
+    return sum(each.values()) / len(each), 2 * tp / (2 * tp + fp + fn)
+
+
+def test_the_counts_of_helms_own_two_classes() -> None:
+    # The cases and counts of HELM's test of ClassificationMetric (crfm-helm, test_classification_metrics.py).
+    said = [("yes", "yes")] * 3 + [("no", "yes"), ("yes", "no"), ("no", "no"), ("no", "invalid")]
+    macro, micro = pairs_of({"yes": (3, 1, 1), "no": (1, 1, 2)})
+    assert f1(MACRO, *said) == pytest.approx(macro)
+    assert f1(MICRO, *said) == pytest.approx(micro)
+    assert macro == pytest.approx(0.575)
+    assert micro == pytest.approx(8 / 13)
+
+
+def test_the_counts_of_helms_own_three_classes() -> None:
+    said = [("a", "a")] * 3 + [("b", "a"), ("b", "b"), ("b", "b"), ("c", "b"), ("a", "c"), ("c", "c")]
+    said += [("c", "invalid")]
+    macro, micro = pairs_of({"a": (3, 1, 1), "b": (2, 1, 1), "c": (1, 1, 2)})
+    assert f1(MACRO, *said) == pytest.approx(macro)
+    assert f1(MICRO, *said) == pytest.approx(micro)
+
+
+def test_the_counts_of_helms_own_several_labels() -> None:
+    # Without the two of HELM's cases that have no right answer: such instances are refused here.
+    cases = ["ab ab", "ab ac", "a a", "c b", "b bc", "ab c", "ac a", "abc abc", "invalid c"]
+    units = []
+    for case in cases:
+        answer, right = case.split()
+        said = answer if answer == "invalid" else ",".join(answer)
+        units.append(unit(instance(*right), said))
+    macro, micro = pairs_of({"a": (5, 1, 0), "b": (3, 2, 1), "c": (1, 2, 4)})
+    for name, expected in ((MACRO, macro), (MICRO, micro)):
+        assert over_corpus(built(name, delimiter=","), units) == {name: pytest.approx(expected)}
+
+
 def test_several_classes_in_one_answer() -> None:
     both = unit(instance("red", "blue"), "Blue, green")
     metric = built(MICRO, delimiter=", ")

@@ -18,6 +18,11 @@ def test_the_parity_tasks_differ_in_how_they_ask() -> None:
     assert (adapter.input_prefix, adapter.output_prefix) == ("Number: ", "Parity: ")
 
 
+def test_classes_are_counted_over_the_whole_run() -> None:
+    names = [m.name for m in simple_classification().metric_specs]
+    assert names[-2:] == ["classification_macro_f1", "classification_micro_f1"]
+
+
 def test_simple1_samples_and_repeats_and_scores_nothing() -> None:
     run_spec = simple1()
     adapter = run_spec.adapter_spec

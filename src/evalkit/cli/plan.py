@@ -41,6 +41,8 @@ def plan_command(
         show_requests(plan, place, as_json=as_json)
     else:
         show_plan(plan, place, as_json=as_json)
+    if plan.bad_entries:
+        raise typer.Exit(1)
 
 
 def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
@@ -53,6 +55,8 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
     if as_json:
         for row in rows:
             print_json(row)
+        for bad in plan.bad_entries:
+            print_json({"bad_entry": asdict(bad)})
         return
     print_table(
         ("run", "digest", "instances", "requests", "prompt tokens", "completion tokens", "cost"),

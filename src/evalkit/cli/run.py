@@ -31,7 +31,7 @@ def run_command(
     plan = make_plan(place, fetch=not options.dry_run)
     if options.dry_run:
         show_plan(plan, place, as_json=as_json)
-        return
+        raise typer.Exit(1 if plan.bad_entries else 0)
 
     from evalkit.cli.console import lost_output
     from evalkit.cli.output import echo_note
@@ -45,7 +45,7 @@ def run_command(
         for note in plan.notes:
             observer.note(note)
         results = asyncio.run(run_all(plan, place, observer))
-    show_results(results, options.suite_path, as_json=as_json)
+    show_results(results, options.suite_path, as_json=as_json, bad_entries=plan.bad_entries)
     if why := lost_output():
         echo_note(f"can't write to standard output: {why}; the results are in {options.suite_path}")
-    raise typer.Exit(exit_code(results))
+    raise typer.Exit(max(exit_code(results), 1 if plan.bad_entries else 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from evalkit.cli.output import echo, echo_note, print_json, print_table
 
 if TYPE_CHECKING:
     from evalkit.results.run_result import RunResult
+    from evalkit.specs.expand import BadEntry
 
 COLUMNS = ("run", "metric", "mean", "± stderr", "95 % interval", "n", "failed")
 
@@ -73,7 +75,9 @@ def blocked_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(lines.values())
 
 
-def show_results(results: Sequence[RunResult], suite_path: Path, *, as_json: bool) -> None:
+def show_results(
+    results: Sequence[RunResult], suite_path: Path, *, as_json: bool, bad_entries: Sequence[BadEntry] = ()
+) -> None:
     """Print the numbers of finished runs, then what went wrong, one line each."""
     from evalkit.results.summary import stat_row
 
@@ -86,14 +90,18 @@ def show_results(results: Sequence[RunResult], suite_path: Path, *, as_json: boo
     ]
     if as_json:
         print_json(
-            {"rows": rows, "runs": [_describe(result) for result in results]},
+            {
+                "rows": rows,
+                "runs": [_describe(result) for result in results],
+                "bad_entries": [asdict(entry) for entry in bad_entries],
+            },
             indent=True,
         )
     elif rows:
         print_rows(rows)
         for line in without_answer(rows):
             echo_note(line)
-    for line in _complaints(results):
+    for line in (*_complaints(results), *(f"left out, since it is wrong: {entry}" for entry in bad_entries)):
         echo(line, err=True)
     costs = [result.cost_usd for result in results if result.cost_usd is not None]
     if costs and not as_json:

@@ -80,6 +80,8 @@ class FinalOptionMatch(Metric):
     letters that are no option don't count.
     """
 
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"option_letter"})
+
     names = ("final_option_match",)
 
     def check(self, instance: Instance) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,8 @@ class Ledger:
                 started_at=_now(),
             )
             directory.write_manifest(manifest)
+        else:
+            _add_groups(directory, subject.run_spec.groups)
         return cls(directory, manifest, prices)
 
     @property
@@ -178,3 +180,11 @@ class Ledger:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _add_groups(directory: RunDirectory, groups: Sequence[str]) -> None:
+    """Put a run that an earlier start made into these groups as well."""
+    run_spec = directory.run_spec()
+    together = tuple(dict.fromkeys((*run_spec.groups, *groups)))
+    if together != run_spec.groups:
+        directory.write_run_spec(run_spec.model_copy(update={"groups": together}))

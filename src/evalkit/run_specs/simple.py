@@ -46,8 +46,7 @@ def simple_classification() -> RunSpec:
             "Number",
             "Parity",
         ),
-        # HELM adds `classification_f1`, a metric over the whole run that does not exist here yet.
-        metric_specs=metric_specs(*EXACT_MATCH),
+        metric_specs=metric_specs(*EXACT_MATCH, "classification_macro_f1", "classification_micro_f1"),
         groups=("simple_classification",),
     )
 

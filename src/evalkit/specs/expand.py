@@ -41,6 +41,8 @@ class ExpandOptions(Spec):
     """Evaluate at most so many instances where neither entry nor benchmark says how many."""
     num_train_trials: int | None = Field(default=None, ge=1)
     """So many draws of few-shot examples, whatever the entry says; always 1 without examples."""
+    skip_bad_entries: bool = False
+    """Go on without the entries that are wrong, as long as any other gives a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +59,37 @@ class ExpandedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class BadEntry:
+    """An entry that is wrong and was left out because the user said so.
+
+    Attributes:
+        message: What is wrong, and what would be right.
+        source: File and line it came from; None for the command line.
+    """
+
+    entry: str
+    message: str
+    source: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.entry}{f' ({self.source})' if self.source else ''}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
 class Expansion:
     """All run specs in the order of their entries, and the entries that gave none, each with the reason."""
 
     run_specs: list[ExpandedRun] = field(default_factory=list)
     skipped: list[tuple[ConfEntry, str]] = field(default_factory=list)
+    bad: list[BadEntry] = field(default_factory=list)
 
 
 def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: ExpandOptions) -> Expansion:
     """The run specs that `entries` stand for.
 
     Entries of a conf file that name a run spec of HELM that is not here yet are skipped with that reason.
+
+    Wrong ones are left out too if `options.skip_bad_entries` says so.
 
     Raises:
         EntryError: One entry is wrong, or, on the command line, names such a run spec.
@@ -95,6 +117,9 @@ def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: Ex
         expansion.run_specs.extend(_finished(run_spec, entry, models, options) for run_spec in run_specs)
         if not run_specs:
             expansion.skipped.append((entry, reason))
+    if options.skip_bad_entries and expansion.run_specs:
+        expansion.bad.extend(BadEntry(error.entry, error.message, error.source) for error in errors)
+        return expansion
     if len(errors) == 1:
         raise errors[0]
     if errors:
