@@ -142,10 +142,9 @@ def differences(
         flags = made.data_augmenter_spec.model_dump(exclude={"perturbation_specs"})
         pairs += _by_key("data_augmenter", row["data_augmenter"], flags)
     helms, left_out = _metrics(row["metrics"])
-    own = [{"name": spec.name, "args": dict(spec.args)} for spec in made.metric_specs]
-    pairs.append(("metrics", [m["name"] for m in helms], [m["name"] for m in own]))
-    for helm, mine in zip(helms, own, strict=False):
-        pairs += _by_key(f"metrics.{mine['name']}", helm["args"], mine["args"])
+    pairs.append(("metrics", [m["name"] for m in helms], [spec.name for spec in made.metric_specs]))
+    for helm, spec in zip(helms, made.metric_specs, strict=False):
+        pairs += _by_key(f"metrics.{spec.name}", helm["args"], spec.args)
     yield from (difference(f"metrics.{metric}", metric, ABSENT) for metric in left_out)
     yield from (difference(*pair) for pair in pairs if pair[1] != pair[2])
 
