@@ -246,7 +246,7 @@ def test_the_catalogue_is_fresh() -> None:
 def test_the_tables_of_deviations_from_helm_are_fresh() -> None:
     generated = runpy.run_path(str(ROOT / "docs/make_helm.py"))["helm_markdown"]()
     page = (ROOT / "docs/helm.md").read_text(encoding="utf-8")
-    assert page == generated, "run: python docs/make_helm.py"
+    assert page == generated, "write rows into docs/helm_deviations.json, then run: python docs/make_helm.py"
 
 
 def test_every_expander_is_described() -> None:
