@@ -46,7 +46,7 @@ _OWN_BUSINESS = frozenset(
     }
 )
 _CODE_SUFFIXES = (".py", ".pyc", ".pyi", ".so", ".pyd", ".pth")
-_SYSTEM_FOLDERS = ("/dev", "/proc", "/sys", "/etc", "/usr", "/run")
+_SYSTEM_FOLDERS = ("/dev", "/proc", "/sys", "/etc", "/usr", "/run/systemd")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
