@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from evalkit.metrics.interval import wilson_interval
 from evalkit.reports.cell import Estimate, mean_of
 from evalkit.reports.leaderboard import make_leaderboard
 from evalkit.results.stored_run import StoredRun
-from evalkit.specs.run_spec import ScenarioSpec
+from evalkit.specs.run_spec import DataAugmenterSpec, PerturbationSpec, ScenarioSpec
 from tests.cli.conftest import Call, call, in_an_empty_directory  # noqa: F401 - fixtures
 from tests.reports.suites import store_run
 from tests.reports.test_leaderboard import cell
@@ -241,6 +242,26 @@ def test_common_questions_with_other_outcomes_are_evidence_of_their_own(tmp_path
     shown = cell(make_leaderboard(runs), "a", "civil")
     parts = [Estimate(0.5, run.stat("exact_match").ci95) for run in runs]
     assert shown.estimate.ci95 == pytest.approx(mean_of(parts).ci95)
+
+
+def test_win_rates_of_one_run_in_two_columns_are_as_sure_as_in_one(tmp_path: Path) -> None:
+    runs = [
+        kept(tmp_path, number, scores, model=model, groups=("gsm_like", "math"))
+        for number, (model, scores) in enumerate((("a", [1, 0] * 20), ("b", [1, 1, 0, 0] * 10)))
+    ]
+    once, twice = (make_leaderboard(runs, groups) for groups in (["math"], ["gsm_like", "math"]))
+    assert cell(twice, "a", "mean win rate") == cell(once, "a", "mean win rate")
+
+
+def test_perturbed_copies_are_another_setting(tmp_path: Path) -> None:
+    plain, perturbed = (kept(tmp_path, number, [1, 0]) for number in (1, 2))
+    augmenter = DataAugmenterSpec(
+        perturbation_specs=(PerturbationSpec(name="lower"),), should_augment_eval_instances=True
+    )
+    changed = perturbed.run_spec.model_copy(update={"data_augmenter_spec": augmenter})
+    board = make_leaderboard([plain, replace(perturbed, run_spec=changed)])
+    assert cell(board, "a", "gsm_like").num_runs == 1
+    assert "differ in data_augmentation; shown: the newest" in board.notes[0]
 
 
 def test_one_run_in_two_columns_is_no_independent_evidence(tmp_path: Path) -> None:

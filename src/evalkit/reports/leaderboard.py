@@ -18,6 +18,7 @@ import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from evalkit.reports.cell import Cell, Correlations, Estimate, difference, mean_of
 from evalkit.reports.grid import Column, Grid, Question, make_grid
@@ -27,6 +28,7 @@ from evalkit.results.stored_run import StoredRun
 
 WIN_RATE, MEAN_SCORE = "mean win rate", "mean score"
 _NUM_DRAWS = 1000
+_Runs = tuple[str, tuple[Path, ...]]
 _HALF_WIDTH_IN_SD = 1.959963984540054
 
 
@@ -231,10 +233,16 @@ def _win_rates(
     )
     drawn: dict[str, list[float]] = {model: [] for model in rates}
     generator = random.Random(0)
+    runs = {(m, c): (m, _paths(grid.at(m, c))) for c, found in columns.items() for m in found}
     for _ in range(_NUM_DRAWS if rates else 0):
+        # Cells of the same runs vary together.
+        luck: dict[_Runs, float] = {}
         once = mean_win_rates(
             [
-                ({m: _redrawn(e, generator) for m, e in found.items()}, column.lower_is_better)
+                (
+                    {m: _redrawn(e, luck, runs[m, column], generator) for m, e in found.items()},
+                    column.lower_is_better,
+                )
                 for column, found in columns.items()
             ]
         )
@@ -265,11 +273,17 @@ def mean_win_rates(columns: Iterable[tuple[Mapping[str, float], bool]]) -> dict[
     return {model: math.fsum(found) / len(found) for model, found in wins.items()}
 
 
-def _redrawn(estimate: Estimate, generator: random.Random) -> float:
+def _redrawn(estimate: Estimate, luck: dict[_Runs, float], runs: _Runs, generator: random.Random) -> float:
     if estimate.ci95 is None:
         return estimate.value
+    if runs not in luck:
+        luck[runs] = generator.gauss(0.0, 1.0)
     low, high = estimate.ci95
-    return generator.gauss(estimate.value, (high - low) / 2 / _HALF_WIDTH_IN_SD)
+    return estimate.value + luck[runs] * (high - low) / 2 / _HALF_WIDTH_IN_SD
+
+
+def _paths(members: Iterable[ScoredRun]) -> tuple[Path, ...]:
+    return tuple(sorted(one.run.directory.path for one in members))
 
 
 def _rate_cell(model: str, rates: Mapping[str, float], drawn: Mapping[str, Sequence[float]]) -> Cell | None:
