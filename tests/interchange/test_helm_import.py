@@ -47,6 +47,19 @@ def test_known_metrics_are_computed_anew_and_the_others_carried_over(tmp_path: P
     assert stats["exact_match"].mean == 0.5
 
 
+def test_numbers_over_the_whole_run_are_compared_and_kept_where_they_differ(tmp_path: Path) -> None:
+    kept = imported(tmp_path)
+    stats = stats_of(kept.path)
+    # One question of three had an error, which HELM scored as 0.
+    assert stats["exact_match"].mean == 0.5
+    assert stats["exact_match,as-given"].mean == pytest.approx(1 / 3)
+    assert "exact_match (all): helm says 0.333333, here it is 0.5; kept as exact_match,as-given" in kept.notes
+    assert (kept.num_compared, kept.num_different, kept.num_carried) == (1, 1, 2)
+    assert set(stats_of(kept.path)) == set(stats) | {"perplexity"}
+    score_run(RunDirectory(kept.path))
+    assert stats_of(kept.path)["exact_match,as-given"].mean == pytest.approx(1 / 3)
+
+
 def test_an_error_that_helm_scored_is_a_failure_here_and_said_to_differ(tmp_path: Path) -> None:
     kept = imported(tmp_path)
     assert kept.failed == 1

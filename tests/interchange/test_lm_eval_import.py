@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,83 @@ def test_requests_without_context_are_calibrations(tmp_path: Path) -> None:
         (1, "calibration"),
     ]
     assert len(run.instances[0].references) == 2
+
+
+def test_options_that_all_lack_a_context_are_no_calibrations(tmp_path: Path) -> None:
+    """BLiMP's way: two sentences, whose probabilities are compared."""
+    lines = [lm_eval_choice(i, "", 0, [-0.2, -0.9]) for i in range(2)]
+    for line in lines:
+        line["arguments"] = {
+            f"gen_args_{i}": {"arg_0": "", "arg_1": text} for i, text in enumerate(("She eats.", "She eat."))
+        }
+    path = write_lm_eval(tmp_path / "out", CHOICE_RESULTS, CHOICE_CONFIG, {"tiny_mc": lines})
+    (run,) = read_lm_eval(path)
+    assert [(s.reference_index, s.request_mode) for s, _ in run.records] == [
+        (0, "original"),
+        (1, "original"),
+    ] * 2
+    assert [(r.text, r.is_correct) for r in run.instances[0].references] == [
+        ("She eats.", True),
+        ("She eat.", False),
+    ]
+    assert StoredRun.open(keep_run(run, tmp_path / "runs").path).stat("acc").mean == 1
+
+
+def test_numbers_are_counted_that_were_compared(tmp_path: Path) -> None:
+    results = {"tiny_mc": {"acc,none": 2 / 3, "acc_norm,none": 0.5, "word_perplexity,none": 9.5}}
+    choices = [{**line, "acc_norm": 1.0} for line in CHOICES]
+    (run,) = read_lm_eval(write_lm_eval(tmp_path / "out", results, CHOICE_CONFIG, {"tiny_mc": choices}))
+    kept = keep_run(run, tmp_path / "runs")
+    assert (kept.num_compared, kept.num_different, kept.num_carried) == (2, 1, 2)
+    assert StoredRun.open(kept.path).stat("acc_norm,as-given").mean == 0.5
+
+
+OLD = {
+    "results": {"arc_easy": {"acc": 0.75, "acc_stderr": 0.05, "acc_norm": 0.5}, "lambada": {"ppl": 9.5}},
+    "versions": {"arc_easy": 0, "lambada": 1},
+    "config": {"model": "gpt2", "model_args": "pretrained=me/old", "num_fewshot": 5},
+}
+LEADERBOARD = {
+    "config_general": {"model_name": "me/old", "lighteval_sha": "?"},
+    "results": {"harness|arc:challenge|25": {"acc": 0.25, "acc_stderr": 0.01}, "all": {"acc": 0.25}},
+    "config_tasks": {"harness|arc:challenge": {"effective_num_docs": 1172}},
+    "versions": {"harness|arc:challenge|25": 0},
+}
+
+
+def test_numbers_of_lm_eval_before_0_4_come_along(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(OLD))
+    runs = list(read_lm_eval(path))
+    assert [run.run_spec.name for run in runs] == [
+        "lm_eval:task=arc_easy,num_fewshot=5,model=me_old",
+        "lm_eval:task=lambada,num_fewshot=5,model=me_old",
+    ]
+    kept = keep_run(runs[0], tmp_path / "runs")
+    assert "results.json is of lm-eval before 0.4" in kept.notes[0]
+    stored = StoredRun.open(kept.path)
+    assert (stored.stat("acc").mean, stored.stat("acc").stderr, stored.stat("acc_norm").mean) == (
+        0.75,
+        0.05,
+        0.5,
+    )
+
+
+def test_numbers_of_the_first_leaderboard_come_along(tmp_path: Path) -> None:
+    path = tmp_path / "results_2023.json"
+    path.write_text(json.dumps(LEADERBOARD))
+    (run,) = read_lm_eval(path)
+    assert run.run_spec.name == "lm_eval:task=arc:challenge,num_fewshot=25,model=me_old"
+    stat = StoredRun.open(keep_run(run, tmp_path / "runs").path).stat("acc")
+    assert (stat.mean, stat.n) == (0.25, 1172)
+    assert stat.ci95 is not None
+
+
+def test_results_of_another_layout_are_named_with_what_they_lack(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"results": {"x": {}}}))
+    with pytest.raises(StoreError, match=r"neither 'configs' \(lm-eval since 0\.4\) nor 'config' \(before\)"):
+        list(read_lm_eval(path))
 
 
 def test_older_files_have_lists_of_arguments_and_no_filter(tmp_path: Path) -> None:

@@ -101,6 +101,11 @@ def _keep(runs: Iterable[ImportedRun], suite_path: Path) -> int:
         for label, what in (("computed anew", kept.recomputed), ("carried over", kept.carried)):
             if what:
                 echo(f"  {label}: {', '.join(what)}")
+        if kept.num_compared:
+            outcome = f"{kept.num_different} differ" if kept.num_different else "all agree"
+            echo(f"  compared: {kept.num_compared} numbers over the whole run, {outcome}")
+        if kept.num_carried:
+            echo(f"  carried over as given: {kept.num_carried} numbers over the whole run")
         for name, count in kept.differences.items():
             echo(f"  {name}: {count} scores differ from those given; see imported/differences.jsonl")
         if kept.failed:

@@ -17,7 +17,7 @@ from evalkit.interchange.foreign_files import ForeignFiles, finite
 from evalkit.interchange.helm_names import metrics_from_helm, perturbation_name, scenario_name
 from evalkit.interchange.helm_stats import BOOKKEEPING
 from evalkit.interchange.imported_run import ImportedRun, Source, UnitKey, leftover, whole_run_stat
-from evalkit.metrics.stat import Stat
+from evalkit.metrics.stat import Stat, StatPerturbation
 from evalkit.request import Message, Request, RequestState, request_key
 from evalkit.response import Completion, Failure, FinishReason, Outcome, Response, Token, Usage
 from evalkit.specs.run_spec import AdapterSpec, DataAugmenterSpec, RunSpec
@@ -227,6 +227,13 @@ def _perturbation(plain: Mapping[str, Any] | None) -> PerturbationDescription | 
     )
 
 
+def _stat_perturbation(plain: Mapping[str, Any] | None) -> StatPerturbation | None:
+    described = _perturbation(plain)
+    if plain is None or described is None:
+        return None
+    return StatPerturbation(described.label, plain.get("computed_on", "perturbed"))
+
+
 def _request_state(plain: Mapping[str, Any], instance: Instance) -> RequestState:
     given = plain["request"]
     fields = {name: given[name] for name in _REQUEST_FIELDS if given.get(name) is not None}
@@ -312,22 +319,28 @@ def _number_units(run: ImportedRun) -> None:
 
 
 def _whole_run(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> list[Stat]:
-    """HELM's numbers that have no value per instance (perplexity, calibration), by split."""
-    per_instance = {name for scores in run.given.values() for name in scores}
-    plain = [s for s in stats if s.get("count") and s["name"].get("perturbation") is None]
+    """HELM's numbers by split and perturbation, its bookkeeping (tokens, times) left out."""
+    stats = [stat for stat in stats if stat.get("count")]
+    plain = [stat for stat in stats if stat["name"].get("perturbation") is None]
+    if not any(instance.perturbation for instance in run.instances):
+        # HELM has worst cases also where nothing was perturbed: they are the numbers themselves.
+        stats = plain
     splits = {stat["name"].get("split") for stat in plain}
+    places = {(stat["name"].get("split"), stat["name"].get("sub_split")) for stat in plain}
     sizes = {
         (s["name"].get("split"), s["name"].get("sub_split")): round(finite(s["mean"]) or 0)
         for s in plain
         if s["name"]["name"] == "num_instances"
     }
     found = []
-    for stat in plain:
+    for stat in stats:
         name, split, sub_split = (stat["name"].get(key) for key in ("name", "split", "sub_split"))
-        if name in BOOKKEEPING or name in per_instance or sub_split is not None:
-            continue
-        if (mean := finite(stat["mean"])) is None:
+        if name in BOOKKEEPING or (mean := finite(stat["mean"])) is None:
             continue
         n = sizes.get((split, None)) or sum(n for (each, _), n in sizes.items() if each == split) or 1
-        found.append(whole_run_stat(name, mean, n=n, split="all" if len(splits) == 1 else split))
+        if len(places) == 1:
+            sub_split = None
+        place = "all" if len(splits) == 1 and sub_split is None else split
+        changed = _stat_perturbation(stat["name"].get("perturbation"))
+        found.append(whole_run_stat(name, mean, n=n, split=place, sub_split=sub_split, perturbation=changed))
     return found

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from evalkit.errors import EvalkitError
 from evalkit.instance import Instance
 from evalkit.metrics.carried import CARRIED_SCORES, carried_key
 from evalkit.metrics.metric import Metric, build_metric
-from evalkit.metrics.stat import Stat
+from evalkit.metrics.stat import Stat, StatPerturbation
 from evalkit.registry import METRICS
 from evalkit.request import RequestState
 from evalkit.response import Outcome
@@ -37,6 +37,8 @@ from evalkit.specs.run_spec import MetricSpec, RunSpec
 
 # Scores that agree to this are the same; the other harness may have summed in another order.
 _TOLERANCE = 1e-9
+# Means of them may have been rounded on the way.
+_MEAN_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ class ImportedRun:
     Attributes:
         run_spec: As far as it can be told; its metric specs are what the other harness computed.
         given: The scores per unit as given.
-        whole_run: Numbers without scores per instance (perplexity, corpus BLEU).
+        whole_run: Numbers over the whole run: those without scores per instance (perplexity, corpus BLEU),
+            and those to be compared with what comes out here.
+        num_compared: Numbers over the whole run that the reader compared with the scores per instance.
+        num_different: Those of them that came out differently.
         documents: Small files to keep as they are, by name without `.json`.
         leftovers: What has no place elsewhere, one object per request or instance.
         notes: What the user should know.
@@ -85,6 +90,8 @@ class ImportedRun:
     records: list[tuple[RequestState, Outcome]] = field(default_factory=list)
     given: dict[UnitKey, dict[str, float]] = field(default_factory=dict)
     whole_run: list[Stat] = field(default_factory=list)
+    num_compared: int = 0
+    num_different: int = 0
     documents: dict[str, Any] = field(default_factory=dict)
     leftovers: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -101,6 +108,9 @@ class Kept:
         differences: Scores that come out differently here: name to number of instances.
         leftovers: What is kept under `imported/` only: field to how often.
         failed: Requests without an answer.
+        num_compared: Numbers over the whole run that were compared with those that come out here.
+        num_different: Those of them that come out differently.
+        num_carried: Numbers over the whole run that were taken over as they were given.
     """
 
     path: Path
@@ -110,6 +120,9 @@ class Kept:
     differences: Mapping[str, int] = field(default_factory=dict)
     leftovers: Mapping[str, int] = field(default_factory=dict)
     failed: int = 0
+    num_compared: int = 0
+    num_different: int = 0
+    num_carried: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -135,6 +148,7 @@ def keep_run(run: ImportedRun, suite_path: Path) -> Kept:
     directory.path.mkdir(parents=True, exist_ok=True)
     _write_leftovers(directory, run)
     failed = _write_run(directory, subject, run, carried)
+    numbers = _carry_numbers(directory, run)
     differences = list(_differences(directory, run.given))
     if differences:
         write_lines(directory.imported_path / "differences.jsonl", differences)
@@ -145,6 +159,9 @@ def keep_run(run: ImportedRun, suite_path: Path) -> Kept:
         differences=Counter(d["metric"] for d in differences),
         leftovers=Counter(name for one in run.leftovers for name in one if name not in _PLACE),
         failed=failed,
+        num_compared=run.num_compared,
+        num_different=run.num_different,
+        num_carried=len(numbers),
         notes=tuple(run.notes),
     )
 
@@ -197,7 +214,7 @@ def _write_run(directory: RunDirectory, subject: Subject, run: ImportedRun, carr
     index = scan_journal(directory.journal_path)
     ledger.begin(len(run.instances), len({state.key for state, _ in run.records}), index)
     if not run.instances:
-        directory.write_stats(stat.to_json() for stat in run.whole_run)
+        directory.write_stats(())
         return ledger.close(message="numbers only: the import had no samples").counts["num_failed"]
     directory.write_instances(list(_with_scores(run.instances, run.given, set(carried))))
     score_run(directory)
@@ -235,8 +252,34 @@ def _write_leftovers(directory: RunDirectory, run: ImportedRun) -> None:
         write_json(folder / f"{name}.json", spell_numbers(document))
     if run.leftovers:
         write_lines(folder / "leftovers.jsonl", map(spell_numbers, run.leftovers))
-    if run.whole_run:
-        write_lines(folder / "stats.jsonl", (stat.to_json() for stat in run.whole_run))
+
+
+def _carry_numbers(directory: RunDirectory, run: ImportedRun) -> list[Stat]:
+    """Compare the numbers over the whole run with those made here; keep the others, and those that differ."""
+    from evalkit.results.scoring import read_stats
+
+    made = read_stats(directory)
+    by_place = {stat.place: stat for stat in made if stat.mean is not None}
+    kept: list[Stat] = []
+    for number in run.whole_run:
+        ours = by_place.get(number.place)
+        if ours is None:
+            kept.append(number)
+            continue
+        run.num_compared += 1
+        here, given = ours.mean or 0.0, number.mean or 0.0
+        if not math.isclose(here, given, rel_tol=_MEAN_TOLERANCE, abs_tol=_MEAN_TOLERANCE):
+            run.num_different += 1
+            kept.append(replace(number, name=f"{number.name},as-given"))
+            if number.is_headline and number.sub_split is None:
+                run.notes.append(
+                    f"{number.name} ({number.part}): {run.source.harness} says {given:g}, here it is "
+                    f"{here:g}; kept as {number.name},as-given"
+                )
+    if kept:
+        write_lines(directory.imported_path / "stats.jsonl", (stat.to_json() for stat in kept))
+        directory.write_stats(stat.to_json() for stat in (*made, *kept))
+    return kept
 
 
 def _differences(
@@ -255,7 +298,14 @@ def _differences(
 
 
 def whole_run_stat(
-    name: str, mean: float, *, n: int, split: str = "all", stderr: float | None = None
+    name: str,
+    mean: float,
+    *,
+    n: int,
+    split: str = "all",
+    sub_split: str | None = None,
+    perturbation: StatPerturbation | None = None,
+    stderr: float | None = None,
 ) -> Stat:
     """A number that another harness gave for a whole run, as a stat.
 
@@ -264,6 +314,8 @@ def whole_run_stat(
         mean: Its value.
         n: Instances that it is over.
         split: The split that it is over.
+        sub_split: The part of that split; None: all of it.
+        perturbation: What it has to do with perturbed copies; None: it is over originals.
         stderr: Its standard error, if given; the interval is Student's t with n - 1 degrees of freedom.
     """
     from evalkit.metrics.interval import student_t_quantile
@@ -277,6 +329,8 @@ def whole_run_stat(
             "name": name,
             "kind": "score",
             "split": split,
+            "sub_split": sub_split,
+            "perturbation": None if perturbation is None else asdict(perturbation),
             "n": n,
             "n_failed": 0,
             "n_total": n,

@@ -19,6 +19,7 @@ from evalkit.errors import StoreError, UsageError
 from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.interchange.foreign_files import ForeignFiles, finite
 from evalkit.interchange.imported_run import ImportedRun, Source, UnitKey, label_part, leftover
+from evalkit.interchange.inspect_numbers import carry_numbers
 from evalkit.request import Message, Request, RequestState, request_key
 from evalkit.response import (
     Completion,
@@ -76,6 +77,7 @@ def read_inspect_log(path: Path) -> ImportedRun:
         run = ImportedRun(source, _run_spec(header))
         run.documents = {"header": header}
         _read_samples(run, samples)
+        carry_numbers(run, header.get("results") or {})
         planned = (about.get("dataset") or {}).get("samples")
         if isinstance(planned, int) and planned > len(run.instances):
             run.notes.append(

@@ -26,6 +26,7 @@ from evalkit.interchange.imported_run import (
     leftover,
     whole_run_stat,
 )
+from evalkit.interchange.lm_eval_old import model_name, read_old_results
 from evalkit.request import Request, RequestMode, RequestState, request_key
 from evalkit.response import Completion, Response
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
@@ -65,8 +66,14 @@ def read_lm_eval(path: Path) -> Iterator[ImportedRun]:
     """
     files = ForeignFiles()
     results = files.read(path)
-    if not isinstance(results, dict) or not {"results", "configs"} <= results.keys():
-        raise StoreError(f"{path} is no results file of lm-eval: it has no 'results' and 'configs'")
+    if not isinstance(results, dict) or not isinstance(results.get("results"), dict):
+        raise StoreError(f"{path} is no results file of lm-eval: it has no 'results'")
+    if "configs" not in results:
+        try:
+            yield from read_old_results(path, results, files.notes())
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise StoreError(f"{path} is not as lm-eval writes it: {type(error).__name__} {error}") from None
+        return
     for task in results["configs"]:
         if task not in results["results"]:
             continue
@@ -129,7 +136,7 @@ def _samples_path(path: Path, task: str) -> Path | None:
 
 
 def _run_spec(results: Mapping[str, Any], config: Mapping[str, Any], task: _Task) -> RunSpec:
-    model = results.get("model_name") or _model_name(results.get("config") or {})
+    model = results.get("model_name") or model_name(results.get("config") or {})
     shots = results.get("n-shot", {}).get(task.name, config.get("num_fewshot"))
     until = task.generation.get("until", ())
     adapter = AdapterSpec(
@@ -159,17 +166,6 @@ def _run_spec(results: Mapping[str, Any], config: Mapping[str, Any], task: _Task
         adapter_spec=adapter,
         groups=(*_groups_of(results.get("group_subtasks") or {}, task.name), task.name),
     )
-
-
-def _model_name(config: Mapping[str, Any]) -> str:
-    arguments = config.get("model_args") or {}
-    if isinstance(arguments, str):
-        pairs = (part.partition("=") for part in arguments.split(","))
-        arguments = {key: value for key, _, value in pairs}
-    for key in ("peft", "delta", "pretrained", "model", "path", "engine"):
-        if arguments.get(key):
-            return str(arguments[key])
-    return str(config.get("model") or "unknown")
 
 
 def _groups_of(subtasks: Mapping[str, Sequence[str]], task: str) -> tuple[str, ...]:
@@ -242,17 +238,23 @@ def _instance(instance_id: str, line: Mapping[str, Any], task: _Task) -> Instanc
     extra = dict(document) if isinstance(document, Mapping) else {"doc": document}
     target = line.get("target")
     if task.output_type == "multiple_choice":
-        options = [str(a[1]).strip() for a in arguments if a[0] != ""]
+        contexts = _with_context(arguments)
+        options = [str(a[1]).strip() for a in contexts]
         right = _right_option(target, options)
         references = tuple(Reference(o, (CORRECT,) if i in right else ()) for i, o in enumerate(options))
         # The same context before every option; else the option is the context (Winogrande's way).
-        if len({str(a[0]) for a in arguments if a[0] != ""}) > 1:
+        if len({str(a[0]) for a in contexts}) > 1:
             question = str(arguments[0][1])
     elif task.output_type == "loglikelihood_rolling":
         references = ()
     else:
         references = (Reference(str(target), (CORRECT,)),)
     return Instance(question, references, task.split, instance_id, extra=extra)
+
+
+def _with_context(arguments: Sequence[list[Any]]) -> Sequence[list[Any]]:
+    """The options in their context; all of them where none has one (BLiMP's way: the sentences as such)."""
+    return [given for given in arguments if given[0] != ""] or arguments
 
 
 def _right_option(target: Any, options: Sequence[str]) -> set[int]:
@@ -269,13 +271,14 @@ def _right_option(target: Any, options: Sequence[str]) -> set[int]:
 def _records(instance_id: str, line: Mapping[str, Any], task: _Task) -> list[tuple[RequestState, Response]]:
     arguments, answers = _arguments(line), line["resps"]
     several = task.output_type == "multiple_choice"
+    has_contexts = any(given[0] != "" for given in arguments)
     records, options_seen = [], 0
     for position, (given, answer) in enumerate(zip(arguments, answers, strict=True)):
         mode: RequestMode | None = None
         index: int | None = None
         if several:
-            # Without context: the option's probability as such, which some scores subtract.
-            mode = "calibration" if given[0] == "" else "original"
+            # Without the context of the others: the option's probability as such, which some scores subtract.
+            mode = "calibration" if has_contexts and given[0] == "" else "original"
             index = position - options_seen if mode == "calibration" else position
             options_seen += mode == "original"
         state = RequestState(
@@ -342,9 +345,11 @@ def _whole_run(run: ImportedRun, results: Mapping[str, Any], task: str) -> Itera
         name = _score_name(metric, filtered_by)
         scores = [s[name] for s in run.given.values() if name in s]
         if scores:
+            run.num_compared += 1
             mean = math.fsum(scores) / len(scores)
             if math.isclose(mean, value, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
                 continue
+            run.num_different += 1
             run.notes.append(
                 f"{name}: lm-eval says {value}, the mean of its samples is {mean}; kept as {name},as-given"
             )

@@ -46,6 +46,10 @@ class StatPerturbation:
         return StatPerturbation(plain["name"], plain["computed_on"])
 
 
+StatPlace = tuple[str, str, str | None, StatPerturbation | None]
+"""Name, split, sub-split and perturbation of a stat."""
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """What a stat is of.
@@ -205,6 +209,11 @@ class Stat:
             perturbation=label.perturbation,
             n_blocked=n_blocked,
         )
+
+    @property
+    def place(self) -> StatPlace:
+        """What tells it apart from the other stats of a run."""
+        return (self.name, self.split, self.sub_split, self.perturbation)
 
     @property
     def is_headline(self) -> bool:

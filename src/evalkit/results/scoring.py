@@ -8,7 +8,7 @@ from evalkit.engine.journal import Record, read_journal
 from evalkit.instance import Instance
 from evalkit.metrics.metric import build_metric
 from evalkit.metrics.scorer import Scorer
-from evalkit.metrics.stat import Stat
+from evalkit.metrics.stat import Stat, StatPlace
 from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
 from evalkit.specs.run_spec import RunSpec
 
@@ -40,7 +40,7 @@ def write_scores(directory: RunDirectory, scorer: Scorer) -> tuple[Stat, ...]:
     """Write scores per instance and stats, both atomically; returns the stats."""
     write_lines(directory.scores_path, (row.to_json() for row in scorer.rows()))
     stats = tuple(scorer.stats())
-    stats += _carried_stats(directory, {stat.name for stat in stats if stat.mean is not None})
+    stats += _carried_stats(directory, {stat.place for stat in stats if stat.mean is not None})
     directory.write_stats(stat.to_json() for stat in stats)
     return stats
 
@@ -50,8 +50,8 @@ def read_stats(directory: RunDirectory) -> tuple[Stat, ...]:
     return tuple(Stat.from_json(plain) for plain in directory.stats())
 
 
-def _carried_stats(directory: RunDirectory, made_here: set[str]) -> tuple[Stat, ...]:
+def _carried_stats(directory: RunDirectory, made_here: set[StatPlace]) -> tuple[Stat, ...]:
     """The numbers of an imported run that no score per instance stands behind, unless they were made here."""
     path = directory.imported_path / "stats.jsonl"
     carried = (Stat.from_json(plain) for plain in read_lines(path)) if path.exists() else ()
-    return tuple(stat for stat in carried if stat.name not in made_here)
+    return tuple(stat for stat in carried if stat.place not in made_here)
