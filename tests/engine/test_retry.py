@@ -24,6 +24,20 @@ def test_the_ceiling_doubles_up_to_the_cap() -> None:
     assert [policy.delay_s(error, n, 0.0) for n in range(1, 8)] == [1, 2, 4, 8, 16, 20, 20]
 
 
+def test_it_does_not_double_while_other_requests_are_answered() -> None:
+    policy = RetryPolicy(Limits(max_attempts=99, backoff_s=1.0, max_backoff_s=20.0), _Highest())
+    error = TransientError("500")
+    assert [policy.delay_s(error, n, 0.0, failures_in_a_row=2) for n in (1, 2, 9)] == [1, 1, 1]
+    assert [policy.delay_s(error, n, 0.0, failures_in_a_row=11) for n in (1, 2, 9)] == [1, 2, 4]
+    assert [policy.delay_s(error, n, 0.0, failures_in_a_row=999) for n in (1, 2, 9)] == [1, 2, 20]
+
+
+def test_retry_after_is_waited_for_and_little_more() -> None:
+    policy = RetryPolicy(Limits(backoff_s=1.0), _Highest())
+    assert policy.delay_s(OverloadError("429", 2.0), 5, 0.0) == pytest.approx(2.2)
+    assert policy.delay_s(OverloadError("429", 300.0), 5, 0.0) == 301
+
+
 def test_delays_are_spread_over_the_whole_range_and_repeatable() -> None:
     policy = RetryPolicy(LIMITS, random.Random(7))
     delays = [policy.delay_s(TransientError("500"), 3, 0.0) for _ in range(200)]

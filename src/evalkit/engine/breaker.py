@@ -28,7 +28,13 @@ class Breaker:
         self._failures = 0
         self._overloads = 0
         self._refusals = 0
+        self._unanswered = 0
         self._quiet_since: float | None = None
+
+    @property
+    def failures_in_a_row(self) -> int:
+        """Attempts that failed, overload included, since one was answered."""
+        return self._unanswered
 
     def succeeded(self) -> None:
         """An attempt was answered."""
@@ -48,7 +54,7 @@ class Breaker:
         return None
 
     def _alive(self) -> None:
-        self._failures = self._overloads = 0
+        self._failures = self._overloads = self._unanswered = 0
         self._quiet_since = None
 
     def failed(self, error: TransientError, now: float) -> SystemicError | None:
@@ -59,6 +65,7 @@ class Breaker:
         """
         if error.reason == ENGINE_DIED:
             return None  # its client starts it again, a few times, and then refuses
+        self._unanswered += 1
         if self._quiet_since is None:
             self._quiet_since = now
         quiet_s = now - self._quiet_since

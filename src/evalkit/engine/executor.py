@@ -275,7 +275,9 @@ class Executor:
 
     @property
     def _window(self) -> int:
-        return 2 * self._limiter.limit + 16
+        limit = self._limiter.limit
+        # Room for those that wait for another attempt, or a few rejections would leave places empty.
+        return 2 * limit + max(16, min(2 * limit - 8, 512))
 
     def _feed(self, lane: _Lane, requests: Iterator[RequestState]) -> bool:
         """Start some requests, few enough that the event loop is not held up; whether there may be more."""
@@ -344,7 +346,8 @@ class Executor:
                     self._halt(_OUTAGE_GRACE_S, fatal)
                 if self.stopped:
                     return None
-                delay_s = self._retry.delay_s(error, attempts, loop.time() - started)
+                elapsed_s = loop.time() - started
+                delay_s = self._retry.delay_s(error, attempts, elapsed_s, self._breaker.failures_in_a_row)
                 if delay_s is None:
                     return _failure(error.reason, str(error), attempts)
                 await asyncio.sleep(delay_s)

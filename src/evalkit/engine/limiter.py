@@ -1,62 +1,28 @@
 """How many requests may be in flight at once, and how fast they may go out, for one deployment.
 
-The concurrency limit adapts: it grows while the server keeps up and shrinks when the server asks for less.
-All times are those of the running event loop, in seconds.
+The concurrency limit adapts: it grows while the server keeps up and shrinks where sending less lowers the
+share of rejections. All times are those of the running event loop, in seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evalkit.engine.adaptive_limit import AdaptiveLimit
+
 if TYPE_CHECKING:
     from evalkit.models.deployment import Limits
 
-_SHRINK = 0.7
-_SATURATED = 0.8
-_OVERLOADS_IN_A_ROW = 3
 _LONGEST_PAUSE_S = 600.0
-
-
-class AdaptiveLimit:
-    """A concurrency limit: slow start, then additive growth, multiplicative decrease.
-
-    Attributes:
-        value: The limit as a real number; `int(limit)` requests may be in flight.
-    """
-
-    def __init__(self, initial: int, maximum: int) -> None:
-        self.value = float(min(initial, maximum))
-        self._maximum = float(maximum)
-        self._slow_start = True
-        self._shrunk_at = float("-inf")
-        self._cooldown_until = float("-inf")
-
-    def __int__(self) -> int:
-        return int(self.value)
-
-    def grow(self, in_use: int, now: float) -> None:
-        """A request succeeded while `in_use` were in flight, itself included."""
-        if now < self._cooldown_until or in_use < _SATURATED * int(self.value):
-            return
-        step = 1.0 if self._slow_start else 1.0 / self.value
-        self.value = min(self._maximum, self.value + step)
-
-    def shrink(self, sent_at: float, now: float, cooldown_s: float) -> bool:
-        """A request sent at `sent_at` was answered with "less, please".
-
-        Returns:
-            Whether the limit shrank: it does so once per round trip, and not again within `cooldown_s`.
-        """
-        counts = sent_at >= self._shrunk_at and now >= self._cooldown_until
-        self._cooldown_until = max(self._cooldown_until, now + cooldown_s)
-        if counts:
-            self._slow_start = False
-            self._shrunk_at = now
-            self.value = max(1.0, self.value * _SHRINK)
-        return counts
+# So many rejections in a row, with nothing answered between, pause all sending; more where they are frequent,
+# since then they come in a row by chance.
+_REJECTIONS_IN_A_ROW = 5
+_BY_CHANCE = 1e-5
+_SMOOTHING = 0.1
 
 
 class TokenBucket:
@@ -88,6 +54,7 @@ class Slot:
 
     sent_at: float
     tokens: float
+    round_number: int = 0
 
 
 class Limiter:
@@ -108,8 +75,9 @@ class Limiter:
         self._waiters: deque[tuple[asyncio.Future[Slot], float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._paused_until = float("-inf")
-        self._overloads_in_a_row = 0
-        self._shrinks_in_a_row = 0
+        self._rejections_in_a_row = self._pauses = 0
+        self._share_rejected = 0.0
+        self._usual_s = 0.0
 
     @property
     def limit(self) -> int:
@@ -136,30 +104,58 @@ class Limiter:
 
     def succeeded(self, slot: Slot, tokens: float) -> None:
         """The slot's request was answered and really used so many tokens."""
-        self._overloads_in_a_row = self._shrinks_in_a_row = 0
-        self._adaptive.grow(self.in_use, asyncio.get_running_loop().time())
-        self._release(slot, tokens)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        took_s = now - slot.sent_at
+        self._usual_s += (took_s - self._usual_s) * (_SMOOTHING if self._usual_s else 1.0)
+        # A run of rejections counts when it is over: it is judged by what was usual before it.
+        others = (1 - self._share_rejected) * (1 - _SMOOTHING) ** self._rejections_in_a_row
+        self._share_rejected = (1 - others) * (1 - _SMOOTHING)
+        self._rejections_in_a_row = self._pauses = 0
+        idle_s = took_s * self._adaptive.idle_share
+        self._adaptive.back(slot.round_number, rejected=False)
+        self._release(slot, tokens, idle_s)
 
     def overloaded(self, slot: Slot, retry_after_s: float | None = None) -> None:
-        """The server asked for less; several times in a row, with no success between, pause all sending."""
+        """The server asked for less; several times in a row, with no success between, pause all sending.
+
+        One rejection delays its own request only, and leaves its place empty for as long as an answer takes:
+        a server that rejects at once would be asked again at once.
+        """
         now = asyncio.get_running_loop().time()
         self.overloads += 1
-        self._overloads_in_a_row += 1
-        if self._adaptive.shrink(slot.sent_at, now, retry_after_s or 0.0):
-            self._shrinks_in_a_row += 1
-        if retry_after_s is None:
-            excess = self._shrinks_in_a_row - _OVERLOADS_IN_A_ROW
-            pause_s = min(self._limits.max_backoff_s, self._limits.backoff_s * 2.0 ** min(excess, 30))
-        else:
-            excess = self._overloads_in_a_row - _OVERLOADS_IN_A_ROW
-            pause_s = min(_LONGEST_PAUSE_S, retry_after_s)
-        if excess >= 0:
-            self._paused_until = max(self._paused_until, now + pause_s)
-        self._release(slot, 0)
+        self._rejections_in_a_row += 1
+        if self._rejections_in_a_row >= self._most_by_chance():
+            self._pause(slot.sent_at, now, retry_after_s)
+        self._adaptive.back(slot.round_number, rejected=True)
+        self._release(slot, 0, self._usual_s)
 
     def failed(self, slot: Slot) -> None:
         """The slot's request failed, or was never sent, for reasons that say nothing about the load."""
+        self._adaptive.back(slot.round_number, rejected=None)
         self._release(slot, 0)
+
+    def _most_by_chance(self) -> int:
+        """How many rejections in a row are more than chance.
+
+        Rejections may come back sooner than answers, so all of those in flight that are rejected do in a row.
+        """
+        most = max(_REJECTIONS_IN_A_ROW, self.limit)
+        if self._share_rejected > 0:
+            by_chance = math.log(_BY_CHANCE) / math.log(self._share_rejected)
+            most = max(most, min(10 * _REJECTIONS_IN_A_ROW, math.ceil(by_chance)))
+        return most
+
+    def _pause(self, sent_at: float, now: float, retry_after_s: float | None) -> None:
+        """Hold everything back: as long as the server says, else longer with each pause that did not help."""
+        if retry_after_s is not None:
+            pause_s = min(_LONGEST_PAUSE_S, retry_after_s)
+        elif sent_at >= self._paused_until:
+            pause_s = min(self._limits.max_backoff_s, self._limits.backoff_s * 2.0 ** min(self._pauses, 30))
+            self._pauses += 1
+        else:
+            return  # it was on its way when the pause began
+        self._paused_until = max(self._paused_until, now + pause_s)
 
     def _grant(self, tokens: float, now: float) -> Slot:
         self.in_use += 1
@@ -167,12 +163,18 @@ class Limiter:
             self._requests.take(1)
         if self._tokens is not None:
             self._tokens.take(tokens)
-        return Slot(now, tokens)
+        return Slot(now, tokens, self._adaptive.sent(self.in_use))
 
-    def _release(self, slot: Slot, tokens: float) -> None:
-        self.in_use -= 1
+    def _release(self, slot: Slot, tokens: float, idle_s: float = 0.0) -> None:
         if self._tokens is not None:
             self._tokens.take(tokens - slot.tokens)
+        if idle_s > 0:
+            asyncio.get_running_loop().call_later(idle_s, self._give_back)
+        else:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self.in_use -= 1
         if self._waiters:
             self._admit()
 

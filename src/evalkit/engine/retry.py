@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 _OUTAGE_S = 90.0
 _LONGEST_RETRY_AFTER_S = 600.0
+# By which share of Retry-After requests come later than that, at most: not all at once.
+_SPREAD = 0.1
+# Of many in flight so many fail one after the other on a server that answers the others.
+_BY_CHANCE_IN_A_ROW = 5
 
 
 class RetryPolicy:
@@ -27,20 +31,29 @@ class RetryPolicy:
         self._rng = rng or random.Random()
         self._patience_s = limits.max_attempts * limits.max_backoff_s
 
-    def delay_s(self, error: TransientError, attempts: int, elapsed_s: float) -> float | None:
+    def delay_s(
+        self, error: TransientError, attempts: int, elapsed_s: float, failures_in_a_row: int | None = None
+    ) -> float | None:
         """Seconds to wait before the next attempt, or None to give the request up.
 
         Args:
             error: What the last attempt met. A Retry-After it carries is a lower bound of the delay.
             attempts: Attempts made so far, the last one included.
             elapsed_s: Time since the first attempt was sent.
+            failures_in_a_row: Attempts of all requests since one was answered; None: this one's. While others
+                are answered the server is there, and waiting longer and longer helps nobody.
         """
-        ceiling_s = min(self._limits.max_backoff_s, self._limits.backoff_s * 2.0 ** min(attempts - 1, 30))
-        delay_s = self._rng.uniform(0, ceiling_s)
         if isinstance(error, OverloadError) and error.retry_after_s is not None:
             if error.retry_after_s > _LONGEST_RETRY_AFTER_S:
                 return None
-            delay_s = max(delay_s, error.retry_after_s)
+            spread_s = min(self._limits.backoff_s, _SPREAD * error.retry_after_s)
+            delay_s = error.retry_after_s + self._rng.uniform(0, spread_s)
+        else:
+            doublings = attempts - 1
+            if failures_in_a_row is not None:
+                doublings = min(doublings, failures_in_a_row // _BY_CHANCE_IN_A_ROW)
+            ceiling_s = min(self._limits.max_backoff_s, self._limits.backoff_s * 2.0 ** min(doublings, 30))
+            delay_s = self._rng.uniform(0, ceiling_s)
         if attempts >= self._limits.max_attempts and elapsed_s >= self._patience_for(error):
             return None
         return delay_s
