@@ -105,12 +105,12 @@ def test_it_does_not_grow_while_it_is_not_used() -> None:
 def test_a_round_ends_only_when_all_of_it_is_back() -> None:
     """Rejections may be back first: on their own they say nothing of the share."""
     limit = AdaptiveLimit(20, 20)
-    numbers = [limit.sent(20) for _ in range(20)]
+    numbers = [limit.sent(20) for _ in range(40)]
     assert limit.sent(20) == 0
-    for number in numbers[:10]:
+    for number in numbers[:20]:
         limit.back(number, rejected=True)
     assert int(limit) == 20
-    for number in numbers[10:]:
+    for number in numbers[20:]:
         limit.back(number, rejected=False)
     assert int(limit) == 9  # half of it, and a little less
     limit.back(numbers[0], rejected=True)  # of a round that is over

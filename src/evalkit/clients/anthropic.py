@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, tokens_at_most
 from evalkit.clients.client import Client
@@ -37,6 +37,8 @@ class AnthropicClient(Client):
         extra_body: Fields sent with every request as they are, such as `thinking`.
         extra_headers: Headers sent with every request; never a key.
     """
+
+    keeps_time: ClassVar[bool] = True
 
     model: str | None = None
     base_url: str = "https://api.anthropic.com"

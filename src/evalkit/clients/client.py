@@ -41,6 +41,8 @@ class Client:
     Attributes:
         resident: Whether it holds a model.
         embeds: Whether it answers requests for embeddings.
+        keeps_time: Whether it ends an attempt itself after the time-out it is configured with; if not, the
+            engine does.
         transport: Arguments that change how answers are made, and never which: no part of a run's identity.
         needs: Modules that it imports when it is opened, and the extra of evalkit that installs them.
         window: How many requests a resident client takes at once.
@@ -49,6 +51,7 @@ class Client:
 
     resident: ClassVar[bool] = False
     embeds: ClassVar[bool] = False
+    keeps_time: ClassVar[bool] = False
     transport: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[tuple[tuple[str, ...], str]] = ((), "")
     window: int = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from evalkit.clients.allowance import (
     Allowance,
@@ -51,6 +51,8 @@ class OpenAIClient(Client):
         extra_body: Fields sent with every request as they are.
         extra_headers: Headers sent with every request; never a key.
     """
+
+    keeps_time: ClassVar[bool] = True
 
     model: str | None = None
     base_url: str = OPENAI_URL

@@ -20,10 +20,12 @@ from dataclasses import dataclass
 
 # Below this the limit has a fraction, which the limiter makes by leaving places empty for a while.
 _FINE_BELOW = 8.0
-_LEAST_ROUND = 12
+# A round is as many requests as may be in flight, and twice as many where those are few.
+_LEAST_ROUND = 16
+_LARGE_ROUND = 128
 _SATURATED = 0.8
 # Shares of rejections beyond the baseline: up to which a round is clean, from which the limit steps back.
-_CLEAN = 0.01
+_CLEAN = 0.02
 _TOLERATED = 0.03
 _MOST_BASELINE = 0.5
 # A trial starts a little below what the server seems to bear, and ends when the odds are 50 to 1.
@@ -33,7 +35,7 @@ _DECISIVE = math.log(50)
 _FALLEN_TO = 0.25
 _SMOOTHING = 0.1
 # In rounds.
-_MOST_PATIENCE = 32
+_MOST_PATIENCE = 16
 _STEADY_ROUNDS = 4
 
 
@@ -59,11 +61,12 @@ class AdaptiveLimit:
 
     Attributes:
         value: The limit as a real number.
+        whole: How many may be in flight at most.
         baseline: The share of rejections that does not depend on how much is sent.
     """
 
     def __init__(self, initial: int, maximum: int) -> None:
-        self.value = float(min(initial, maximum))
+        self._value_is(float(min(initial, maximum)))
         self.baseline = 0.0
         self._maximum = float(maximum)
         self._doubles = True
@@ -77,8 +80,7 @@ class AdaptiveLimit:
         self._begin_round()
 
     def __int__(self) -> int:
-        """How many may be in flight at most."""
-        return math.ceil(self.value) if self.value < _FINE_BELOW else int(self.value)
+        return self.whole
 
     @property
     def idle_share(self) -> float:
@@ -107,15 +109,19 @@ class AdaptiveLimit:
 
     def _begin_round(self) -> None:
         self._round += 1
-        self._size = max(_LEAST_ROUND, int(self))
+        self._size = max(_LEAST_ROUND, self.whole, min(2 * self.whole, _LARGE_ROUND))
         self._num_sent = self._num_back = self._num_rejected = self._peak = 0
 
     def _set(self, value: float) -> None:
         """Another limit, and a round of its own: what was sent before says nothing of it."""
         if value >= _FINE_BELOW:
             value = math.floor(value + 1e-9)
-        self.value = min(self._maximum, max(1.0, value))
+        self._value_is(min(self._maximum, max(1.0, value)))
         self._begin_round()
+
+    def _value_is(self, value: float) -> None:
+        self.value = value
+        self.whole = math.ceil(value) if value < _FINE_BELOW else int(value)
 
     @property
     def _share(self) -> float:

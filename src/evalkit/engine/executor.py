@@ -160,6 +160,8 @@ class Executor:
             # It is given all it can order and batch; how many it computes at once is its own affair.
             update = {"max_concurrency": client.window, "initial_concurrency": client.window}
             limits = limits.model_copy(update=update)
+        # What a resident client was given may wait inside it for hours, and be answered all the same.
+        self._keeps_time = client.resident or client.keeps_time
         self._limits = limits
         self._prices = prices
         self._cache = cache
@@ -457,9 +459,11 @@ class Executor:
         self._sent += 1
         self._sending.add(task)
         try:
-            # What a resident client was given may wait inside it for hours, and be answered all the same.
-            async with asyncio.timeout(None if self._client.resident else self._limits.timeout_s):
+            if self._keeps_time:
                 response = await self._client.send(request)
+            else:
+                async with asyncio.timeout(self._limits.timeout_s):
+                    response = await self._client.send(request)
         except TimeoutError as error:
             message = str(error) or f"no answer within {self._limits.timeout_s:g} s"
             raise TransientError(message, "timeout") from error

@@ -82,7 +82,7 @@ class Limiter:
     @property
     def limit(self) -> int:
         """How many requests may be in flight now."""
-        return int(self._adaptive)
+        return self._adaptive.whole
 
     async def acquire(self, tokens: float = 0) -> Slot:
         """Wait for leave to send a request of about so many tokens (prompt and completion)."""
