@@ -46,7 +46,6 @@ _OUTAGE_GRACE_S = 30.0
 _MESSAGE_CHARACTERS = 2000
 # After these the server may have done the work, and may bill it, though no usage came back.
 _PERHAPS_BILLED = ("timeout", "malformed")
-_NOTHING = Usage()
 _FREE = Cost()
 _ADVICE = {
     "authentication": "check the deployment's API key (api_key_env or api_key_file)",
@@ -404,40 +403,50 @@ class Executor:
         """Wait for leave, send once, and tell limiter and budget how it went."""
         if request.embedding and not self._client.embeds:
             raise BadRequestError(f"{self.name} gives no embeddings")
-        asked_s = asyncio.get_running_loop().time()
-        expected = self._estimator.estimate(request) if self._estimates else _NOTHING
-        slot = await self._limiter.acquire(expected.total_tokens)
-        bound, actual = expected, _FREE
+        loop = asyncio.get_running_loop()
+        asked_s = loop.time()
+        expected = self._estimator.estimate(request).total_tokens if self._estimates else 0
+        slot = await self._limiter.acquire(expected)
+        sent_s = loop.time()
         try:
             if self.budget.limited:
-                bound = self._estimator.bound(request)
-            reserved = self._cost(bound)
-            await self.budget.reserve(reserved)
+                response = await self._send_within_budget(request)
+            else:
+                response = await self._send(request)
+        except OverloadError as error:
+            self._limiter.overloaded(slot, error.retry_after_s)
+            raise
         except BaseException:
             self._limiter.failed(slot)
             raise
-        sent_s = asyncio.get_running_loop().time()
+        if self._estimates:
+            self._limiter.succeeded(slot, response.usage.total_tokens or expected)
+            self._estimator.learn(request, response.usage)
+        else:
+            self._limiter.succeeded(slot, 0)
+        if response.efficiency is not None:
+            response.efficiency.queue_s += sent_s - asked_s
+        return response
+
+    async def _send_within_budget(self, request: Request) -> Response:
+        """Send once what it may cost is set aside; what it did cost takes the place of that."""
+        loop = asyncio.get_running_loop()
+        asked_s = loop.time()
+        bound = self._estimator.bound(request)
+        reserved, actual = self._cost(bound), _FREE
+        await self.budget.reserve(reserved)
+        waited_s = loop.time() - asked_s
         try:
             response = await self._send(request)
-        except OverloadError as error:
-            self._limiter.overloaded(slot, error.retry_after_s)
-            actual = self._cost_of_failure(request, error, reserved)
-            raise
+            actual = self._cost(response.usage if response.usage.total_tokens else bound)
         except BaseException as error:
-            self._limiter.failed(slot)
             actual = self._cost_of_failure(request, error, reserved)
             raise
-        else:
-            used = response.usage if response.usage.total_tokens else bound
-            self._limiter.succeeded(slot, used.total_tokens)
-            actual = self._cost(used)
-            if self._estimates:
-                self._estimator.learn(request, response.usage)
-            if response.efficiency is not None:
-                response.efficiency.queue_s += sent_s - asked_s
-            return response
         finally:
             self.budget.settle(reserved, actual)
+        if response.efficiency is not None:
+            response.efficiency.queue_s += waited_s
+        return response
 
     def _cost_of_failure(self, request: Request, error: BaseException, reserved: Cost) -> Cost:
         """Nothing, or all that was set aside where the server may have worked and bills it.
@@ -448,7 +457,7 @@ class Executor:
             isinstance(error, asyncio.CancelledError)
             or getattr(error, "reason", "") in _PERHAPS_BILLED
             or bool(getattr(error, "text", ""))  # cut off by a content filter
-            or (self.budget.limited and self._estimator.sends(request) > 1)
+            or self._estimator.sends(request) > 1
         )
         return reserved if perhaps_billed else _FREE
 

@@ -108,10 +108,11 @@ class Limiter:
         now = loop.time()
         took_s = now - slot.sent_at
         self._usual_s += (took_s - self._usual_s) * (_SMOOTHING if self._usual_s else 1.0)
-        # A run of rejections counts when it is over: it is judged by what was usual before it.
-        others = (1 - self._share_rejected) * (1 - _SMOOTHING) ** self._rejections_in_a_row
-        self._share_rejected = (1 - others) * (1 - _SMOOTHING)
-        self._rejections_in_a_row = self._pauses = 0
+        if self._rejections_in_a_row or self._share_rejected:
+            # A run of rejections counts when it is over: it is judged by what was usual before it.
+            others = (1 - self._share_rejected) * (1 - _SMOOTHING) ** self._rejections_in_a_row
+            self._share_rejected = (1 - others) * (1 - _SMOOTHING)
+            self._rejections_in_a_row = self._pauses = 0
         idle_s = took_s * self._adaptive.idle_share
         self._adaptive.back(slot.round_number, rejected=False)
         self._release(slot, tokens, idle_s)
