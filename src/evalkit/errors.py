@@ -134,9 +134,17 @@ class OverloadError(TransientError):
 
 
 class BadRequestError(ClientError):
-    """The server refuses this very request; never retried."""
+    """The server refuses this very request; never retried.
+
+    Attributes:
+        parameter: The request's field that the server says it does not take.
+    """
 
     reason = "bad_request"
+
+    def __init__(self, message: str, reason: str | None = None, parameter: str | None = None) -> None:
+        super().__init__(message, reason)
+        self.parameter = parameter
 
 
 class ContentFilterError(BadRequestError):

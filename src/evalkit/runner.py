@@ -129,6 +129,10 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
             # However few there are: the executor itself gives up only after some.
             status = "stopped"
             message = f"{run.deployment.name} answered no request; last error {ledger.last_failure}"
+    ledger.note(executor.notes)
+    if not executor.resident:  # what is known of a model on this machine was said when it was loaded
+        for note in executor.notes:
+            shop.observer.note(f"{name}: {note}")
     await feed.finish()
     for remark in scorer.remarks():
         shop.observer.note(f"{run.name}: {remark}")

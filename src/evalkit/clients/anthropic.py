@@ -11,6 +11,7 @@ from evalkit.clients.client import Client
 from evalkit.clients.completions import finish_reason, num_tokens, refuse_blocked, send_all
 from evalkit.clients.credentials import read_key, refuse_secret_headers
 from evalkit.clients.http import Endpoint, error_in, sent_before
+from evalkit.clients.refused import RefusedParameters
 from evalkit.clients.thinking import AnswerReader
 from evalkit.errors import BadRequestError, TransientError, UsageError
 from evalkit.registry import client
@@ -61,6 +62,7 @@ class AnthropicClient(Client):
         base_url = self.base_url.rstrip("/").removesuffix("/v1")
         self._endpoint = Endpoint(base_url + "/v1/messages", headers, (key,), _failure_in)
         server_stops = "stop_sequences" not in self.omit_fields
+        self._refused = RefusedParameters()
         self._answers = AnswerReader(self.thinking, self.model, server_stops=server_stops, is_chat=True)
 
     @classmethod
@@ -85,7 +87,18 @@ class AnthropicClient(Client):
         return await self._answers.ask(request, self._attempt)
 
     async def _attempt(self, request: Request) -> Response:
-        body = self.body(request)
+        """Sent again where the server refuses a parameter that may be left out; each at most once."""
+        while True:
+            body = self._refused.applied(self.body(request), self.extra_body or {})
+            try:
+                return await self._sent(request, body)
+            except BadRequestError as error:
+                self._refused.learn(error, body, self.extra_body or {})
+                self.notes = self._refused.notes
+                if not self._refused.takes_stops:
+                    self._answers.stop_here()
+
+    async def _sent(self, request: Request, body: Mapping[str, Any]) -> Response:
         if request.num_completions == 1:
             return await self._send_one(request, body)
         sends = (self._send_one(request, body) for _ in range(request.num_completions))

@@ -37,6 +37,14 @@ _LENGTH_WORDS = re.compile(
     r"|maximum context length|prompt is too long|context the overflows",
     re.IGNORECASE,
 )
+_REFUSED_KINDS = {"unsupported_parameter", "unsupported_value", "unknown_parameter"}
+# OpenAI's, older OpenAI's, Anthropic's, and those of gateways in front of them.
+_REFUSED_WORDS = re.compile(
+    r"(?:unsupported|unknown|unrecognized) (?:parameter|value|request argument supplied)s?: ['\"`]?(\w+)"
+    r"|['\"`]?(\w+)['\"`]? (?:is|are) (?:not supported|deprecated|unsupported) (?:with|for|by) this model"
+    r"|['\"`](\w+)['\"`] does not support",
+    re.IGNORECASE,
+)
 # Where a server writes a word for its code, or none and only says it.
 _STATUS_OF_KIND = {
     **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error", "rate_limited", "too_many_requests"), 429),
@@ -77,6 +85,14 @@ class Complaint:
     def is_too_long(self) -> bool:
         """Whether the request does not fit into the model's window."""
         return bool(self._folded & _LENGTH_KINDS) or _LENGTH_WORDS.search(self.message) is not None
+
+    @property
+    def refused_parameter(self) -> str | None:
+        """The parameter that the model or the server does not take, or not with this value."""
+        named = _REFUSED_WORDS.search(self.message)
+        if named is not None:
+            return next(name for name in named.groups() if name)
+        return self.param if self._folded & _REFUSED_KINDS else None
 
     @property
     def is_quota(self) -> bool:
@@ -129,7 +145,7 @@ def error_of(status: int, complaint: Complaint, told: str, retry_after_s: float 
         return TransientError(told)
     if 300 <= status < 400:
         return BadRequestError(f"the server redirects elsewhere; correct base_url: {told}")
-    return BadRequestError(told)
+    return BadRequestError(told, parameter=complaint.refused_parameter)
 
 
 def status_of(complaint: Complaint) -> int:

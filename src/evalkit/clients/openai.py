@@ -19,6 +19,7 @@ from evalkit.clients.credentials import read_key, refuse_secret_headers
 from evalkit.clients.echo import scored_prompt
 from evalkit.clients.http import Endpoint, sent_before
 from evalkit.clients.openai_answers import completions_of, failure_in, has_thought, usage_of
+from evalkit.clients.refused import RefusedParameters
 from evalkit.clients.thinking import AnswerReader
 from evalkit.errors import BadRequestError, UsageError
 from evalkit.registry import client
@@ -84,6 +85,7 @@ class OpenAIClient(Client):
         self._endpoint = Endpoint(base_url + path, headers, (key,) if key else (), failure_in)
         self._omitted = frozenset(self.omit_fields)
         self._shows_special = False
+        self._refused = RefusedParameters()
         self._answers = AnswerReader(
             self.thinking, self.model, server_stops="stop" not in self._omitted, is_chat=self.mode == "chat"
         )
@@ -127,7 +129,18 @@ class OpenAIClient(Client):
         return await self._answers.ask(request, self._attempt)
 
     async def _attempt(self, request: Request) -> Response:
-        body = self.body(request)
+        """Sent again where the server refuses a parameter that may be left out; each at most once."""
+        while True:
+            body = self._refused.applied(self.body(request), self.extra_body or {})
+            try:
+                return await self._sent(request, body)
+            except BadRequestError as error:
+                self._refused.learn(error, body, self.extra_body or {})
+                self.notes = self._refused.notes
+                if not self._refused.takes_stops:
+                    self._answers.stop_here()
+
+    async def _sent(self, request: Request, body: Mapping[str, Any]) -> Response:
         if request.num_completions == 1 or "n" in body:
             return self._parse(request, *await self._endpoint.post(body))
         sends = (self._send_one(request, body, index) for index in range(request.num_completions))

@@ -51,6 +51,10 @@ class AnswerReader:
         """The stop sequences that the server may apply."""
         return () if self._stops_here or request.expects_thinking else request.stop_sequences
 
+    def stop_here(self) -> None:
+        """From now on, send no stop sequences: the server does not take them."""
+        self._stops_here = True
+
     async def ask(self, request: Request, attempt: Callable[[Request], Awaitable[Response]]) -> Response:
         """The response to a request; to a second attempt, where a stop sequence has cut the thinking.
 

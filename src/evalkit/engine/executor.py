@@ -189,6 +189,16 @@ class Executor:
         return self._halted_by is not None
 
     @property
+    def resident(self) -> bool:
+        """Whether the client holds a model."""
+        return self._client.resident
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the client has found out of the model or its server so far."""
+        return self._client.notes
+
+    @property
     def stats(self) -> ExecutorStats:
         """A snapshot for progress displays."""
         return ExecutorStats(

@@ -9,6 +9,7 @@ from pathlib import Path
 from evalkit.errors import ConfigError, UnknownNameError
 from evalkit.models.deployment import ModelDeployment
 from evalkit.models.entries import read_entries
+from evalkit.models.families import as_its_family
 from evalkit.models.helm_files import is_helms, read_helm_file
 from evalkit.models.metadata import (
     ABLATION,
@@ -115,6 +116,7 @@ class ModelCatalog:
         self._claim("model deployment", deployment.name, place)
         if (replaced := self._deployments.pop(deployment.name, None)) is not None:
             self._by_model[replaced.model_name].remove(replaced)
+        deployment = as_its_family(deployment)
         self._deployments[deployment.name] = deployment
         self._by_model.setdefault(deployment.model_name, []).append(deployment)
         self._wildcards.clear()
@@ -184,7 +186,9 @@ class ModelCatalog:
         Raises:
             UnknownNameError: There is none.
         """
-        found = self._deployments.get(name) or prefixed_deployment(name)
+        found = self._deployments.get(name)
+        if found is None and (described := prefixed_deployment(name)) is not None:
+            found = as_its_family(described)
         if found is None:
             raise self._unknown(name)
         return found

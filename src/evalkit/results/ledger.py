@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -127,6 +127,11 @@ class Ledger:
         cost_usd = self._prices.cost_usd(used)
         self._cost_usd += cost_usd
         return cost_usd
+
+    def note(self, notes: Iterable[str]) -> None:
+        """Keep these in the manifest, beside those of earlier starts."""
+        kept = tuple(dict.fromkeys((*self.manifest.notes, *notes)))
+        self.manifest = replace(self.manifest, notes=kept)
 
     def close(self, status: RunStatus | None = None, message: str = "", num_unscored: int = 0) -> Manifest:
         """Write the final manifest.

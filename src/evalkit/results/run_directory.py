@@ -48,6 +48,7 @@ class Manifest:
         counts: num_instances, num_requests, num_answered, num_failed; num_blocked where a content filter
             blocked some of the failed ones.
         seconds: Wall time over all starts.
+        notes: What evalkit did otherwise than asked, such as a parameter left out that the server refuses.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Manifest:
     started_at: str = ""
     finished_at: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     format: int = FORMAT_VERSION
 
 
