@@ -227,7 +227,6 @@ def test_forms_of_a_message(canned: Canned, message: dict[str, Any], completion:
         {"choices": [{"message": None}]},
         {"choices": [{"message": {"content": 3}}]},
         {"choices": ["text"]},
-        {"choices": [{"message": {"content": "a"}, "logprobs": {"content": [{"token": "a"}]}}]},
     ],
 )
 def test_answers_of_another_shape_are_malformed(canned: Canned, answer: dict[str, Any]) -> None:
@@ -240,13 +239,83 @@ def test_answers_of_another_shape_are_malformed(canned: Canned, answer: dict[str
     "answer",
     [
         {"choices": [{"text": None}]},
-        {"choices": [{"text": "a", "logprobs": {"tokens": ["a"], "token_logprobs": []}}]},
     ],
 )
 def test_completions_of_another_shape_are_malformed(canned: Canned, answer: dict[str, Any]) -> None:
     with pytest.raises(TransientError) as caught:
         read(canned, answer, mode="completions")
     assert caught.value.reason == "malformed"
+
+
+ASKED = Request("q", top_k_per_token=2)
+TWO_ALIKE = [{"token": "\ufffd", "logprob": -2.5}, {"token": "\ufffd", "logprob": -7.0}]
+
+
+@pytest.mark.parametrize(
+    ("mode", "logprobs", "tokens"),
+    [
+        ("chat", None, None),
+        ("chat", {}, None),
+        ("chat", {"content": None, "refusal": None}, None),
+        ("chat", {"content": []}, ()),
+        (
+            "chat",
+            {"content": [{"token": "a", "logprob": -1, "top_logprobs": TWO_ALIKE}]},
+            (Token("a", -1.0, {"\ufffd": -2.5}),),
+        ),
+        (
+            "chat",
+            {"content": [{"token": "a", "logprob": -1, "top_logprobs": TWO_ALIKE[::-1]}]},
+            (Token("a", -1.0, {"\ufffd": -2.5}),),
+        ),
+        # Together's and the completions protocol's shape.
+        (
+            "chat",
+            {"tokens": ["a"], "token_logprobs": [-1.5], "top_logprobs": [{"a": -1.5, "b": -2}]},
+            (Token("a", -1.5, {"a": -1.5, "b": -2.0}),),
+        ),
+        ("chat", {"tokens": ["a"], "token_logprobs": [-1.5], "top_logprobs": None}, (Token("a", -1.5),)),
+        (
+            "completions",
+            {"tokens": ["a"], "token_logprobs": [-1.5], "top_logprobs": [TWO_ALIKE]},
+            (Token("a", -1.5, {"\ufffd": -2.5}),),
+        ),
+    ],
+)
+def test_shapes_of_log_probabilities(
+    canned: Canned, mode: str, logprobs: Any, tokens: tuple[Token, ...] | None
+) -> None:
+    message = {"message": {"content": "a"}} if mode == "chat" else {"text": "a"}
+    answer = {"choices": [{**message, "finish_reason": "stop", "logprobs": logprobs}]}
+    (completion,) = read(canned, answer, ASKED, mode=mode).completions
+    assert completion.tokens == tokens
+    assert completion.logprob == (None if tokens is None else sum(t.logprob or 0 for t in tokens))
+
+
+@pytest.mark.parametrize(
+    ("mode", "logprobs"),
+    [
+        ("chat", {"content": [{"token": "a"}]}),
+        ("chat", {"content": [{"token": "a", "logprob": None}]}),
+        ("chat", {"content": [{"token": "a", "logprob": "NaN"}]}),
+        ("chat", {"tokens": [17], "token_logprobs": [-1.5]}),  # mlx_lm: numbers of tokens
+        ("chat", {"probs": [0.5]}),
+        ("chat", [-1.5]),
+        ("completions", {"tokens": ["a"], "token_logprobs": []}),
+        ("completions", {"tokens": ["a"], "token_logprobs": [None]}),
+        ("completions", {"probs": [0.5]}),
+    ],
+)
+def test_log_probabilities_of_another_shape_are_malformed_if_they_were_asked_for(
+    canned: Canned, mode: str, logprobs: Any
+) -> None:
+    message = {"message": {"content": "a"}} if mode == "chat" else {"text": "a"}
+    answer = {"choices": [{**message, "finish_reason": "stop", "logprobs": logprobs}]}
+    for args in ({"request": ASKED}, {"logprobs": True}):
+        with pytest.raises(TransientError) as caught:
+            read(canned, answer, mode=mode, **args)
+        assert caught.value.reason == "malformed"
+    assert read(canned, answer, mode=mode).completions == (Completion("a", "stop"),)
 
 
 def test_fewer_choices_than_asked_for_are_malformed(canned: Canned) -> None:

@@ -215,7 +215,13 @@ class OpenAIClient(Client):
         self, request: Request, answer: Mapping[str, Any], latency_s: float, wanted: int | None = None
     ) -> Response:
         wanted = wanted or request.num_completions
-        completions = completions_of(answer, wanted, chat=self.mode == "chat", echoed=request.echo_prompt)
+        completions = completions_of(
+            answer,
+            wanted,
+            chat=self.mode == "chat",
+            echoed=request.echo_prompt,
+            scored=self.logprobs or request.top_k_per_token > 1,
+        )
         billed = answer.get("usage")
         if request.echo_prompt:
             completions = tuple(scored_prompt(c, request.prompt) for c in completions)

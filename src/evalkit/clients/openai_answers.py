@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from evalkit.clients.completions import finish_reason, num_tokens, refuse_blocked
@@ -17,7 +18,7 @@ _TEXT_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
 
 
 def completions_of(
-    answer: Mapping[str, Any], wanted: int, *, chat: bool, echoed: bool = False
+    answer: Mapping[str, Any], wanted: int, *, chat: bool, echoed: bool = False, scored: bool = False
 ) -> tuple[Completion, ...]:
     """The first completions of an answer.
 
@@ -26,6 +27,8 @@ def completions_of(
         wanted: How many there must be.
         chat: They are turns of a chat, not continuations of a text.
         echoed: They begin with the prompt, whose first token may lack its log-probability.
+        scored: Log-probabilities were asked for. Where they were not, those that can't be read are passed
+            over: some servers send token numbers in place of texts, whatever they are asked for.
 
     Raises:
         TransientError: The answer has another shape, or there are too few.
@@ -36,9 +39,11 @@ def completions_of(
         if len(choices) < wanted:
             raise TransientError(f"{len(choices)} of {wanted} completions came back", "malformed")
         if chat:
-            completions = tuple(_chat_completion(choice) for choice in choices[:wanted])
+            completions = tuple(_chat_completion(choice, scored) for choice in choices[:wanted])
         else:
-            completions = tuple(_text_completion(choice, echoed) for choice in choices[:wanted])
+            completions = tuple(
+                _text_completion(choice, echoed, scored or echoed) for choice in choices[:wanted]
+            )
     except ClientError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -87,7 +92,7 @@ def has_thought(usage: Any) -> bool:
     return isinstance(details, Mapping) and num_tokens(details.get("reasoning_tokens")) > 0
 
 
-def _chat_completion(choice: Mapping[str, Any]) -> Completion:
+def _chat_completion(choice: Mapping[str, Any], scored: bool) -> Completion:
     message, reason = choice["message"], _reason(choice)
     content, thoughts = _content(message.get("content"))
     text = message.get("refusal") or "" if content is None else content
@@ -96,7 +101,7 @@ def _chat_completion(choice: Mapping[str, Any]) -> Completion:
         raise TypeError(f"the thinking is {type(stated).__name__}, no string")
     if content is None and reason == "unknown" and not (text or stated or message.get("tool_calls")):
         raise ValueError("neither a text nor why it ended")
-    tokens = _chat_tokens(choice.get("logprobs"))
+    tokens = _readable(_chat_tokens, choice.get("logprobs"), scored)
     logprob = None if tokens is None else total_logprob(tokens)
     return Completion(text, reason, logprob, tokens, stated or thoughts or None)
 
@@ -134,14 +139,28 @@ def _content(content: Any) -> tuple[str | None, str]:
     return "".join(texts), "".join(thoughts)
 
 
-def _text_completion(choice: Mapping[str, Any], echoed: bool) -> Completion:
+def _text_completion(choice: Mapping[str, Any], echoed: bool, scored: bool) -> Completion:
     text = _text(choice["text"])
-    tokens, logprob = None, None
-    if (listed := choice.get("logprobs")) is not None:
-        tokens = _listed_tokens(listed, echoed)
-        logprob = total_logprob(tokens)
+    tokens = _readable(partial(_text_tokens, echoed=echoed), choice.get("logprobs"), scored)
+    logprob = None if tokens is None else total_logprob(tokens)
     thinking = choice.get("reasoning_content") or choice.get("reasoning") or None
     return Completion(text, _reason(choice), logprob, tokens, thinking)
+
+
+def _readable(
+    read: Callable[[Any], tuple[Token, ...] | None], logprobs: Any, scored: bool
+) -> tuple[Token, ...] | None:
+    """Tokens as `read` finds them; None where they can't be read and nobody has asked for them."""
+    try:
+        return read(logprobs)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        if scored:
+            raise
+        return None
+
+
+def _text_tokens(logprobs: Any, echoed: bool) -> tuple[Token, ...] | None:
+    return None if logprobs is None else _listed_tokens(logprobs, echoed)
 
 
 def _chat_tokens(logprobs: Any) -> tuple[Token, ...] | None:

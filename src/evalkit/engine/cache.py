@@ -15,9 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalkit.clients.echo import restored
 from evalkit.codec import decode_exact, encode, encode_exact
 from evalkit.request import Request
-from evalkit.response import Response, response_from_json, response_to_json
+from evalkit.response import BLOCKED, Response, response_from_json, response_to_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,6 +34,24 @@ def cache_key(identity_digest: str, request: Request, sample: int) -> bytes:
     """What tells answers apart: who is asked (the deployment's identity), what, and which repetition."""
     plain = {"deployment": identity_digest, "request": request.to_json(), "sample": sample}
     return hashlib.sha256(encode(plain, sort_keys=True)).digest()
+
+
+def usable(response: Response, request: Request) -> Response | None:
+    """A cached answer by today's rules; None where it has to be asked for anew.
+
+    evalkit up to 0.1 cached what a content filter had blocked as an empty answer, and prompts that were not
+    scored as certain ones.
+    """
+    if any(completion.finish_reason == BLOCKED for completion in response.completions):
+        return None
+    if not request.echo_prompt:
+        return response
+    checked = restored(response, request.prompt)
+    lost = any(
+        was.tokens and not now.tokens
+        for was, now in zip(response.completions, checked.completions, strict=True)
+    )
+    return None if lost else checked
 
 
 class ResponseCache:

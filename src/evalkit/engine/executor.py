@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from evalkit.engine.breaker import Breaker
 from evalkit.engine.budget import Budget, Cost, TokenEstimator
-from evalkit.engine.cache import cache_key
+from evalkit.engine.cache import cache_key, usable
 from evalkit.engine.limiter import Limiter
 from evalkit.engine.opening import Opening
 from evalkit.engine.retry import RetryPolicy
@@ -311,8 +311,8 @@ class Executor:
     def _start(self, lane: _Lane, state: RequestState) -> None:
         if self._cache is not None:
             cached = self._cache.get(cache_key(self._identity_digest, state.request, state.sample))
-            if cached is not None:
-                lane.finished.append((state, cached))
+            if cached is not None and (known := usable(cached, state.request)) is not None:
+                lane.finished.append((state, known))
                 return
         task = asyncio.create_task(self._answer(state))
         lane.tasks.add(task)
