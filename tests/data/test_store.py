@@ -274,7 +274,7 @@ def test_links_in_archives_are_refused(server: FileServer, store: DataStore) -> 
 
 
 def test_two_processes_download_the_same_file(server: FileServer, store: DataStore) -> None:
-    both_half_done = threading.Barrier(2, timeout=30)
+    both_half_done = threading.Barrier(2, timeout=300)
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -287,7 +287,7 @@ def test_two_processes_download_the_same_file(server: FileServer, store: DataSto
 
     url = server.serve("/f", answer)
     children = [start_child(store.cache, url) for _ in range(2)]
-    printed = [child.communicate(timeout=60)[0].strip() for child in children]
+    printed = [child.communicate(timeout=300)[0].strip() for child in children]
     assert [child.returncode for child in children] == [0, 0]
     assert printed == [str(store.cache / "d" / "f.jsonl")] * 2
     assert (store.cache / "d" / "f.jsonl").read_bytes() == CONTENT
@@ -303,13 +303,13 @@ def test_killed_download_leaves_nothing_that_counts(
         truncated(CONTENT, 5000)(handler)
         handler.wfile.flush()
         half_sent.set()
-        child_is_dead.wait(30)
+        child_is_dead.wait(300)
 
     url = server.serve("/f", half, body(CONTENT))
     child = start_child(store.cache, url)
-    assert half_sent.wait(30)
+    assert half_sent.wait(300)
     child.send_signal(signal.SIGKILL)
-    child.communicate(timeout=30)
+    child.communicate(timeout=300)
     child_is_dead.set()
     file = DataFile("d/f.jsonl", url=url, sha256=SHA256)
     assert not store.is_local(file)

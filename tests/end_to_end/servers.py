@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import re
 import socket
 import threading
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 Handler = Callable[["web.BaseRequest"], Awaitable["web.StreamResponse"]]
-_STARTS_WITHIN_S = 10.0
+# Generous: only reached when something hangs.
+_STARTS_WITHIN_S = 120.0
 _SUM = re.compile(r"What is (\d+) ([+*-]) (\d+)\?")
 _OPERATIONS: dict[str, Callable[[int, int], int]] = {
     "+": lambda a, b: a + b,
@@ -67,15 +69,62 @@ class ThreadedServer:
             await runner.cleanup()
 
 
+class Gate:
+    """Lets a number of requests through and holds the others back until it is opened.
+
+    Tests use it where they would otherwise hope that something happens before a run is over.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.num_held = 0
+        self._loop = loop
+        self._room: float = math.inf
+        self._opened = asyncio.Event()
+
+    def hold_after(self, number: int) -> None:
+        """From now on, let so many more requests through; takes effect before it returns."""
+        self._do(lambda: self._set(number))
+
+    def open(self) -> None:
+        """Let everything through, what is held first."""
+        self._do(lambda: self._set(math.inf))
+
+    async def passed(self, request: web.BaseRequest) -> bool:
+        """Wait to be let through; False if whoever asked has gone meanwhile."""
+        while self._room < 1:
+            self.num_held += 1
+            try:
+                await self._opened.wait()
+            finally:
+                self.num_held -= 1
+        self._room -= 1
+        return request.transport is not None and not request.transport.is_closing()
+
+    def _set(self, room: float) -> None:
+        opened, self._opened, self._room = self._opened, asyncio.Event(), room
+        opened.set()
+
+    def _do(self, change: Callable[[], None]) -> None:
+        async def do() -> None:
+            change()
+
+        asyncio.run_coroutine_threadsafe(do(), self._loop).result(_STARTS_WITHIN_S)
+
+
 class Double(ThreadedServer):
-    """`ApiDouble` with a memory: the prompts answered, in order, and how many were in flight then."""
+    """`ApiDouble` with a memory: the prompts answered, in order, and how many were in flight then.
+
+    Attributes:
+        gate: Holds requests back on demand; open at first.
+    """
 
     def __init__(self, config: ServerConfig) -> None:
         self.prompts: list[str] = []
         self.crowds: list[int] = []
         self._answer = config.answers if callable(config.answers) else (config.answers or {}).__getitem__
         self.double = ApiDouble(replace(config, answers=self._remember))
-        super().__init__(self.double.handle)
+        super().__init__(self._handle)
+        self.gate = Gate(self._loop)
 
     @property
     def num_answered(self) -> int:
@@ -100,6 +149,11 @@ class Double(ThreadedServer):
     def hashes(self) -> list[str]:
         """The prompts answered, in order, hashed."""
         return [prompt_hash(prompt) for prompt in self.prompts]
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not await self.gate.passed(request):
+            raise ConnectionResetError
+        return await self.double.handle(request)
 
     def _remember(self, prompt: str) -> str:
         self.prompts.append(prompt)

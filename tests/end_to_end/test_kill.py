@@ -30,6 +30,8 @@ def kept_hashes(workspace: Workspace) -> set[str]:
 def killed_start(workspace: Workspace, server: Double, num_more_lines: int) -> bool:
     """Start the run and kill it when it has so many more answers; whether it was killed in time."""
     goal = workspace.num_lines() + num_more_lines
+    # However late the kill is, the run is not over by then.
+    server.gate.hold_after(num_more_lines + IN_FLIGHT)
     process = workspace.start("run", "-r", ENTRY, "-q")
     if num_more_lines == 0:
         until(lambda: workspace.suite().exists() or process.poll() is not None)
@@ -37,8 +39,9 @@ def killed_start(workspace: Workspace, server: Double, num_more_lines: int) -> b
         until(lambda: workspace.num_lines() >= goal or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    server.gate.open()
     # What was in flight when the client died is answered to nobody; wait for that before taking stock.
-    until(lambda: server.in_flight == 0)
+    until(lambda: server.in_flight == server.gate.num_held == 0)
     return process.returncode == -signal.SIGKILL
 
 

@@ -41,7 +41,7 @@ def watched(workspace: Workspace, code: str, *arguments: str) -> dict[str, Any]:
         env={name: value for name, value in os.environ.items() if name != "EVALKIT_DATA_DIR"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

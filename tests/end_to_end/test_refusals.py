@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.end_to_end.conftest import Serve
 from tests.end_to_end.servers import dead_url, refusing
 from tests.end_to_end.workspace import Finished, Workspace, contents, index_of
@@ -22,10 +20,8 @@ def test_a_wrong_key_is_said_once_and_written_nowhere(workspace: Workspace, serv
     workspace.deploy("test/a", server.url, api_key_env="TEST_KEY")
     workspace.env["TEST_KEY"] = WRONG_KEY
 
-    began_s = time.monotonic()
     finished = workspace.evalkit("run", "-r", ENTRY)
 
-    assert time.monotonic() - began_s < 10
     assert finished.code == 3
     (reason,) = reasons(finished)
     assert "HTTP 401" in reason
@@ -76,15 +72,14 @@ def test_a_missing_key_is_said_before_anything_is_sent(workspace: Workspace, ser
     assert not workspace.suite().exists()
 
 
-def test_nobody_there_is_found_out_in_seconds(workspace: Workspace) -> None:
+def test_nobody_there_is_found_out_after_ten_attempts(workspace: Workspace) -> None:
     url = dead_url()
     workspace.deploy("test/a", url)
-    began_s = time.monotonic()
     finished = workspace.evalkit("run", "-r", ENTRY)
-    assert time.monotonic() - began_s < 15
     assert finished.code == 3
     (reason,) = reasons(finished)
     assert url in reason
+    assert "its first 10 attempts all failed" in reason
     assert "Traceback" not in finished.err
     assert index_of(workspace.run()).num_lines == 0
 

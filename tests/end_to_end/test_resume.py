@@ -148,8 +148,9 @@ def test_other_metrics_need_no_other_answers(workspace: Workspace, serve: Serve,
 
 
 def test_a_run_in_progress_is_locked(workspace: Workspace, serve: Serve) -> None:
-    server = serve(latency_s=0.1)
-    workspace.deploy("test/a", server.url, limits={"max_concurrency": 6})
+    server = serve()
+    server.gate.hold_after(1)
+    workspace.deploy("test/a", server.url)
     first = workspace.start("run", "-r", ENTRY, "-q")
     until(lambda: workspace.num_lines() > 0)
 
@@ -159,6 +160,7 @@ def test_a_run_in_progress_is_locked(workspace: Workspace, serve: Serve) -> None
         assert f"is in use by process {first.pid}" in second.err
         assert "Traceback" not in second.err
 
+    server.gate.open()
     finished = workspace.finish(first)
     assert finished.code == 0, finished.err
     assert server.num_answered == NUM_REQUESTS

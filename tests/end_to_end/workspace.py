@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +19,9 @@ from evalkit.results.run_directory import RunDirectory
 from evalkit.results.stored_run import StoredRun
 
 COMMAND = Path(sys.executable).with_name("evalkit")
+PROC = Path("/proc")
 # Generous: only reached when something hangs.
-_ENDS_WITHIN_S = 90.0
+_ENDS_WITHIN_S = 400.0
 _POLL_S = 0.002
 # Variables of the outside world that would change what the command does.
 _FOREIGN = ("EVALKIT_DATA_DIR", "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY")
@@ -73,9 +76,13 @@ class Workspace:
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start the command."""
+        return self.start_program([str(COMMAND), *map(str, arguments)])
+
+    def start_program(self, words: Sequence[str]) -> subprocess.Popen[str]:
+        """Start another program as the command is started."""
         environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         process = subprocess.Popen(
-            [str(COMMAND), *map(str, arguments)],
+            words,
             cwd=self.path,
             env={
                 **environment,
@@ -126,12 +133,25 @@ class Workspace:
         return sum(max(0, journal.read_bytes().count(b"\n") - 1) for journal in journals)
 
 
-def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
+def until(condition: Callable[[], bool], within_s: float = 300.0) -> None:
     """Returns as soon as the condition holds; fails if it does not in time."""
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"still not so after {within_s:g} s"
         time.sleep(_POLL_S)
+
+
+def handled(process: subprocess.Popen[str], number: signal.Signals) -> bool:
+    """Whether the process has noticed a signal that it was sent, so that another is another one."""
+    if not PROC.is_dir():
+        time.sleep(1)
+        return True
+    try:
+        status = (PROC / str(process.pid) / "status").read_text()
+    except OSError:
+        return True
+    masks = re.findall(r"^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return not any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
 
 def index_of(directory: RunDirectory) -> JournalIndex:

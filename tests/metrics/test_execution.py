@@ -10,7 +10,7 @@ from evalkit.errors import UsageError
 from evalkit.metrics import execution
 from evalkit.metrics.execution import Execution, require_isolation, run_program
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture(autouse=True)

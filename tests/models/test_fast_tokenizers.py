@@ -199,7 +199,7 @@ def test_forked_children_count_too_and_nothing_warns(folder: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -83,6 +83,22 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def adapter_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random LoRA adapter for that model."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path_factory.mktemp("models") / "adapter"
+    model = AutoModelForCausalLM.from_pretrained(model_folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        config = LoraConfig(r=8, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+        get_peft_model(model, config).save_pretrained(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def engine(model_folder: Path) -> Iterator[OpenEngine]:
     """The one engine."""
     opened = OpenEngine(VllmClient(model=str(model_folder), **ARGS))

@@ -15,7 +15,7 @@ from evalkit.request import Request
 from evalkit.response import Completion, Response
 
 Answers = queue.SimpleQueue[Response | Exception]
-WITHIN_S = 30.0
+WITHIN_S = 300.0
 
 
 class Echo:
