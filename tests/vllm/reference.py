@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ class Reference:
         self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
     def generated(self, prompt: str, max_tokens: int) -> str:
-        """The greedy continuation."""
+        """The greedy continuation; halves of characters are not joined over a special token between them."""
         inputs = self.tokenizer(prompt, return_tensors="pt")
         with self.torch.inference_mode():
             ids = self.model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)[0]
-        new = ids[inputs["input_ids"].shape[1] :]
-        text: str = self.tokenizer.decode(new, skip_special_tokens=True)
-        return text
+        special = set(self.tokenizer.all_special_ids)
+        new = ids[inputs["input_ids"].shape[1] :].tolist()
+        runs = [list(run) for is_special, run in groupby(new, special.__contains__) if not is_special]
+        return "".join(self.tokenizer.decode(run) for run in runs)
 
     def distributions(self, text: str) -> tuple[list[int], Any]:
         """The tokens, and [tokens, vocabulary] the log-probabilities of what comes after each."""

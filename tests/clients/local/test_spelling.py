@@ -105,6 +105,32 @@ def stop_at(tokenizer: Any, text: str, stops: tuple[str, ...]) -> tuple[int, str
     return seen, ending.text, ending.num_tokens, ending.stopped
 
 
+@settings(max_examples=300)
+@given(st.data())
+def test_pieces_are_the_text_with_special_tokens_and_halves_of_characters(
+    byte_level: Any, data: st.DataObject
+) -> None:
+    ids = st.lists(st.integers(0, len(byte_level) - 1) | st.sampled_from([0, 1, 2]), max_size=12)
+    prompt, tokens = data.draw(ids), data.draw(ids)
+    speller = Speller(byte_level)
+    assert {0, 1, 2} == speller.special.keys()
+    assert "".join(speller.pieces(prompt, tokens)) == speller.text(prompt, tokens)
+
+
+def test_halves_of_a_character_are_not_joined_over_a_special_token(byte_level: Any) -> None:
+    def ids(text: str) -> list[int]:
+        return list(byte_level(text, add_special_tokens=False)["input_ids"])
+
+    first, *others = ids("本")
+    assert others, "one token spells it: nothing is tested"
+    [pad] = byte_level.convert_tokens_to_ids(["<pad>"])
+    watch = StopWatch(Speller(byte_level), ids("the"), ())
+    assert watch.ending([first, *others, *ids("& the")]).text == "本& the"
+    ending = watch.ending([first, pad, *others, *ids("& the")])
+    assert ending.text.endswith("& the")
+    assert "本" not in ending.text
+
+
 def test_a_stop_that_spans_tokens(byte_level: Any) -> None:
     text = "one two\n\nQuestion: three"
     stop = "two\n\nQ"

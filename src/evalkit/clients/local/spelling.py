@@ -81,18 +81,14 @@ class Speller:
 
     def _added(self, prompt: Sequence[int], tokens: Sequence[int]) -> str:
         """What tokens add to the prompt, none of which is special."""
-        context = list(prompt[-_CONTEXT_TOKENS:])
-        before = self._decode(context)
-        if before and not before.endswith(_INCOMPLETE):
-            whole = self._decode([*context, *tokens])
-            if whole.startswith(before):
-                return whole[len(before) :]
-        return self._decode(tokens)
+        context = self._context(prompt, tokens)
+        return self._decode([*context, *tokens])[len(self._decode(context)) :]
 
     def _added_pieces(self, prompt: Sequence[int], tokens: Sequence[int]) -> list[str]:
-        """What each token adds, none of which is special."""
-        ids = [*prompt[-_CONTEXT_TOKENS:], *tokens]
-        start, spelt = 0, len(ids) - len(tokens)
+        """What each token adds, none of which is special; together what `_added` gives."""
+        context = self._context(prompt, tokens)
+        ids = [*context, *tokens]
+        start, spelt = 0, len(context)
         pieces = []
         for end in range(spelt + 1, len(ids) + 1):
             # What was spelt last is enough of a context to spell what follows.
@@ -105,6 +101,16 @@ class Speller:
         if pieces:
             pieces[-1] += self._added(prompt, tokens)[len("".join(pieces)) :]
         return pieces
+
+    def _context(self, prompt: Sequence[int], tokens: Sequence[int]) -> list[int]:
+        """The end of the prompt after which tokens are spelled; empty where they are spelled alone.
+
+        After half a character they are: it is the prompt's, or was cut off by a special token.
+        """
+        context = list(prompt[-_CONTEXT_TOKENS:])
+        before = self._decode(context)
+        is_whole = before and not before.endswith(_INCOMPLETE)
+        return context if is_whole and self._decode([*context, *tokens]).startswith(before) else []
 
     def num_tokens(self, prompt: Sequence[int], tokens: Sequence[int], text: str) -> int:
         """How many of the tokens it takes to spell the text; a part of a character spells nothing.
