@@ -108,7 +108,7 @@ def test_a_missing_model_is_said_clearly(canned: Canned) -> None:
     [
         (b'{"message": "flat"}', "flat"),
         (b'{"error": "just text"}', "just text"),
-        (b'{"detail": [{"loc": "x"}]}', "[{'loc': 'x'}]"),
+        (b'{"detail": [{"loc": "x"}]}', '{"loc": "x"}'),
         (b"<html>\n  bad gateway", "<html> bad gateway"),
         (b"", "(no message)"),
         (b"\xff\xfe", "\ufffd"),

@@ -624,6 +624,118 @@ QUIRKS = [
         status=400,
         mode="anthropic",
     ),
+    # Answers that broke off.
+    *(
+        Quirk(f"broken off: {word}", chat({"content": text}, word), TransientError, "server_error", word)
+        for word, text in (
+            ("insufficient_system_resource", "Par"),
+            ("abort", ""),
+            ("cancelled", "Par"),
+            ("timeout", "Par"),
+            ("MALFORMED_FUNCTION_CALL", ""),
+        )
+    ),
+    Quirk(
+        "a gateway: half an answer and an error beside it",
+        chat({"content": "Par"}, None, **error("upstream gone", code=502)),
+        TransientError,
+        "server_error",
+        "upstream gone",
+    ),
+    Quirk(
+        "a gateway: an answer up to the length limit and an error beside it",
+        chat({"content": "Par"}, "length", **error("slow down", code=429)),
+        OverloadError,
+        "overload",
+        "slow down",
+    ),
+    Quirk("a whole answer with a warning", chat({"content": "a"}, error={"message": "deprecated"}), A),
+    *(
+        Quirk(f"a filter: {word}", chat({"content": "Par"}, word), ContentFilterError, "content_filter")
+        for word in ("contentFilter", "content-filter", "IMAGE_SAFETY", "blocked")
+    ),
+    # Errors in other places and spellings.
+    Quirk(
+        "MiniMax: base_resp",
+        {"choices": None, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}},
+        OverloadError,
+        "overload",
+        "rate limit",
+    ),
+    Quirk(
+        "Cloudflare: a list of errors",
+        {"success": False, "errors": [{"code": 429, "message": "too fast"}]},
+        OverloadError,
+        "overload",
+        "too fast",
+    ),
+    Quirk(
+        "FastAPI: a list of details",
+        {"detail": [{"msg": "field required", "type": "missing"}]},
+        TransientError,
+        "server_error",
+        "field required",
+    ),
+    *(
+        Quirk(f"429 as {value!r}", error("busy", code=value), OverloadError, "overload", "busy")
+        for value in ("429 Too Many Requests", 429.0)
+    ),
+    Quirk("429 beside the error", {"status_code": 429, "error": "busy"}, OverloadError, "overload", "busy"),
+    Quirk(
+        "an error that is JSON in a text",
+        {"error": '{"message": "busy", "code": 429}'},
+        OverloadError,
+        "overload",
+        "busy",
+    ),
+    Quirk(
+        "a refusal that mentions rate limits",
+        error("Invalid request: the prompt mentions a rate limit policy", code="invalid_request_error"),
+        BadRequestError,
+        "bad_request",
+        "mentions",
+    ),
+    Quirk(
+        "a blocked account",
+        error("Your account was flagged for unusual activity", code=401),
+        AuthenticationError,
+        "authentication",
+        "flagged",
+        status=401,
+    ),
+    Quirk(
+        "a parameter with the name of a filter",
+        error("Unknown parameter: 'content_filter'", type="invalid_request_error"),
+        BadRequestError,
+        "bad_request",
+        "content_filter",
+        status=400,
+    ),
+    # Shapes.
+    Quirk("choices as an object", {"choices": {"0": {}}}, TransientError, "malformed", "list of objects"),
+    Quirk("choices of null", {"choices": [None]}, TransientError, "malformed", "list of objects"),
+    Quirk(
+        "a choice without a message",
+        {"choices": [{"finish_reason": "stop"}]},
+        TransientError,
+        "malformed",
+        "no 'message'",
+    ),
+    Quirk("usage beyond all bounds", used({"prompt_tokens": 10**30}), A, usage=Usage(0, 0)),
+    Quirk(
+        "probabilities for log-probabilities",
+        {
+            "choices": [
+                {
+                    "text": "q",
+                    "finish_reason": "stop",
+                    "logprobs": {"tokens": ["q"], "token_logprobs": [0.4], "top_logprobs": None},
+                }
+            ]
+        },
+        Completion("q", "stop"),
+        mode="completions",
+    ),
 ]
 
 
@@ -657,6 +769,40 @@ def test_quirk(quirk: Quirk, canned: Canned, monkeypatch: pytest.MonkeyPatch) ->
     assert caught.value.reason == (quirk.reason or caught.value.reason)
     assert quirk.says in str(caught.value)
     assert getattr(caught.value, "retry_after_s", None) == quirk.retry_after_s
+
+
+@pytest.mark.parametrize("value", [0.4, True, "nan", float("inf")])
+def test_what_is_no_log_probability_is_refused_where_one_was_asked_for(canned: Canned, value: Any) -> None:
+    logprobs = {"tokens": ["q"], "token_logprobs": [value], "top_logprobs": None}
+    body = {"choices": [{"text": "q", "finish_reason": "stop", "logprobs": logprobs}]}
+
+    async def main() -> None:
+        async with canned(200, json.dumps(body).encode()) as url:
+            client = OpenAIClient(model="m", base_url=url, mode="completions", logprobs=True)
+            try:
+                await client.send(Request("q"))
+            finally:
+                await client.close()
+
+    with pytest.raises(TransientError, match="a log-probability is"):
+        asyncio.run(main())
+
+
+def test_choices_are_taken_by_their_index(canned: Canned) -> None:
+    choices = [
+        {"index": index, "message": {"content": text}, "finish_reason": "stop"}
+        for index, text in ((2, "c"), (0, "a"), (1, "b"))
+    ]
+
+    async def main() -> Response:
+        async with canned(200, json.dumps({"choices": choices}).encode()) as url:
+            client = OpenAIClient(model="m", base_url=url)
+            try:
+                return await client.send(Request("q", num_completions=3))
+            finally:
+                await client.close()
+
+    assert [completion.text for completion in asyncio.run(main()).completions] == ["a", "b", "c"]
 
 
 def test_what_a_filter_cut_off_is_kept(canned: Canned) -> None:

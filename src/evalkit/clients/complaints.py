@@ -26,7 +26,8 @@ _FILTER_KINDS = {
 }
 _FILTER_WORDS = re.compile(
     r"content[ _-]?(filter|management policy|policy ?violation|violates)|ResponsibleAIPolicy"
-    r"|DataInspectionFailed|content exists risk|was flagged|flagged (as|for|by)"
+    r"|DataInspectionFailed|content exists risk"
+    r"|(prompt|input|request|content|message|output|response)[\w' ]* flagged"
     r"|blocked by [\w' ]*(policy|safety|moderation)"
     r"|violat\w+ [\w' ]*(usage|content) (policy|policies|guidelines)",
     re.IGNORECASE,
@@ -56,8 +57,25 @@ _STATUS_OF_KIND = {
     **dict.fromkeys(("invalid_request_error", "badrequesterror", "invalid_argument"), 400),
     **dict.fromkeys(("unsupported_parameter", "unsupported_value"), 400),
 }
-_OVERLOAD_WORDS = re.compile(r"rate.?limit|too many requests|overloaded", re.IGNORECASE)
+_OVERLOAD_WORDS = re.compile(
+    r"rate.?limit(ed|s| (is |was )?(reached|exceeded|hit))|rate.?limit\W*$|exceeded [\w' ]*rate.?limit"
+    r"|too many requests|\boverloaded",
+    re.IGNORECASE,
+)
 _UNUSUAL_STATUS = 500
+_ERROR_FIELDS = ("error", "errors", "detail")
+_MESSAGE_FIELDS = ("message", "detail", "msg", "error_msg", "status_msg")
+# MiniMax's numbers, which are not those of HTTP.
+_STATUS_OF_NUMBER = {
+    "1002": 429,
+    "1039": 429,
+    "1041": 429,
+    "1004": 401,
+    "1008": 402,
+    "1026": 400,
+    "1027": 400,
+}
+_STATUS_WORD = re.compile(r"([45]\d\d)(?:\.0+)?(?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +126,44 @@ def complaint_of(plain: Any) -> Complaint:
     """The complaint in a parsed body, or in the error object of one."""
     if isinstance(plain, list) and plain:
         plain = plain[0]  # Google sends a list of one
-    error = plain.get("error") or plain if isinstance(plain, Mapping) else plain
+    error = _innermost(plain) if isinstance(plain, Mapping) else plain
+    kinds = frozenset(_kinds(error)) if isinstance(error, Mapping) else frozenset()
+    if not kinds and isinstance(plain, Mapping):
+        kinds = frozenset(_kinds(plain))
     if not isinstance(error, Mapping):
-        return Complaint(str(error), _code_of((), str(error)))
-    kinds = frozenset(_kinds(error))
+        return Complaint(str(error), _code_of(kinds, str(error)), kinds)
     message = _message(error)
     param = error.get("param")
     return Complaint(message, _code_of(kinds, message), kinds, param if isinstance(param, str) else None)
+
+
+def complains(plain: Mapping[str, Any]) -> bool:
+    """Whether a body that holds no answer says why, in one of the fields in which servers do."""
+    if any(plain.get(name) for name in _ERROR_FIELDS):
+        return True
+    said = plain.get("base_resp")
+    return isinstance(said, Mapping) and bool(said.get("status_code"))
+
+
+def _innermost(plain: Mapping[str, Any]) -> Any:
+    """The error object, or text, of a body; the body itself where it is one."""
+    for name in _ERROR_FIELDS:
+        error = plain.get(name)
+        if isinstance(error, list) and error:
+            error = error[0]
+        if isinstance(error, str) and error.lstrip().startswith("{"):
+            error = _parsed(error)
+        if error:
+            return _innermost(error) if isinstance(error, Mapping) and error.get("error") else error
+    said = plain.get("base_resp")
+    return said if isinstance(said, Mapping) and said.get("status_code") else plain
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def error_of(status: int, complaint: Complaint, told: str, retry_after_s: float | None) -> ClientError:
@@ -130,10 +179,12 @@ def error_of(status: int, complaint: Complaint, told: str, retry_after_s: float 
         return AuthenticationError(told, "quota")
     if status in _OVERLOADED:
         return OverloadError(told, retry_after_s)
-    if complaint.is_filter:
+    if status == 401:
+        return AuthenticationError(told)
+    if complaint.is_filter and complaint.refused_parameter is None:
         # Whatever the status: 400, 403, 422, or 502 from a gateway.
         return ContentFilterError(told)
-    if status in (401, 403):
+    if status == 403:
         return AuthenticationError(told)
     if complaint.is_too_long:
         return BadRequestError(told)
@@ -154,7 +205,7 @@ def status_of(complaint: Complaint) -> int:
 
 
 def _message(error: Mapping[str, Any]) -> str:
-    said = next((v for name in ("message", "detail", "msg", "error_msg") if (v := error.get(name))), None)
+    said = next((v for name in _MESSAGE_FIELDS if (v := error.get(name))), None)
     if isinstance(said, Mapping):
         said = _message(said)
     told = str(said) if said else json.dumps(error, default=str)
@@ -166,17 +217,21 @@ def _message(error: Mapping[str, Any]) -> str:
 
 
 def _kinds(error: Mapping[str, Any]) -> list[str]:
-    found = [str(error[name]) for name in ("type", "code", "status") if error.get(name) is not None]
+    names = ("type", "code", "status", "status_code")
+    found = [str(error[name]) for name in names if error.get(name) is not None]
     for name in ("innererror", "provider_specific_fields", "metadata"):
         if isinstance(inner := error.get(name), Mapping):
             found += _kinds(inner)
     return found
 
 
-def _code_of(kinds: frozenset[str] | tuple[()], message: str) -> int | None:
+def _code_of(kinds: frozenset[str], message: str) -> int | None:
     for kind in sorted(kinds):
-        if kind.isascii() and kind.isdigit() and 400 <= int(kind) < 600:
-            return int(kind)
+        # 429, "429", 429.0, "429 Too Many Requests"
+        if (word := _STATUS_WORD.match(kind)) is not None:
+            return int(word[1])
+        if kind in _STATUS_OF_NUMBER:
+            return _STATUS_OF_NUMBER[kind]
     for kind in sorted(kinds):
         if (status := _STATUS_OF_KIND.get(kind.casefold())) is not None:
             return status

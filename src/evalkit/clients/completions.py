@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,16 +30,39 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
     "blocklist": "content_filter",
     "spii": "content_filter",
     "sensitive": "content_filter",
+    "image_safety": "content_filter",
+    "blocked": "content_filter",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "tool_use": "tool_calls",
 }
-"""A provider's word for why a completion ended, in lower case, to ours; anything else is "unknown"."""
+"""A provider's word for why a completion ended, as `_folded` spells it, to ours; else it is "unknown"."""
+# The server gave up half-way: what came is no answer, whatever it says.
+BROKEN_OFF = frozenset(
+    {
+        *("error", "abort", "aborted", "cancelled", "canceled", "timeout", "timed_out", "failed", "failure"),
+        *("insufficient_system_resource", "malformed_function_call", "internal_error", "server_error"),
+    }
+)
+_MOST_TOKENS = 10**9
+_WORD_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|[- ]")
 
 
 def finish_reason(word: object) -> FinishReason:
     """A provider's finish reason in our words."""
-    return FINISH_REASONS.get(word.casefold(), "unknown") if isinstance(word, str) else "unknown"
+    if not isinstance(word, str):
+        return "unknown"
+    return FINISH_REASONS.get(word) or FINISH_REASONS.get(_folded(word), "unknown")
+
+
+def is_broken_off(word: object) -> bool:
+    """Whether a provider's finish reason says that it did not finish."""
+    return isinstance(word, str) and word not in FINISH_REASONS and _folded(word) in BROKEN_OFF
+
+
+def _folded(word: str) -> str:
+    """`contentFilter`, `content-filter` and `CONTENT_FILTER` as `content_filter`."""
+    return _WORD_BORDER.sub("_", word).casefold()
 
 
 def refuse_blocked(completions: Sequence[Completion]) -> None:
@@ -55,11 +79,15 @@ def refuse_blocked(completions: Sequence[Completion]) -> None:
 
 
 def num_tokens(value: Any) -> int:
-    """A count of tokens, which servers also give as text or with a fraction; 0 for what is no count."""
+    """A count of tokens, which servers also give as text or with a fraction; 0 for what is no count.
+
+    No request takes a billion tokens: a larger number is none either.
+    """
     try:
-        return max(0, int(float(value)))
+        number = int(float(value))
     except (TypeError, ValueError, OverflowError):
         return 0
+    return number if 0 <= number <= _MOST_TOKENS else 0
 
 
 def cut_at_stop(completion: Completion, stop_sequences: Sequence[str]) -> Completion:

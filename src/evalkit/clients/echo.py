@@ -76,7 +76,9 @@ def _not_scored(why: str) -> BadRequestError:
 
 def _place(texts: Sequence[str], prompt: str) -> tuple[int, list[str]] | None:
     """The prompt's first token, and the texts of its tokens; None where they do not spell it."""
-    firsts = range(min(_MAX_START_TOKENS, len(texts)) + 1)
+    # Start tokens may be spelled as nothing: the prompt begins with the first token that spells something.
+    empty = next((index for index, text in enumerate(texts) if text), len(texts)) if prompt else 0
+    firsts = range(empty, min(max(_MAX_START_TOKENS, empty), len(texts)) + 1)
     for spell in (_exactly, _loosely):
         for first in firsts:
             if (spelled := spell(texts[first:], prompt)) is not None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from evalkit.clients.complaints import Complaint, complaint_of, error_of, status_of
+from evalkit.clients.complaints import Complaint, complains, complaint_of, error_of, status_of
 from evalkit.clients.credentials import scrub
 from evalkit.codec import decode_foreign, encode
 from evalkit.errors import ClientError, TransientError, UsageError
@@ -24,8 +24,8 @@ _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 
 def error_in(answer: Mapping[str, Any]) -> Any:
     """The error in an answer that has nothing else: `error`, or the whole where it says that it is one."""
-    if error := answer.get("error"):
-        return error
+    if complains(answer):
+        return answer
     says_so = "error" in (answer.get("object"), answer.get("type"))
     said = any(isinstance(answer.get(name), str) for name in ("message", "detail", "msg"))
     return answer if says_so or said else None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from evalkit.clients.completions import finish_reason, num_tokens, refuse_blocked
+from evalkit.clients.completions import finish_reason, is_broken_off, num_tokens, refuse_blocked
 from evalkit.clients.http import error_in
 from evalkit.errors import ClientError, TransientError
 from evalkit.response import Completion, FinishReason, Token, Usage, total_logprob
 
+_UNFINISHED: frozenset[FinishReason] = frozenset({"unknown", "length"})
+_HIGHEST_LOGPROB = 1e-3
 _THINKING_FIELDS = ("reasoning_content", "reasoning")
 # Types of parts that are the answer, and the field that holds it.
 _TEXT_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
@@ -35,7 +36,7 @@ def completions_of(
         ContentFilterError: A content filter blocked one of them, or cut it off.
     """
     try:
-        choices = answer.get("choices") or ()
+        choices = _in_order(answer.get("choices") or [])
         if len(choices) < wanted:
             raise TransientError(f"{len(choices)} of {wanted} completions came back", "malformed")
         if chat:
@@ -47,10 +48,20 @@ def completions_of(
     except ClientError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        detail = f"{type(error).__name__}: {error}"
+        detail = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
         raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
     refuse_blocked(completions)
     return completions
+
+
+def _in_order(choices: Any) -> list[Mapping[str, Any]]:
+    """The choices, by their index where each has one."""
+    if not isinstance(choices, list) or not all(isinstance(choice, Mapping) for choice in choices):
+        raise TypeError("'choices' is no list of objects")
+    places = [choice.get("index") for choice in choices]
+    if len(choices) > 1 and sorted(map(str, places)) == [str(place) for place in range(len(choices))]:
+        return sorted(choices, key=lambda choice: int(choice["index"]))
+    return choices
 
 
 def failure_in(answer: Mapping[str, Any]) -> Any:
@@ -62,14 +73,22 @@ def failure_in(answer: Mapping[str, Any]) -> Any:
     choices = answer.get("choices")
     listed = [c for c in choices if isinstance(c, Mapping)] if isinstance(choices, list) else []
     for choice in listed:
-        if choice.get("finish_reason") == "error" or choice.get("error"):
-            return choice.get("error") or {"message": "the server broke off"}
+        reason = choice.get("finish_reason")
+        if choice.get("error") or is_broken_off(reason):
+            return choice.get("error") or {"message": f"the server broke off ({reason})"}
+    # Beside choices that came to their end an error says nothing of them.
+    if (error := answer.get("error")) and not _UNFINISHED.isdisjoint(map(_end_of, listed)):
+        return error
     if any(_says_something(choice) for choice in listed):
         return None
     feedback = answer.get("prompt_feedback") or answer.get("promptFeedback")
     if isinstance(feedback, Mapping) and (why := feedback.get("block_reason") or feedback.get("blockReason")):
         return {"message": f"the prompt was blocked: {why}", "type": "content_filter"}
     return answer.get("error") if listed else error_in(answer)
+
+
+def _end_of(choice: Mapping[str, Any]) -> FinishReason:
+    return finish_reason(choice.get("finish_reason"))
 
 
 def _says_something(choice: Mapping[str, Any]) -> bool:
@@ -93,7 +112,9 @@ def has_thought(usage: Any) -> bool:
 
 
 def _chat_completion(choice: Mapping[str, Any], scored: bool) -> Completion:
-    message, reason = choice["message"], _reason(choice)
+    message, reason = choice.get("message"), _reason(choice)
+    if not isinstance(message, Mapping):
+        raise TypeError("a choice has no 'message'")
     content, thoughts = _content(message.get("content"))
     text = message.get("refusal") or "" if content is None else content
     stated = next((value for name in _THINKING_FIELDS if (value := message.get(name))), None)
@@ -140,7 +161,7 @@ def _content(content: Any) -> tuple[str | None, str]:
 
 
 def _text_completion(choice: Mapping[str, Any], echoed: bool, scored: bool) -> Completion:
-    text = _text(choice["text"])
+    text = _text(choice.get("text"))
     tokens = _readable(partial(_text_tokens, echoed=echoed), choice.get("logprobs"), scored)
     logprob = None if tokens is None else total_logprob(tokens)
     thinking = choice.get("reasoning_content") or choice.get("reasoning") or None
@@ -213,7 +234,12 @@ def _text(value: Any) -> str:
 
 
 def _logprob(value: Any) -> float:
+    """A log-probability; rounding may put certainty slightly above 0.
+
+    Raises:
+        ValueError: It is not one: a probability, say.
+    """
     logprob = float(value)
-    if math.isnan(logprob) or logprob == math.inf:
-        raise ValueError(f"a log-probability is {logprob}")
-    return logprob
+    if isinstance(value, bool) or not logprob <= _HIGHEST_LOGPROB:
+        raise ValueError(f"a log-probability is {value}")
+    return min(logprob, 0.0) if logprob > 0 else logprob

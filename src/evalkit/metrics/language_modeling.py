@@ -67,13 +67,21 @@ class BasicGeneration(Metric):
         """`perplexity`, `bits_per_byte` and `logprob_per_byte`; those of nothing are left out."""
         logprob = math.fsum(row[0] for row in rows)
         num_tokens, num_bytes = sum(row[1] for row in rows), sum(row[2] for row in rows)
-        found = {}
+        found: dict[str, float] = {}
         if num_tokens:
-            found["perplexity"] = math.exp(-logprob / num_tokens)
+            found |= _perplexity(-logprob / num_tokens)
         if num_bytes:
             found["bits_per_byte"] = -logprob / num_bytes / math.log(2)
             found["logprob_per_byte"] = logprob / num_bytes
         return found
+
+
+def _perplexity(nats_per_token: float) -> dict[str, float]:
+    """The perplexity; left out where it is beyond every number (more than 709 nats for each token)."""
+    try:
+        return {"perplexity": math.exp(nats_per_token)}
+    except OverflowError:
+        return {}
 
 
 def count_bytes(tokens: Sequence[Token]) -> int:
