@@ -26,9 +26,16 @@ from evalkit.planning import PlannedRun, Workplace, load_instances
 from evalkit.reports.run_groups import main_score
 from evalkit.results.claim import claim_directory
 from evalkit.results.ledger import Ledger, Subject
-from evalkit.results.run_directory import RunStatus
+from evalkit.results.run_directory import RunDirectory, RunStatus
 from evalkit.results.run_result import RunResult, result_of
-from evalkit.results.scoring import make_scorer, read_stats, write_scores
+from evalkit.results.scoring import (
+    changed_means,
+    is_scored_by_other_rules,
+    make_scorer,
+    read_stats,
+    score_run,
+    write_scores,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,8 @@ async def _claim_and_work(run: PlannedRun, subject: Subject, shop: Workshop) -> 
         ledger = Ledger.open(directory, subject, run.deployment.prices)
         if ledger.is_complete:
             await _tell_undeclared(run, path.name, shop)
+            if is_scored_by_other_rules(ledger.manifest):
+                return await _score_anew(directory, shop)
             return result_of(directory, ledger.manifest, read_stats(directory))
         return await _work(run, shop, ledger)
 
@@ -86,6 +95,21 @@ async def _tell_undeclared(run: PlannedRun, name: str, shop: Workshop) -> None:
         loaded = await asyncio.to_thread(load_instances, run, shop.place)
         for note in loaded.notes:
             shop.observer.note(f"{name}: {note}")
+
+
+async def _score_anew(directory: RunDirectory, shop: Workshop) -> RunResult:
+    """Score the stored answers of a complete run by today's rules, and tell what changed."""
+    before = read_stats(directory)
+    stats = await asyncio.to_thread(score_run, directory)
+    name, changes = directory.path.name, changed_means(before, stats)
+    if changes:
+        shop.observer.note(
+            f"{name}: an earlier evalkit scored it; its stored answers, scored by today's rules: "
+            f"{', '.join(changes)}"
+        )
+    manifest = directory.manifest()
+    assert manifest is not None
+    return result_of(directory, manifest, stats)
 
 
 async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:

@@ -20,7 +20,7 @@ from evalkit.clients.echo import restored
 from evalkit.codec import decode_exact, encode_exact
 from evalkit.errors import StoreError
 from evalkit.request import Request, RequestState
-from evalkit.response import Failure, Outcome, Response, response_from_json, response_to_json
+from evalkit.response import BLOCKED, Failure, Outcome, Response, response_from_json, response_to_json
 
 JOURNAL_VERSION = 1
 # A power cut loses at most what was answered in this time; a killed process loses nothing.
@@ -312,10 +312,21 @@ def _to_record(plain: dict[str, Any], offset: int, length: int) -> Record | Dama
     )
     if "response" in plain:
         response = response_from_json(plain["response"])
+        if (blocked := _blocked(plain["response"])) is not None:
+            return Record(state, blocked, plain.get("at", 0.0))
         if state.request.echo_prompt:
             response = restored(response, state.request.prompt)
         return Record(state, response, plain.get("at", 0.0))
     return Record(state, _to_failure(plain["failure"]), plain.get("at", 0.0))
+
+
+def _blocked(response: dict[str, Any]) -> Failure | None:
+    """What a content filter blocked or cut off: evalkit up to 0.1 kept that as an answer."""
+    texts = [c["text"] for c in response["completions"] if c.get("finish_reason") == BLOCKED]
+    if not texts:
+        return None
+    message = "the provider's content filter blocked the answer"
+    return Failure(BLOCKED, message, response.get("attempts", 1), max(texts, key=len))
 
 
 def _to_request(plain: dict[str, Any]) -> Request:
@@ -335,12 +346,13 @@ def _fold(index: JournalIndex, plain: dict[str, Any], offset: int) -> None:
         index.completion_tokens += response.get("completion_tokens", 0)
     if key in index.answered:
         return
-    if response is not None:
+    failure = _to_failure(plain["failure"]) if response is None else _blocked(response)
+    if failure is None:
         index.answered.add(key)
         index.winners[key] = offset
         index.failures.pop(key, None)
     else:
-        index.failures[key] = _to_failure(plain["failure"])
+        index.failures[key] = failure
         index.winners[key] = offset
 
 

@@ -34,11 +34,11 @@ from evalkit.response import (
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
 
 _ZSTD = 93
+# Not `content_filter`: Inspect scores such samples as answers, and its numbers are carried over as they are.
 _FINISH: Mapping[str, FinishReason] = {
     "stop": "stop",
     "max_tokens": "length",
     "model_length": "length",
-    "content_filter": "content_filter",
     "tool_calls": "tool_calls",
 }
 _WORDS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}

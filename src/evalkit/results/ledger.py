@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit import __version__
 from evalkit.response import BLOCKED, Failure, Outcome, Usage
 from evalkit.results.run_directory import Manifest, RunDirectory, RunStatus
+from evalkit.results.scoring import SCORING_RULES
 from evalkit.specs.digest import RunDigest
 from evalkit.specs.run_spec import RunSpec
 
@@ -103,7 +104,11 @@ class Ledger:
             message="",
             starts=self.manifest.starts + 1,
             counts={**self._counts(), "num_instances": num_instances},
-            versions={"evalkit": __version__, "python": platform.python_version()},
+            versions={
+                "evalkit": __version__,
+                "python": platform.python_version(),
+                "scoring": SCORING_RULES,
+            },
         )
         self.directory.write_manifest(self.manifest)
 
