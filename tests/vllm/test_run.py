@@ -36,10 +36,11 @@ _ENDS_WITHIN_S = 400.0
 
 
 def deploy(folder: Path, **clients: Mapping[str, Any]) -> Path:
-    """A file with one deployment per client, `test/<client>`."""
+    """A file with one deployment per client, `test/<client>`; `plain` is one of the transformers engine."""
     path = folder / "deployments.yaml"
+    classes = {"plain": "transformers"}
     deployments = [
-        {"name": f"test/{name}", "client_spec": {"class_name": name, "args": dict(args)}}
+        {"name": f"test/{name}", "client_spec": {"class_name": classes.get(name, name), "args": dict(args)}}
         for name, args in clients.items()
     ]
     path.write_text(yaml.safe_dump({"model_deployments": deployments}))

@@ -292,6 +292,10 @@ class StopWatch:
             start = ends[place]
             inside = "" if tokens[place] in self.speller.special else pieces[place]
             texts.append("".join(inside[max(0, a - start) : max(0, b - start)] for a, b in ending.spans))
+        # Half a character at the end is spelled by no piece of its own.
+        spelt = "".join(texts)
+        if texts and len(spelt) < len(ending.text) and ending.text.startswith(spelt):
+            texts[-1] += ending.text[len(spelt) :]
         return texts
 
     def _ending(

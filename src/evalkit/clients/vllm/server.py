@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from evalkit.clients.local.clock import asks_for_date, on_day
 from evalkit.clients.vllm.model import VllmModel
 from evalkit.clients.vllm.starting import environment_for, launching, told
-from evalkit.errors import BadRequestError, SystemicError, TransientError
+from evalkit.errors import BadRequestError, SystemicError, TransientError, UsageError
 from evalkit.models.weights import chat_template, find_model, special_tokens
 from evalkit.registry import client
 from evalkit.request import Request
@@ -165,7 +165,12 @@ class VllmServerClient(VllmModel):
     def _own_tokenizer(self, model_folder: Path) -> dict[str, Any]:
         """What the server is told of the tokenizer, where it would make another one of the model's files."""
         assert self._folder is not None
-        tokenizer, told = self.tokenizer(model_folder)
+        try:
+            tokenizer, told = self.tokenizer(model_folder)
+        except UsageError:
+            raise
+        except Exception:  # noqa: BLE001 - files that transformers can't read: the server's log says why
+            return {}
         if not told:
             return {}
         self.notes = (*told, *self.notes)
