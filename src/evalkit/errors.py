@@ -22,6 +22,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from evalkit.redaction import one_line
+
 
 class EvalkitError(Exception):
     """Base of all errors with a message meant for the user."""
@@ -98,7 +100,7 @@ class SystemicError(EvalkitError):
 
 
 class ClientError(EvalkitError):
-    """One request failed.
+    """One request failed. Its message is one line, without keys and control characters.
 
     Attributes:
         reason: One word for tables and journals: `timeout`, `connection`, `overload`, `server_error`,
@@ -108,7 +110,7 @@ class ClientError(EvalkitError):
     reason: str = "error"
 
     def __init__(self, message: str, reason: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         if reason is not None:
             self.reason = reason
 

@@ -126,10 +126,15 @@ def bind_arguments(
     missing = [p.name for p in known.values() if p.required and p.name not in args]
     if missing:
         raise UsageError(f"{kind} '{name}' needs {', '.join(missing)}")
-    try:
-        return {key: check_value(value, known[key].type) for key, value in args.items()}
-    except ValueProblem as problem:
-        raise UsageError(f"{kind} '{name}': {problem}") from None
+    checked = {}
+    for key, value in args.items():
+        try:
+            checked[key] = check_value(value, known[key].type)
+        except ValueProblem as problem:
+            # A client's argument may hold a key, put there by mistake: it is never shown.
+            told = f"'{key}' is not {known[key].type_name}" if kind == "client" else problem
+            raise UsageError(f"{kind} '{name}': {told}") from None
+    return checked
 
 
 def type_name(wanted: Any) -> str:

@@ -1,11 +1,26 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.web_runner import ServerRunner
 
-from evalkit.clients.credentials import read_key, refuse_secret_headers, scrub
-from evalkit.errors import UsageError
+from evalkit import redaction
+from evalkit.clients.anthropic import AnthropicClient
+from evalkit.clients.credentials import read_key, sent_headers
+from evalkit.clients.openai import OpenAIClient
+from evalkit.errors import AuthenticationError, TransientError, UsageError
+from evalkit.request import Request
+
+
+@pytest.fixture(autouse=True)
+def no_keys_are_left() -> Iterator[None]:
+    yield
+    redaction.forget()
 
 
 def test_a_key_comes_from_a_variable_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -33,20 +48,63 @@ def test_what_is_no_key_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch
     assert content not in str(caught.value)
 
 
-def test_keys_are_no_headers() -> None:
-    with pytest.raises(UsageError, match="api_key_env"):
-        refuse_secret_headers({"authorization": "x"})
-    refuse_secret_headers({"anthropic-beta": "x"})
+def test_headers_with_secrets_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN_VARIABLE", " Basic abc123def456== \n")
+    headers = sent_headers({" X-Title ": " evals "}, {"X-Auth-Token": "TOKEN_VARIABLE"})
+    assert headers == {"X-Title": "evals", "X-Auth-Token": "Basic abc123def456=="}
+    assert str(TransientError("refused abc123def456==")) == "refused ***"
 
 
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [
-        ("key s3cret!", "key ***"),
-        ("key sk-abc*****xyz.", "key ***"),
-        ("Bearer whatever now", "*** now"),
-        ("task-oriented, the api_key_env is desk-bound", "task-oriented, the api_key_env is desk-bound"),
-    ],
-)
-def test_scrub(text: str, clean: str) -> None:
-    assert scrub(text, ("s3cret!", "")) == clean
+@pytest.mark.parametrize("held", ["one\ntwo", "schlüssel", ""])
+def test_what_can_be_no_header_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, held: str) -> None:
+    monkeypatch.setenv("TOKEN_VARIABLE", held)
+    with pytest.raises(UsageError, match="TOKEN_VARIABLE") as caught:
+        sent_headers(None, {"X-Auth-Token": "TOKEN_VARIABLE"})
+    assert not held or held not in str(caught.value)
+
+
+def test_a_header_has_one_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TITLE", "x")
+    with pytest.raises(UsageError, match="one of them must go"):
+        sent_headers({"x-title": "a"}, {"X-Title": "TITLE"})
+
+
+@pytest.mark.parametrize("make", [OpenAIClient, AnthropicClient])
+def test_a_client_sends_the_header_instead_of_a_key(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GATEWAY", "Bearer abc123def456")
+    sent: list[Mapping[str, str]] = []
+
+    async def main() -> None:
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            sent.append(dict(request.headers))
+            return web.json_response({"error": "Bearer abc123def456 is not known"}, status=401)
+
+        runner = ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        client = make(model="m", base_url=url, headers_from_env={"authorization": "GATEWAY"})
+        try:
+            with pytest.raises(AuthenticationError, match=r"^HTTP 401: \*\*\* is not known$"):
+                await client.send(Request("hello"))
+        finally:
+            await client.close()
+            await runner.cleanup()
+
+    asyncio.run(main())
+    assert sent[0]["Authorization"] == "Bearer abc123def456"
+    assert "x-api-key" not in {name.lower() for name in sent[0]}
+
+
+def test_a_key_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY", "Bearer abc123def456")
+    monkeypatch.setenv("A_KEY", "abc")
+    with pytest.raises(UsageError, match="named twice"):
+        OpenAIClient(
+            model="m",
+            base_url="http://127.0.0.1/v1",
+            api_key_env="A_KEY",
+            headers_from_env={"Authorization": "GATEWAY"},
+        )

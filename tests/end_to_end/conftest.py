@@ -15,12 +15,13 @@ Serve = Callable[..., Double]
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    """An empty working directory; what still runs there at the end is killed."""
+    """An empty working directory; what still runs there at the end is killed, and no planted key is in it."""
     path = tmp_path / "work"
     path.mkdir()
     made = Workspace(path)
     yield made
     made.close()
+    made.refuse_planted()
 
 
 @pytest.fixture

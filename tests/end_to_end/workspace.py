@@ -17,7 +17,11 @@ from typing import Any, NamedTuple
 from evalkit.engine.journal import JournalIndex, Record, read_journal, scan_journal
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.stored_run import StoredRun
+from tests.end_to_end.planted import places_of
 
+KEY_FILES = frozenset({"key.txt"})
+"""Files of a test that may hold a planted key."""
+PRINTED = "printed.txt"
 COMMAND = Path(sys.executable).with_name("evalkit")
 PROC = Path("/proc")
 # Generous: only reached when something hangs.
@@ -43,6 +47,21 @@ class Workspace:
     env: dict[str, str] = field(default_factory=dict)
     _deployments: dict[str, dict[str, Any]] = field(default_factory=dict)
     _processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    _keys: set[str] = field(default_factory=set)
+    _printed: list[str] = field(default_factory=list)
+
+    def plant(self, variable: str, key: str) -> None:
+        """Put a key into the environment: no part of it may ever be printed, or written here."""
+        self.env[variable] = key
+        self._keys.add(key)
+
+    def refuse_planted(self) -> None:
+        """Look for the planted keys in all that was printed, and in every file that was left."""
+        if not self._keys:
+            return
+        own = frozenset({self.deployments_path.name, *KEY_FILES})
+        (self.path / PRINTED).write_text("\n".join(self._printed), encoding="utf-8")
+        assert not places_of(self._keys, self.path, own)
 
     def deploy(
         self,
@@ -101,6 +120,7 @@ class Workspace:
     def finish(self, process: subprocess.Popen[str]) -> Finished:
         """Wait for a command's end."""
         out, err = process.communicate(timeout=_ENDS_WITHIN_S)
+        self._printed += [out, err]
         return Finished(process.returncode, out, err)
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from evalkit.cli.import_command import import_app
 from evalkit.cli.list import list_command
 from evalkit.cli.new import new_app
 from evalkit.cli.options import spread_values
-from evalkit.cli.output import echo
+from evalkit.cli.output import echo, remark
 from evalkit.cli.plan import plan_command
 from evalkit.cli.run import run_command
 from evalkit.cli.score import score_command
@@ -78,7 +78,7 @@ def _run() -> int:
     try:
         app(args=spread_values(sys.argv[1:]))
     except EvalkitError as error:
-        echo(f"error: {error}", err=True)
+        echo(remark("error", error), err=True)
         return error.exit_code
     except KeyboardInterrupt:
         echo("interrupted", err=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evalkit.cli.output import echo
+from evalkit.cli.output import echo, remark
 
 export_app = typer.Typer(help="Write runs in the layout of another harness.", no_args_is_help=True)
 
@@ -51,7 +51,7 @@ def export_helm(
             (exported.num_unscored, "instances have no scores: left out of the numbers"),
         ):
             if count:
-                echo(f"note: {directory.path.name}: {count} {what}", err=True)
+                echo(remark("note", f"{directory.path.name}: {count} {what}"), err=True)
     suites = sorted({str(each.path.parent) for each in done})
     echo(f"wrote {len(done)} runs to {', '.join(suites) or output_path}")
     for each in sorted({each.path.parent.name for each in done}):

@@ -10,14 +10,16 @@ from typing import IO, Any
 
 from evalkit.cli import console
 from evalkit.cli.text_table import ELLIPSIS, TableColumn, TextTable
+from evalkit.redaction import without_controls
 
 _WIDEST_COLUMN = 60
 _BOLD, _DIM, _PLAIN = "\033[1m", "\033[2m", "\033[0m"
+_LINE_AT_THE_MARGIN, _SET_IN = re.compile(r"\n(?=\S)"), "\n  "
 _SEE_ALL = "a wider terminal, a pipe, or --json has all"
 
 
 def echo(text: str = "", *, err: bool = False, style: str = "") -> None:
-    """Print a line.
+    """Print a line; what a terminal would obey is written out.
 
     Args:
         text: The line.
@@ -28,6 +30,7 @@ def echo(text: str = "", *, err: bool = False, style: str = "") -> None:
         # In a file that takes both, lines stay in order.
         sys.stdout.flush()
     stream = sys.stderr if err else sys.stdout
+    text = without_controls(text, lines=True)
     if style and stream.isatty():
         text = f"{_BOLD if style == 'bold' else _DIM}{text}{_PLAIN}"
     stream.write(text + "\n")
@@ -110,7 +113,17 @@ def echo_folded(text: str, *, err: bool = False) -> None:
 def echo_note(message: str) -> None:
     """Print a remark to standard error; on a terminal folded between words."""
     show = echo_folded if sys.stderr.isatty() else echo
-    show(f"note: {message}", err=True)
+    show(remark("note", message), err=True)
+
+
+def remark(kind: str, message: object) -> str:
+    """`note: …` or `error: …`; its further lines are set in, so that none can pass for another remark."""
+    return f"{kind}: {_LINE_AT_THE_MARGIN.sub(_SET_IN, str(message))}"
+
+
+def echo_raw(text: str) -> None:
+    """Print a text that has its own line breaks."""
+    sys.stdout.write(without_controls(text, lines=True))
 
 
 def printable(cell: str, stream: IO[str] | None = None) -> str:

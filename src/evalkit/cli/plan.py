@@ -10,7 +10,7 @@ import typer
 
 from evalkit.cli.console import nobody_reads
 from evalkit.cli.options import takes_run_options
-from evalkit.cli.output import echo, echo_note
+from evalkit.cli.output import echo, echo_note, remark
 from evalkit.options import RunOptions
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
 
     rows = [describe_run(run, place) for run in plan.runs]
     for note in (*plan.notes, *dict.fromkeys(note for row in rows for note in row["notes"])):
-        echo(f"note: {note}", err=True)
+        echo(remark("note", note), err=True)
     if as_json:
         for row in rows:
             print_json(row)
@@ -76,7 +76,7 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
     )
     for row in rows:
         if row["problem"]:
-            echo(f"error: {row['name']}: {row['problem']}", err=True)
+            echo(remark("error", f"{row['name']}: {row['problem']}"), err=True)
     for note in cost_notes(rows):
         echo_note(note)
     missing = [row["name"] for row in rows if row["num_requests"] is None and not row["problem"]]

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evalkit.cli.output import printable
+from evalkit.cli.output import echo, printable, remark
 from evalkit.cli.text_table import ELLIPSIS, TableColumn, TextTable
 from evalkit.observer import Observer
+from evalkit.redaction import without_controls
 from evalkit.response import Failure, Outcome
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class QuietProgress(Observer):
 
     def note(self, message: str) -> None:
         """Print a remark."""
-        sys.stderr.write(f"note: {message}\n")
+        echo(remark("note", message), err=True)
 
 
 class ProgressObserver(QuietProgress):
@@ -199,7 +200,7 @@ class PlainProgress(ProgressObserver):
     def _print(self, run: RunProgress, now_s: float) -> None:
         if not run.num_requests:
             already = " already; nothing to send" if run.status == "complete" else ""
-            sys.stderr.write(f"{run.name}: {run.status}{already}\n")
+            echo(f"{without_controls(run.name)}: {run.status}{already}", err=True)
             return
         name, done, failed, rate, eta, tokens, cost, score = run.cells(now_s)
         parts = [
@@ -211,7 +212,7 @@ class PlainProgress(ProgressObserver):
             cost,
             f"{score} so far" if score else "",
         ]
-        sys.stderr.write(f"{name}: {', '.join(part for part in parts if part)}\n")
+        echo(f"{without_controls(name)}: {', '.join(part for part in parts if part)}", err=True)
 
 
 class LiveProgress(ProgressObserver):
@@ -262,7 +263,7 @@ class DownloadProgress:
         if now_s - self._told_s.get(url, -math.inf) >= PLAIN_EVERY_S:
             self._told_s[url] = now_s
             total = f" of {expected / 1e6:,.1f}" if expected else ""
-            sys.stderr.write(f"downloading {url}: {received / 1e6:,.1f}{total} MB\n")
+            echo(f"downloading {url}: {received / 1e6:,.1f}{total} MB", err=True)
 
 
 @contextmanager

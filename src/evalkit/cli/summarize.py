@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,7 +84,7 @@ def _checked_format(name: str) -> str:
 
 def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen: str) -> None:
     from evalkit.cli.leaderboard_table import print_leaderboard
-    from evalkit.cli.output import echo_note, print_json
+    from evalkit.cli.output import echo_note, echo_raw, print_json
     from evalkit.reports import markup
     from evalkit.reports.leaderboard import make_leaderboard
     from evalkit.results.stored_run import StoredRun
@@ -99,11 +98,11 @@ def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen
     if chosen == "json":
         print_json({"rows": markup.leaderboard_records(board), "notes": list(board.notes)}, indent=True)
     elif chosen == "csv":
-        sys.stdout.write(markup.comma_separated(markup.leaderboard_records(board)))
+        echo_raw(markup.comma_separated(markup.leaderboard_records(board)))
     elif chosen == "markdown":
-        sys.stdout.write(markup.leaderboard_markdown(board))
+        echo_raw(markup.leaderboard_markdown(board))
     elif chosen == "latex":
-        sys.stdout.write(markup.leaderboard_latex(board))
+        echo_raw(markup.leaderboard_latex(board))
     else:
         print_leaderboard(board)
     if chosen in ("table", "csv", "latex"):
@@ -112,7 +111,7 @@ def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen
 
 
 def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bool, usage: bool) -> None:
-    from evalkit.cli.output import echo_note, print_json
+    from evalkit.cli.output import echo_note, echo_raw, print_json
     from evalkit.cli.table import COLUMNS, print_rows, shown_rows, without_answer
     from evalkit.reports import markup
     from evalkit.results.summary import summary_rows
@@ -121,11 +120,11 @@ def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bo
     if chosen == "json":
         print_json(rows, indent=True)
     elif chosen == "csv":
-        sys.stdout.write(markup.comma_separated(rows, ("run", "metric")))
+        echo_raw(markup.comma_separated(rows, ("run", "metric")))
     elif chosen == "markdown":
-        sys.stdout.write(markup.markdown(COLUMNS, shown_rows(rows), num_left=2))
+        echo_raw(markup.markdown(COLUMNS, shown_rows(rows), num_left=2))
     elif chosen == "latex":
-        sys.stdout.write(markup.latex(COLUMNS, shown_rows(rows), num_left=2))
+        echo_raw(markup.latex(COLUMNS, shown_rows(rows), num_left=2))
     else:
         print_rows(rows)
     if chosen in ("table", "markdown", "latex"):
@@ -136,7 +135,7 @@ def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bo
 
 
 def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> None:
-    from evalkit.cli.output import echo_note, print_json, print_table
+    from evalkit.cli.output import echo_note, echo_raw, print_json, print_table
     from evalkit.reports import markup
     from evalkit.reports.efficiency import efficiency_rows, has_numbers, shown_rows
 
@@ -144,13 +143,13 @@ def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> None:
     if chosen == "json":
         print_json(rows, indent=True)
     elif chosen == "csv":
-        sys.stdout.write(markup.comma_separated(rows, ("run",)))
+        echo_raw(markup.comma_separated(rows, ("run",)))
     elif known := [row for row in rows if has_numbers(row)]:
         columns, texts = shown_rows(known)
         if chosen == "markdown":
-            sys.stdout.write(markup.markdown(columns, texts))
+            echo_raw(markup.markdown(columns, texts))
         elif chosen == "latex":
-            sys.stdout.write(markup.latex(columns, texts))
+            echo_raw(markup.latex(columns, texts))
         else:
             print_table(columns, texts)
     for row in rows:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evalkit.cli.options import takes_run_options
-from evalkit.cli.output import echo
+from evalkit.cli.output import echo, remark
 from evalkit.options import RunOptions
 
 
@@ -49,6 +49,6 @@ def validate_command(
             for problem in validation.problems:
                 echo(f"{validation.name}: {problem}", err=True)
             for warning in validation.warnings:
-                echo(f"note: {validation.name}: {warning}", err=True)
+                echo(remark("note", f"{validation.name}: {warning}"), err=True)
     if not all(validation.ok for validation in found):
         raise typer.Exit(1)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, tokens_at_most
 from evalkit.clients.client import Client
 from evalkit.clients.completions import finish_reason, num_tokens, refuse_blocked, send_all
-from evalkit.clients.credentials import read_key, refuse_secret_headers
-from evalkit.clients.http import Endpoint, error_in, sent_before
+from evalkit.clients.credentials import names_header, read_key, sent_headers
+from evalkit.clients.http import Endpoint, error_in, sent_before, served_model
 from evalkit.clients.refused import RefusedParameters
 from evalkit.clients.thinking import AnswerReader
 from evalkit.errors import BadRequestError, TransientError, UsageError
@@ -37,6 +37,8 @@ class AnthropicClient(Client):
             are then applied here.
         extra_body: Fields sent with every request as they are, such as `thinking`.
         extra_headers: Headers sent with every request; never a key.
+        headers_from_env: Headers with secrets: each name with the environment variable that holds the value.
+            With `x-api-key` or `Authorization` among them, `api_key_env` is not read.
     """
 
     keeps_time: ClassVar[bool] = True
@@ -51,16 +53,17 @@ class AnthropicClient(Client):
     omit_fields: tuple[str, ...] = ()
     extra_body: dict[str, Any] | None = None
     extra_headers: dict[str, str] | None = None
+    headers_from_env: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.model is None:
             raise UsageError("the client 'anthropic' needs model")
-        key = read_key(self.api_key_env, self.api_key_file) or ""
-        headers = dict(self.extra_headers or {})
-        refuse_secret_headers(headers)
-        headers |= {"x-api-key": key, "anthropic-version": self.version}
+        headers = sent_headers(self.extra_headers, self.headers_from_env)
+        if not names_header(headers, "x-api-key", "Authorization"):
+            headers["x-api-key"] = read_key(self.api_key_env, self.api_key_file) or ""
+        headers["anthropic-version"] = self.version
         base_url = self.base_url.rstrip("/").removesuffix("/v1")
-        self._endpoint = Endpoint(base_url + "/v1/messages", headers, (key,), _failure_in)
+        self._endpoint = Endpoint(base_url + "/v1/messages", headers, find_error=_failure_in)
         server_stops = "stop_sequences" not in self.omit_fields
         self._refused = RefusedParameters()
         self._answers = AnswerReader(self.thinking, self.model, server_stops=server_stops, is_chat=True)
@@ -154,7 +157,7 @@ class AnthropicClient(Client):
         refuse_blocked([completion])
         completion, usage = self._answers.answer(request, completion), _usage(answer.get("usage"))
         return Response(
-            (completion,), usage, latency_s, answer.get("model"), efficiency=sent_before(latency_s)
+            (completion,), usage, latency_s, served_model(answer), efficiency=sent_before(latency_s)
         )
 
 

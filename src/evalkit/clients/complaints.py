@@ -63,6 +63,8 @@ _OVERLOAD_WORDS = re.compile(
     re.IGNORECASE,
 )
 _UNUSUAL_STATUS = 500
+# Of a longer message the rest is neither shown nor looked at.
+_MOST_CHARACTERS = 4000
 _ERROR_FIELDS = ("error", "errors", "detail")
 _MESSAGE_FIELDS = ("message", "detail", "msg", "error_msg", "status_msg")
 # MiniMax's numbers, which are not those of HTTP.
@@ -131,7 +133,8 @@ def complaint_of(plain: Any) -> Complaint:
     if not kinds and isinstance(plain, Mapping):
         kinds = frozenset(_kinds(plain))
     if not isinstance(error, Mapping):
-        return Complaint(str(error), _code_of(kinds, str(error)), kinds)
+        message = str(error)[:_MOST_CHARACTERS]
+        return Complaint(message, _code_of(kinds, message), kinds)
     message = _message(error)
     param = error.get("param")
     return Complaint(message, _code_of(kinds, message), kinds, param if isinstance(param, str) else None)
@@ -208,11 +211,11 @@ def _message(error: Mapping[str, Any]) -> str:
     said = next((v for name in _MESSAGE_FIELDS if (v := error.get(name))), None)
     if isinstance(said, Mapping):
         said = _message(said)
-    told = str(said) if said else json.dumps(error, default=str)
+    told = (str(said) if said else json.dumps(error, default=str))[:_MOST_CHARACTERS]
     metadata = error.get("metadata")
     # A gateway's "Provider returned error" says nothing; what the provider said comes with it.
     if isinstance(metadata, Mapping) and isinstance(raw := metadata.get("raw"), str) and raw not in told:
-        told += f" ({raw})"
+        told += f" ({raw[:_MOST_CHARACTERS]})"
     return told
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from evalkit.errors import UsageError
-
-_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:Bearer\s+\S+|(?:sk|gsk|xai|nvapi|csk)-[\w*.-]{6,}|hf_\w{16,})")
-_SECRET_HEADERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie")
+from evalkit.models.secret_fields import refuse_secrets
+from evalkit.redaction import remember
 
 
 def read_key(api_key_env: str | None, api_key_file: str | None) -> str | None:
@@ -34,23 +32,32 @@ def read_key(api_key_env: str | None, api_key_file: str | None) -> str | None:
         return None
     if not key or not key.isascii() or not key.isprintable():
         raise UsageError(f"{source} holds no API key: it must be one line of ASCII text")
+    remember(key)
     return key
 
 
-def refuse_secret_headers(headers: Mapping[str, str]) -> None:
-    """Headers of a deployment are part of a run's identity, and so written down; a key must not be in them.
+def sent_headers(
+    extra_headers: Mapping[str, str] | None, headers_from_env: Mapping[str, str] | None
+) -> dict[str, str]:
+    """The headers of a deployment, those with secrets filled in from the environment; kept out of messages.
 
     Raises:
-        UsageError: A header that carries keys is among them.
+        UsageError: A header that carries keys is among `extra_headers`, one is named in both, a variable is
+            not set, or what it holds can't be a header.
     """
-    for name in headers:
-        if name.casefold() in _SECRET_HEADERS:
-            raise UsageError(f"extra_headers must not hold '{name}': name the key's variable in api_key_env")
+    refuse_secrets({"extra_headers": extra_headers, "headers_from_env": headers_from_env})
+    headers = {name.strip(): value.strip() for name, value in (extra_headers or {}).items()}
+    for name, variable in (headers_from_env or {}).items():
+        if names_header(headers, name):
+            raise UsageError(f"'{name}' is in extra_headers and in headers_from_env; one of them must go")
+        if (value := read_key(variable, None)) is not None:
+            headers[name.strip()] = value
+            for part in value.split():
+                remember(part)
+    return headers
 
 
-def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without the given secrets and without anything else that looks like a key."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return _LOOKS_LIKE_A_KEY.sub("***", text)
+def names_header(headers: Mapping[str, str] | None, *names: str) -> bool:
+    """Whether one of these headers is set, in whatever case."""
+    wanted = {name.strip().lower() for name in names}
+    return any(name.strip().lower() in wanted for name in headers or ())

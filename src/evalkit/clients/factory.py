@@ -12,6 +12,7 @@ from evalkit.clients.client import Client
 from evalkit.errors import UsageError
 from evalkit.models.deployment import ModelDeployment
 from evalkit.models.provider import served_name
+from evalkit.models.secret_fields import refuse_secrets, written
 from evalkit.models.weights import fetch_description
 from evalkit.parameters import bind_arguments, parameters_of
 from evalkit.registry import CLIENTS
@@ -42,11 +43,13 @@ def check_client(deployment: ModelDeployment) -> dict[str, Any]:
     `model` and `revision` are filled in where the client takes them and `args` names none.
 
     Raises:
-        UsageError: The client is unknown, or an argument is unknown, missing or of the wrong type.
+        UsageError: The client is unknown, or an argument is unknown, missing or of the wrong type, or holds a
+            secret.
     """
     name, args = deployment.client_spec.class_name, dict(deployment.client_spec.args)
     try:
         target = CLIENTS.get(name)
+        refuse_secrets(args)
         known = {p.name for p in parameters_of(target)}
         if args.get("model") is None and "model" in known:
             args["model"] = served_name(deployment)
@@ -98,7 +101,7 @@ def identity_of(deployment: ModelDeployment) -> dict[str, Any]:
     named = identity["tokenizer_name"]
     if named is not None and named == client_class.facts(args).tokenizer_name:
         identity["tokenizer_name"] = None  # the model's own, which its files say
-    return {**identity, "args": client_class.identity(args)}
+    return {**identity, "args": written(client_class.identity(args))}
 
 
 def allowances(

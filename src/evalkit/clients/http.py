@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from evalkit.clients.complaints import Complaint, complains, complaint_of, error_of, status_of
-from evalkit.clients.credentials import scrub
 from evalkit.codec import decode_foreign, encode
 from evalkit.errors import ClientError, TransientError, UsageError
+from evalkit.models.secret_fields import refuse_secrets
+from evalkit.redaction import one_line, remember
 from evalkit.response import Efficiency
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 300.0
 _MAX_MESSAGE_CHARACTERS = 300
+_MAX_NAME_CHARACTERS = 200
 _KEEPALIVE_S = 30.0
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 
@@ -50,8 +52,11 @@ class Endpoint:
         find_error: Callable[[Mapping[str, Any]], Any] = error_in,
     ) -> None:
         if not url.startswith(("http://", "https://")):
-            raise UsageError(f"'{url}' is no base URL: it must start with http:// or https://")
-        self.url, self.secrets, self._find_error = url, secrets, find_error
+            raise UsageError("base_url must start with http:// or https://")
+        refuse_secrets({"base_url": url})
+        for secret in secrets:
+            remember(secret)
+        self.url, self._find_error = url, find_error
         # Answers are small: compressing them costs both ends more than it saves.
         self._headers = {
             "Content-Type": "application/json",
@@ -149,7 +154,13 @@ class Endpoint:
         return error_of(status, complaint, told, retry_after_s(headers))
 
     def _clean(self, text: str) -> str:
-        return scrub(text, self.secrets)[:_MAX_MESSAGE_CHARACTERS]
+        return one_line(text)[:_MAX_MESSAGE_CHARACTERS]
+
+
+def served_model(answer: Mapping[str, Any]) -> str | None:
+    """The model that an answer says it is from, as it may be written down; None where it says none."""
+    name = answer.get("model")
+    return one_line(name)[:_MAX_NAME_CHARACTERS] if isinstance(name, str) and name else None
 
 
 def sent_before(latency_s: float) -> Efficiency:
@@ -214,10 +225,13 @@ def _decoded(raw: bytes, headers: Mapping[str, str]) -> Any:
 
 def _proxy_for(url: str) -> str | None:
     """The proxy that the environment names for this URL; looked up once, not on every request."""
-    from urllib.parse import urlsplit
+    from urllib.parse import unquote, urlsplit
     from urllib.request import getproxies, proxy_bypass
 
     parts = urlsplit(url)
     if proxy_bypass(parts.netloc):
         return None
-    return getproxies().get(parts.scheme)
+    proxy = getproxies().get(parts.scheme)
+    if proxy is not None and (password := urlsplit(proxy).password):
+        remember(unquote(password))
+    return proxy

@@ -15,9 +15,9 @@ from evalkit.clients.allowance import (
 )
 from evalkit.clients.client import Client
 from evalkit.clients.completions import seed_of, send_all
-from evalkit.clients.credentials import read_key, refuse_secret_headers
+from evalkit.clients.credentials import names_header, read_key, sent_headers
 from evalkit.clients.echo import scored_prompt
-from evalkit.clients.http import Endpoint, sent_before
+from evalkit.clients.http import Endpoint, sent_before, served_model
 from evalkit.clients.openai_answers import completions_of, failure_in, has_thought, usage_of
 from evalkit.clients.refused import RefusedParameters
 from evalkit.clients.thinking import AnswerReader
@@ -51,6 +51,7 @@ class OpenAIClient(Client):
             several sends, and what else is named is left to the server's default.
         extra_body: Fields sent with every request as they are.
         extra_headers: Headers sent with every request; never a key.
+        headers_from_env: Headers with secrets: each name with the environment variable that holds the value.
     """
 
     keeps_time: ClassVar[bool] = True
@@ -68,21 +69,27 @@ class OpenAIClient(Client):
     omit_fields: tuple[str, ...] = ()
     extra_body: dict[str, Any] | None = None
     extra_headers: dict[str, str] | None = None
+    headers_from_env: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.model is None:
             raise UsageError("the client 'openai' needs model")
         base_url = self.base_url.rstrip("/")
+        headers = sent_headers(self.extra_headers, self.headers_from_env)
+        has_own = names_header(headers, "Authorization")
         no_source = self.api_key_env is None and self.api_key_file is None
         key = read_key(
-            "OPENAI_API_KEY" if no_source and base_url == OPENAI_URL else self.api_key_env, self.api_key_file
+            "OPENAI_API_KEY" if no_source and not has_own and base_url == OPENAI_URL else self.api_key_env,
+            self.api_key_file,
         )
-        headers = dict(self.extra_headers or {})
-        refuse_secret_headers(headers)
+        if key is not None and has_own:
+            raise UsageError(
+                "the key is named twice: by headers_from_env, and by api_key_env or api_key_file"
+            )
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
         path = "/chat/completions" if self.mode == "chat" else "/completions"
-        self._endpoint = Endpoint(base_url + path, headers, (key,) if key else (), failure_in)
+        self._endpoint = Endpoint(base_url + path, headers, find_error=failure_in)
         self._omitted = frozenset(self.omit_fields)
         self._shows_special = False
         self._refused = RefusedParameters()
@@ -229,4 +236,6 @@ class OpenAIClient(Client):
             thought = has_thought(billed)
             completions = tuple(self._answers.answer(request, c, has_thought=thought) for c in completions)
         usage = usage_of(billed)
-        return Response(completions, usage, latency_s, answer.get("model"), efficiency=sent_before(latency_s))
+        return Response(
+            completions, usage, latency_s, served_model(answer), efficiency=sent_before(latency_s)
+        )

@@ -30,6 +30,7 @@ from evalkit.errors import (
     TransientError,
     UsageError,
 )
+from evalkit.redaction import one_line, without_keys
 from evalkit.request import Request, RequestState
 from evalkit.response import Failure, Outcome, Response, Usage
 
@@ -386,7 +387,7 @@ class Executor:
             raise
         except Exception as error:
             told = str(error) if isinstance(error, EvalkitError) else f"{type(error).__name__}: {error}"
-            raise SystemicError(f"{self.name} can't be opened: {told}") from error
+            raise SystemicError(f"{self.name} can't be opened: {without_keys(told)}") from error
 
     def _give_up(self, error: Exception, attempts: int) -> Failure | None:
         """The verdict on an error that another attempt would not mend; None if it ends all sending."""
@@ -530,4 +531,5 @@ class Executor:
 
 
 def _failure(reason: str, message: str, attempts: int, text: str = "") -> Failure:
-    return Failure(reason, message[:_MESSAGE_CHARACTERS], attempts, text)
+    # Cleaned here too: a client of one's own raises what it likes.
+    return Failure(reason, one_line(message)[:_MESSAGE_CHARACTERS], attempts, text)

@@ -7,10 +7,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from evalkit.models.secret_fields import written
 from evalkit.response import Usage
 from evalkit.specs.run_spec import Spec
-
-_KEY_ARGS = ("api_key_env", "api_key_file")
 
 
 class Limits(Spec):
@@ -101,15 +100,16 @@ class ModelDeployment(Spec):
     def identity(self) -> dict[str, Any]:
         """Everything here that can change an answer, as plain data: what digests and cache keys are made of.
 
-        Limits, prices and where the key comes from are not in it. `base_url` is in it only while there is no
-        `revision`: once a revision says what is served, the URL is mere transport and may change freely.
+        Limits, prices and where the key comes from are not in it, and headers only by name. `base_url` is in
+        it only while there is no `revision`: once a revision says what is served, the URL is mere transport
+        and may change freely.
         """
-        transport = _KEY_ARGS if self.revision is None else (*_KEY_ARGS, "base_url")
+        transport = () if self.revision is None else ("base_url",)
         return {
             "name": self.name,
             "model_name": self.model_name,
             "client": self.client_spec.class_name,
-            "args": {k: v for k, v in self.client_spec.args.items() if k not in transport},
+            "args": {k: v for k, v in written(self.client_spec.args).items() if k not in transport},
             "tokenizer_name": self.tokenizer_name,
             "max_sequence_length": self.max_sequence_length,
             "max_request_length": self.max_request_length,

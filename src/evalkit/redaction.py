@@ -1,0 +1,157 @@
+"""What may be shown of a text from elsewhere: nothing of a key, and nothing that a terminal obeys.
+
+Whoever reads a key gives it to `remember`; from then on no message of this process holds it.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from functools import lru_cache
+
+HIDDEN = "***"
+_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:Bearer\s+\S+|(?:sk|gsk|xai|nvapi|csk)-[\w*.-]{6,}|hf_\w{16,})")
+# One character as URLs, JSON, Python and HTML spell it, also twice over; anything else is itself.
+_SPELLING = re.compile(
+    r"%(?:25)*([0-9a-f]{2})|\\+u00([0-9a-f]{2})|\\+x([0-9a-f]{2})|&#x([0-9a-f]{2});|&#(\d{1,3});|.",
+    re.IGNORECASE | re.DOTALL,
+)
+# A piece of a key that is this long is not there by chance; of shorter keys, two thirds are.
+_PIECE = 8
+_SHORTEST = 6
+_SHORT, _LONGEST = 200, 4000
+# C0, C1, marks of direction and of no width, tags, lone surrogates. Joiners are letters' business.
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
+_BLANKS = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
+
+_pieces: set[str] = set()
+_piece_lengths: set[int] = set()
+_whole: set[str] = set()
+
+
+def remember(secret: str) -> None:
+    """Keep this out of every message from now on, also in part, in Base64 and in other spellings."""
+    if not secret or secret in _whole:
+        return
+    _whole.add(secret)
+    _cached.cache_clear()
+    raw = secret.encode("utf-8", "surrogateescape")
+    for spelled in (secret, raw.hex(), *_in_base64(raw)):
+        length = _piece_length(len(spelled))
+        if length < _SHORTEST:
+            continue
+        folded = _folded(spelled)
+        _piece_lengths.add(length)
+        _pieces.update(folded[at : at + length] for at in range(len(folded) - length + 1))
+
+
+def forget() -> None:
+    """Forget all keys; for tests."""
+    for known in (_whole, _pieces, _piece_lengths):
+        known.clear()
+    _cached.cache_clear()
+
+
+def one_line(text: str) -> str:
+    """A text from elsewhere as a message may have it: one line, without keys and control characters.
+
+    Of a long one, the first 4,000 characters.
+    """
+    return _cached(text) if len(text) <= _SHORT else _cleaned(text[:_LONGEST])
+
+
+def without_keys(text: str) -> str:
+    """`text` without the keys that are remembered, and without anything else that looks like one."""
+    text = _LOOKS_LIKE_A_KEY.sub(HIDDEN, text)
+    for secret in sorted(_whole, key=len, reverse=True):
+        if secret in text:
+            # A short one (`none`, `x`) is a part of other words too.
+            border = r"(?<!\w){}(?!\w)" if len(secret) < _SHORTEST else "{}"
+            text = re.sub(border.format(re.escape(secret)), HIDDEN, text)
+    return _without_pieces(text)
+
+
+def without_controls(text: str, *, lines: bool = False) -> str:
+    """`text` as a terminal may have it: what it would obey (C0, C1, escapes, bidi) is written out.
+
+    Args:
+        text: Any text.
+        lines: Keep line breaks and tabs; else they become blanks.
+    """
+    return text if text.isprintable() else _CONTROL.sub(_shown_in_lines if lines else _shown, text)
+
+
+def _shown(match: re.Match[str]) -> str:
+    character = match[0]
+    return " " if character in _BLANKS else character.encode("unicode_escape").decode()
+
+
+def _shown_in_lines(match: re.Match[str]) -> str:
+    return match[0] if match[0] in "\n\t" else _shown(match)
+
+
+@lru_cache(maxsize=256)
+def _cached(text: str) -> str:
+    return _cleaned(text)
+
+
+def _cleaned(text: str) -> str:
+    return without_controls(without_keys(text))
+
+
+def _piece_length(length: int) -> int:
+    if length >= 2 * _PIECE:
+        return _PIECE
+    return length * 2 // 3 if length >= _PIECE else length
+
+
+def _without_pieces(text: str) -> str:
+    """`text` with everything hidden that a piece of a remembered key covers, however it is spelled."""
+    if not _pieces:
+        return text
+    spans = [(_meant(match), match.start(), match.end()) for match in _SPELLING.finditer(text)]
+    meant = _folded("".join(character for character, _, _ in spans))
+    covered = [False] * len(meant)
+    for length in _piece_lengths:
+        for at in range(len(meant) - length + 1):
+            if meant[at : at + length] in _pieces:
+                covered[at : at + length] = [True] * length
+    if True not in covered:
+        return text
+    shown, hiding = [], False
+    for (_, start, end), is_covered in zip(spans, covered, strict=True):
+        if not is_covered:
+            shown.append(text[start:end])
+        elif not hiding:
+            shown.append(HIDDEN)
+        hiding = is_covered
+    return "".join(shown)
+
+
+def _folded(text: str) -> str:
+    """Neither the case nor the alphabet of Base64 makes a key another."""
+    return text.lower().replace("-", "+").replace("_", "/")
+
+
+def _meant(match: re.Match[str]) -> str:
+    *hexadecimal, decimal = match.groups()
+    code = next((int(digits, 16) for digits in hexadecimal if digits), None)
+    if code is None and decimal:
+        code = int(decimal)
+    # One character for one, or places would move.
+    meant = match[0] if code is None else chr(code)
+    return meant if len(meant.lower()) == 1 else "\0"
+
+
+def _in_base64(raw: bytes) -> list[str]:
+    """What every Base64 of a text with `raw` in it has, wherever in the text it stands."""
+    found = []
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + raw).decode()
+        # The characters at both ends also hold bits of what stands beside.
+        first, last = (0, 2, 3)[before], len(encoded) - (0, 3, 2)[(before + len(raw)) % 3]
+        found.append(encoded[first:last].rstrip("="))
+    return found
