@@ -83,6 +83,8 @@ def num_tokens(value: Any) -> int:
 
     No request takes a billion tokens: a larger number is none either.
     """
+    if type(value) is int and 0 <= value <= _MOST_TOKENS:
+        return value
     try:
         number = int(float(value))
     except (TypeError, ValueError, OverflowError):

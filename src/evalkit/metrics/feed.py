@@ -16,8 +16,8 @@ from evalkit.response import Outcome
 
 # Outcomes go to the scoring thread when some time has passed or many are there: each hand-over costs both
 # threads a change of hands. When very many wait, the sender is slowed down.
-HAND_OVER_EVERY_S = 0.25
-BATCH_SIZE = 512
+HAND_OVER_EVERY_S = 0.5
+BATCH_SIZE = 2048
 MAX_WAITING = 8192
 
 
