@@ -12,9 +12,11 @@ through evalkit's executor, and through two loops that one would write by hand:
 - full: every choice in full, sorted by length and padded, at its best batch size;
 - question: examples and question computed once per question, from whose keys and values its choices go on.
 
-Both make logits where choices stand, and nowhere else. All run in the same process with the same threads, in
-turn. Loading is not counted; tokenising is. The loops get the first `--loop-questions` only, and their times
-are scaled to all of them. On a machine that is busy with other work, compare processor time (`--clock cpu`).
+Both make logits where choices stand, and nowhere else. evalkit and the loops run in turn, each in a process
+of its own: where two threads of one process compute with torch, the workers of neither wait actively, and
+both get slower. Loading is not counted; tokenising is. The loops get the first `--loop-questions` only, and
+their times are scaled to all of them. On a machine that is busy with other work, compare processor time
+(`--clock cpu`).
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ import asyncio
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from answering import answer_all
 from evalkit.clients.transformers.client import TransformersClient
@@ -36,6 +40,7 @@ from evalkit.response import Response
 from measure import Figure, benchmark
 from tiny_models import random_llama, random_words
 
+T = TypeVar("T")
 NUM_CHOICES = 4
 NUM_EXAMPLES = 5
 BATCH_SIZES = (4, 8, 16, 32)
@@ -222,45 +227,79 @@ class Measured:
     question: list[tuple[float, Scores]]
 
 
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What both sides are made of, in whatever process."""
+
+    model: Path
+    device: str
+    dtype: str
+    case: Case
+    num_questions: int
+    clock: str
+
+    def through_evalkit(self) -> tuple[float, float, list[Response]]:
+        """Of all questions."""
+        client = TransformersClient(model=str(self.model), device_map=self.device, dtype=self.dtype)
+        choices = make_choices(_tokenizer(self.model), self.num_questions, self.case)
+        return asyncio.run(through_evalkit(client, choices, CLOCKS[self.clock]))
+
+    def through_loops(
+        self, num_looped: int, batch_sizes: Sequence[int]
+    ) -> tuple[int, tuple[float, Scores], tuple[float, Scores]]:
+        """The best batch size of the full loop, and both loops over the first questions."""
+        loops, clock = Loops(self.model, self.device, self.dtype), CLOCKS[self.clock]
+        choices = make_choices(loops.tokenizer, self.num_questions, self.case)
+        looped, tried = choices[: num_looped * NUM_CHOICES], choices[: TRIED * NUM_CHOICES]
+        loops.full(tried[:NUM_CHOICES], NUM_CHOICES)
+        best = batch_sizes[0]
+        if len(batch_sizes) > 1:
+            best = min(batch_sizes, key=lambda size: timed(lambda: loops.full(tried, size), clock)[0])
+        return (
+            best,
+            timed(lambda: loops.full(looped, best), clock),
+            timed(lambda: loops.question(looped), clock),
+        )
+
+
 def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
     """All figures."""
     import torch
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = options.model or random_llama(folder / "model", hidden=options.hidden, layers=options.layers)
-    loops = Loops(model, device, options.dtype)
     figures = []
     for case in CASES:
         if options.case in ("both", case.name):
-            choices = make_choices(loops.tokenizer, options.questions, case)
-            found = measured(options, loops, choices, lambda: _client(model, device, options.dtype))
-            figures += figures_of(case, options.questions, found)
+            setup = Setup(Path(model), device, options.dtype, case, options.questions, options.clock)
+            figures += figures_of(case, options.questions, measured(options, setup))
     return figures
 
 
-def _client(model: Path, device: str, dtype: str) -> TransformersClient:
-    return TransformersClient(model=str(model), device_map=device, dtype=dtype)
-
-
-def measured(
-    options: argparse.Namespace,
-    loops: Loops,
-    choices: Sequence[Choice],
-    new_client: Callable[[], TransformersClient],
-) -> Measured:
+def measured(options: argparse.Namespace, setup: Setup) -> Measured:
     """All ways, in turn."""
-    clock = CLOCKS[options.clock]
     num_looped = min(options.loop_questions, options.questions)
-    looped = choices[: num_looped * NUM_CHOICES]
-    tried = choices[: TRIED * NUM_CHOICES]
-    loops.full(tried[:NUM_CHOICES], NUM_CHOICES)
-    best = min(options.batch_sizes, key=lambda size: timed(lambda: loops.full(tried, size), clock)[0])
-    found = Measured(num_looped, best, [], [], [])
+    found = Measured(num_looped, 0, [], [], [])
+    batch_sizes = options.batch_sizes
     for _ in range(options.runs):
-        found.ours.append(asyncio.run(through_evalkit(new_client(), choices, clock)))
-        found.full.append(timed(lambda: loops.full(looped, best), clock))
-        found.question.append(timed(lambda: loops.question(looped), clock))
+        found.ours.append(_apart(setup.through_evalkit))
+        found.batch_size, full, question = _apart(setup.through_loops, num_looped, batch_sizes)
+        batch_sizes = (found.batch_size,)
+        found.full.append(full)
+        found.question.append(question)
     return found
+
+
+def _apart(function: Callable[..., T], *args: Any) -> T:
+    """What a function gives in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(function, *args).result()
+
+
+def _tokenizer(model: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(model)
 
 
 def figures_of(case: Case, num_questions: int, measured: Measured) -> list[Figure]:

@@ -11,7 +11,7 @@ from evalkit.clients.http import error_in
 from evalkit.errors import ClientError, TransientError
 from evalkit.response import Completion, FinishReason, Token, Usage, total_logprob
 
-_PLAIN_ENDS = ("stop", "length")
+_PLAIN_ENDS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
 _UNUSUAL = frozenset({"error", "content_filter_results"})
 _UNFINISHED: frozenset[FinishReason] = frozenset({"unknown", "length"})
 _HIGHEST_LOGPROB = 1e-3
@@ -69,9 +69,11 @@ def _plain_completion(answer: Mapping[str, Any]) -> Completion | None:
     choice = choices[0]
     if type(choice) is not dict or type(message := choice.get("message")) is not dict:
         return None
-    text, reason = message.get("content"), choice.get("finish_reason")
-    is_plain = type(text) is str and text and reason in _PLAIN_ENDS and _UNUSUAL.isdisjoint(choice)
-    if not is_plain or choice.get("logprobs") or any(message.get(name) for name in _THINKING_FIELDS):
+    text, ended = message.get("content"), choice.get("finish_reason")
+    reason = _PLAIN_ENDS.get(ended) if type(ended) is str else None
+    if reason is None or type(text) is not str or not text or not _UNUSUAL.isdisjoint(choice):
+        return None
+    if choice.get("logprobs") or any(message.get(name) for name in _THINKING_FIELDS):
         return None
     return Completion(text, reason)
 
