@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from evalkit.errors import ConfigError, UsageError, nearest_names
+from evalkit.folder_names import checked_suite
 from evalkit.specs.run_spec import Spec
+from evalkit.yaml_text import check_values, compose, read_text
 
 # `conf_paths` in the singular, as a flag, a key, and a keyword.
 CONF_FILE = "conf_file"
@@ -46,9 +48,7 @@ class RunOptions(Spec):
         default=False,
         description="Leave out run entries that are wrong, say so, and do the others (exit code 1 at least).",
     )
-    suite: str = Field(
-        default="default", description="Name of the folder that the runs are kept in.", pattern=r"^[^/]+$"
-    )
+    suite: str = Field(default="default", description="Name of the folder that the runs are kept in.")
     output_path: Path = Field(default=Path("benchmark_output"), description="The folder that results go to.")
     num_threads: int | None = Field(
         default=None,
@@ -100,6 +100,21 @@ class RunOptions(Spec):
             return values
         rest = {name: value for name, value in values.items() if name != CONF_FILE}
         return {**rest, "conf_paths": [*_listed(rest.get("conf_paths", ())), *_listed(values[CONF_FILE])]}
+
+    @field_validator("suite")
+    @classmethod
+    def _is_a_folder(cls, suite: str) -> str:
+        try:
+            return checked_suite(suite)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("output_path", "data_dir", "conf_paths", "model_deployments")
+    @classmethod
+    def _have_no_nul(cls, given: Any) -> Any:
+        if any("\0" in str(path) for path in (given if isinstance(given, tuple) else (given,))):
+            raise ValueError("a path can't hold a NUL character")
+        return given
 
     @property
     def suite_path(self) -> Path:
@@ -159,11 +174,14 @@ def _explain(error: ValidationError, config: Path | None, given: Mapping[str, An
 def _read_yaml(config: Path) -> dict[str, Any]:
     import yaml
 
+    text = read_text(config)
     try:
-        loaded = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{config}: {error.strerror}") from None
-    except yaml.YAMLError as error:
+        loader, root = compose(yaml.SafeLoader, text)
+        if root is None:
+            return {}
+        check_values(root)
+        loaded = loader.construct_document(root)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{config}: not valid YAML: {' '.join(str(error).split())}") from None
     if loaded is None:
         return {}

@@ -30,19 +30,23 @@ def export_helm(
 ) -> None:
     """Write runs as HELM would have, for helm-summarize and helm-server."""
     from evalkit.errors import UsageError
+    from evalkit.folder_names import checked_suite, folder_of
     from evalkit.interchange.helm_export import export_run
     from evalkit.plugins import load_plugins
     from evalkit.results.run_directory import find_runs
 
     load_plugins(plugins or ())
+    if suite is not None:
+        checked_suite(suite)
     directories = find_runs(path)
     done = []
     for directory in directories:
         if not directory.instances_path.exists():
             echo(f"left out {directory.path.name}: it has no instances, only numbers", err=True)
             continue
-        suite_path = output_path / "runs" / (suite or directory.path.parent.name)
-        if suite_path.resolve() == directory.path.parent.resolve():
+        home = directory.path.parent.resolve()
+        suite_path = output_path / "runs" / (suite or folder_of(home.name))
+        if suite_path.resolve() == home:
             raise UsageError(f"{suite_path} holds the runs themselves; give another --output-path or --suite")
         exported = export_run(directory, suite_path)
         done.append(exported)

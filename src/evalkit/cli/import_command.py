@@ -37,13 +37,15 @@ def import_helm(
 ) -> None:
     """Read HELM runs, those of its public results included; each goes into the suite it was in."""
     from evalkit.errors import UsageError
+    from evalkit.folder_names import folder_of
     from evalkit.interchange.helm_import import find_helm_runs, read_helm_run
 
-    _load(plugins)
+    _prepare(suite, plugins)
     found = find_helm_runs(path)
     for each in found:
-        target = output_path / "runs" / (suite or each.resolve().parent.name)
-        if target.resolve() == each.resolve().parent:
+        home = each.resolve().parent
+        target = output_path / "runs" / (suite or folder_of(home.name))
+        if target.resolve() == home:
             raise UsageError(f"{target} holds HELM's runs themselves; give another --output-path or --suite")
         _keep([read_helm_run(each)], target)
     echo(f"imported {len(found)} runs to {output_path}")
@@ -59,7 +61,7 @@ def import_lm_eval(
     """Read results of lm-eval, and the samples beside them (lm-eval writes those with --log_samples)."""
     from evalkit.interchange.lm_eval_import import find_lm_eval_results, read_lm_eval
 
-    _load(plugins)
+    _prepare(suite, plugins)
     target = output_path / "runs" / (suite or "lm-eval")
     num = sum(_keep(read_lm_eval(each), target) for each in find_lm_eval_results(path))
     echo(f"imported {num} runs to {target}")
@@ -75,15 +77,18 @@ def import_inspect(
     """Read logs of Inspect."""
     from evalkit.interchange.inspect_import import find_inspect_logs, read_inspect_log
 
-    _load(plugins)
+    _prepare(suite, plugins)
     target = output_path / "runs" / (suite or "inspect")
     num = sum(_keep([read_inspect_log(each)], target) for each in find_inspect_logs(path))
     echo(f"imported {num} runs to {target}")
 
 
-def _load(plugins: list[str] | None) -> None:
+def _prepare(suite: str | None, plugins: list[str] | None) -> None:
+    from evalkit.folder_names import checked_suite
     from evalkit.plugins import load_plugins
 
+    if suite is not None:
+        checked_suite(suite)
     load_plugins(plugins or ())
 
 

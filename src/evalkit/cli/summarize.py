@@ -47,6 +47,7 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
 ) -> None:
     """Show the numbers of stored runs: mean, standard error, interval, how many were scored."""
     from evalkit.errors import UsageError
+    from evalkit.folder_names import checked_suite
     from evalkit.reports.grid import Question
     from evalkit.results.run_directory import find_runs
 
@@ -61,8 +62,10 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
         raise UsageError(
             "--efficiency is a table of its own; leave out --groups, --group, --by-split, --usage"
         )
+    if suite is not None:
+        checked_suite(suite)
     if paths is None:
-        paths = [output_path / "runs" / suite if suite else output_path]
+        paths = [output_path if suite is None else output_path / "runs" / suite]
     # A run that two of the paths hold is one run.
     directories = list({run.path.resolve(): run for path in paths for run in find_runs(path)}.values())
     if efficiency:

@@ -23,6 +23,7 @@ from typing import Any
 from evalkit.codec import decode_foreign, encode
 from evalkit.engine.journal import Record, read_winners, scan_journal
 from evalkit.errors import StoreError
+from evalkit.folder_names import folder_of
 from evalkit.instance import Instance, PerturbationDescription
 from evalkit.interchange.helm_names import metrics_to_helm, perturbation_class, scenario_class
 from evalkit.interchange.helm_stats import Aggregation, Context, HelmStat, UnitStats, bookkeeping
@@ -67,7 +68,7 @@ def export_run(directory: RunDirectory, suite_path: Path) -> Exported:
     run_spec = directory.run_spec()
     instances = {(str(i.id), i.perturbation_label): i for i in directory.instances()}
     index = scan_journal(directory.journal_path)
-    target = suite_path / directory.path.name
+    target = suite_path / folder_of(directory.path.resolve().name)
     target.mkdir(parents=True, exist_ok=True)
     write_json(target / "run_spec.json", _run_spec_to_helm(run_spec, directory.path.name))
     write_json(target / "scenario.json", _scenario_to_helm(run_spec))

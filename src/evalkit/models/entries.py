@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from evalkit.errors import ConfigError, nearest_names
 from evalkit.specs.run_spec import Spec
+from evalkit.yaml_text import check_place, compose, read_text
 
 Keys = tuple[str | int, ...]
 
@@ -67,31 +68,27 @@ def _load(path: Path, last_key_holds: bool) -> tuple[Any, dict[Keys, int]]:
     """The file's data, and the line of each key and list item by its path."""
     import yaml
 
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    text = read_text(path)
     lines: dict[Keys, int] = {}
     try:
-        node = loader.get_single_node()
-        if node is None:
-            return None, lines
-        _collect_lines(node, (), lines, None if last_key_holds else path)
-        return loader.construct_document(node), lines
+        loader, node = compose(getattr(yaml, "CSafeLoader", yaml.SafeLoader), text)
+        try:
+            if node is None:
+                return None, lines
+            _collect_lines(node, (), lines, None if last_key_holds else path)
+            return loader.construct_document(node), lines
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path}{line}: {error.problem or error}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    finally:
-        loader.dispose()
 
 
 def _collect_lines(node: Any, at: Keys, lines: dict[Keys, int], strict: Path | None) -> None:
     """Note the lines below `node`; equal keys are refused in the name of the file `strict`."""
+    check_place(node, len(at) + 1, len(lines))
     if node.id == "mapping":
         for key, value in node.value:
             here = (*at, str(key.value))

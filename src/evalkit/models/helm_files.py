@@ -24,6 +24,7 @@ from evalkit.models.metadata import ModelMetadata
 from evalkit.models.provider import PROVIDERS
 from evalkit.models.tokenizers import is_tokenizer
 from evalkit.specs.run_spec import Spec
+from evalkit.yaml_text import read_text
 
 _NAMES = ("model_metadata.yaml", "tokenizer_configs.yaml")
 _CLASS_NAME = re.compile(r"""class_name:\s*["']?helm\.""")
@@ -143,8 +144,8 @@ def is_helms(path: Path) -> bool:
     if path.name in _NAMES:
         return True
     try:
-        return _CLASS_NAME.search(path.read_text(encoding="utf-8")) is not None
-    except (OSError, UnicodeDecodeError):
+        return _CLASS_NAME.search(read_text(path)) is not None
+    except ConfigError:
         return False  # whoever reads it next says what is wrong
 
 

@@ -13,7 +13,7 @@ from evalkit.results.run_directory import (
     adopt_answers,
     choose_directory,
     folder_name,
-    marked_name,
+    is_marked_name,
     set_aside,
 )
 from evalkit.specs.digest import RunDigest
@@ -49,7 +49,7 @@ def claim_directory(subject: Subject, path: Path, *, fresh: bool) -> tuple[RunDi
             taken the directory.
     """
     name = subject.run_spec.name
-    is_marked = path.name.endswith(marked_name("", subject.digest))
+    is_marked = is_marked_name(path.name, subject.digest)
     choice = choose_directory(path.parent, name, subject.digest, subject.identity, is_marked=is_marked)
     directory, notes = choice.directory, []
     if directory.path != path:

@@ -19,20 +19,23 @@ import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from evalkit.codec import decode, decode_exact, encode, encode_exact
 from evalkit.errors import StoreError, UsageError
+from evalkit.folder_names import earlier_folder_of, folder_of, is_hidden
 from evalkit.instance import Instance, PerturbationDescription, Reference
 from evalkit.specs.digest import RunDigest, differing_fields
 from evalkit.specs.run_spec import RunSpec
 
+Read = TypeVar("Read")
+
 FORMAT_VERSION = 1
 RunStatus = Literal["running", "complete", "partial", "stopped", "interrupted", "error"]
-
-# File systems allow 255 bytes per name; leave room for `@<digest8>` and temporary suffixes.
-_LONGEST_NAME_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +113,13 @@ class RunDirectory:
         plain = self._read_json("manifest.json")
         if plain is None:
             return None
-        if plain.get("format", 0) > FORMAT_VERSION:
-            raise StoreError(
-                f"{self.path} was written by a newer evalkit (format {plain['format']}); update evalkit"
-            )
+        if not isinstance(plain, dict):
+            raise StoreError(f"{self.path / 'manifest.json'} is no manifest: it holds no JSON object")
+        version = plain.get("format", 0)
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise StoreError(f"{self.path} was written by a newer evalkit (format {version}); update evalkit")
         known = {name: plain[name] for name in Manifest.__dataclass_fields__ if name in plain}
-        try:
-            return Manifest(**known)
-        except TypeError as error:
-            raise StoreError(f"{self.path / 'manifest.json'} is no manifest: {error}") from None
+        return _checked(_manifest_type(), known, self.path / "manifest.json")
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest atomically."""
@@ -133,7 +134,7 @@ class RunDirectory:
         plain = self._read_json("run_spec.json")
         if plain is None:
             raise StoreError(f"{self.path} is no run directory: it has no run_spec.json")
-        return RunSpec.model_validate(plain)
+        return _checked(TypeAdapter(RunSpec), plain, self.path / "run_spec.json")
 
     def write_run_spec(self, run_spec: RunSpec) -> None:
         """Write the run spec atomically."""
@@ -157,7 +158,11 @@ class RunDirectory:
     def stats(self) -> list[dict[str, Any]]:
         """The numbers as plain data; empty before the run has any."""
         plain = self._read_json("stats.json")
-        return plain["stats"] if plain is not None else []
+        if plain is None:
+            return []
+        if not isinstance(plain, dict) or not isinstance(stats := plain.get("stats"), list):
+            raise StoreError(f"{self.path / 'stats.json'} is damaged: it holds no list of 'stats'")
+        return stats
 
     def write_stats(self, stats: Iterable[Mapping[str, Any]]) -> None:
         """Replace the numbers atomically."""
@@ -201,10 +206,12 @@ def folder_name(suite_path: Path, name: str, digest: RunDigest | None, taken: Co
     Raises:
         StoreError: A directory of this name is damaged.
     """
-    label = _folder_name(name)
+    label = folder_of(name)
     if digest is None:
         return label
-    plain, marked = RunDirectory(suite_path / label), RunDirectory(suite_path / marked_name(label, digest))
+    if (earlier := _earlier_directory(suite_path, name, digest)) is not None:
+        return earlier.path.name
+    plain, marked = RunDirectory(suite_path / label), _marked_directory(suite_path, label, digest)
     holder = plain.manifest()
     if holder is not None:
         return label if holder.digest == digest.full else marked.path.name
@@ -212,9 +219,31 @@ def folder_name(suite_path: Path, name: str, digest: RunDigest | None, taken: Co
     return label if is_free and marked.manifest() is None else marked.path.name
 
 
-def marked_name(label: str, digest: RunDigest) -> str:
-    """The name of a directory beside one that has the plain name."""
-    return f"{label}@{digest.full[:8]}"
+def is_marked_name(folder: str, digest: RunDigest) -> bool:
+    """Whether a directory stands beside one that has the plain name."""
+    return f"@{digest.full[:8]}" in folder
+
+
+def _marked_directory(suite_path: Path, label: str, digest: RunDigest) -> RunDirectory:
+    """The directory beside one that has the plain name; a run that happens to be called so keeps its own."""
+    for length in (8, 16):
+        directory = RunDirectory(suite_path / f"{label}@{digest.full[:length]}")
+        holder = directory.manifest()
+        if holder is None or holder.digest == digest.full:
+            return directory
+    return RunDirectory(suite_path / f"{label}@{digest.full[:32]}")
+
+
+def _earlier_directory(suite_path: Path, name: str, digest: RunDigest) -> RunDirectory | None:
+    """Where an earlier version kept this very run, under a name that is spelled otherwise today."""
+    if (label := earlier_folder_of(name)) is None:
+        return None
+    for path in (suite_path / label, suite_path / f"{label}@{digest.full[:8]}"):
+        directory = RunDirectory(path)
+        holder = directory.manifest()
+        if holder is not None and holder.digest == digest.full:
+            return directory
+    return None
 
 
 def choose_directory(
@@ -229,9 +258,11 @@ def choose_directory(
         identity: What the digest covers.
         is_marked: Leave the plain name to another run, even if that has not come yet.
     """
-    label = _folder_name(name)
+    if (earlier := _earlier_directory(suite_path, name, digest)) is not None:
+        return DirectoryChoice(earlier, exists=True)
+    label = folder_of(name)
     plain = RunDirectory(suite_path / label)
-    marked = RunDirectory(suite_path / marked_name(label, digest))
+    marked = _marked_directory(suite_path, label, digest)
     holder = plain.manifest()
     if holder is not None and holder.digest == digest.full:
         return DirectoryChoice(plain, exists=True)
@@ -270,13 +301,13 @@ def find_runs(path: Path) -> list[RunDirectory]:
     Raises:
         UsageError: There is none.
     """
-    if (path / "manifest.json").is_file():
-        return [RunDirectory(path)]
+    if path.name in ("", "..") or ".." in path.parts:
+        path = path.resolve()  # a run has a name, also where its path has none
     found = [
         RunDirectory(manifest.parent)
-        for pattern in ("*/manifest.json", "*/*/manifest.json", "runs/*/*/manifest.json")
+        for pattern in ("manifest.json", "*/manifest.json", "*/*/manifest.json", "runs/*/*/manifest.json")
         for manifest in path.glob(pattern)
-        if not any(part.startswith(".") for part in manifest.relative_to(path).parts)
+        if manifest.is_file() and not is_hidden(manifest.relative_to(path))
     ]
     if not found:
         raise UsageError(f"no runs in {path}" if path.exists() else f"{path} does not exist")
@@ -310,6 +341,21 @@ def read_lines(path: Path) -> Iterator[Any]:
         raise StoreError(f"{path} is missing") from None
 
 
+@cache
+def _manifest_type() -> TypeAdapter[Manifest]:
+    return TypeAdapter(Manifest)
+
+
+def _checked(kind: TypeAdapter[Read], plain: Any, path: Path) -> Read:
+    """What a file holds, as what it is to be."""
+    try:
+        return kind.validate_python(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise StoreError(f"{path} is damaged: {place}: {first['msg']}") from None
+
+
 def _replace(path: Path, chunks: Iterator[bytes]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -321,19 +367,6 @@ def _replace(path: Path, chunks: Iterator[bytes]) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StoreError(f"can't write {path}: {error.strerror}") from error
-
-
-def _folder_name(name: str) -> str:
-    # A lone surrogate, which no file system takes, is spelled out.
-    encoded = name.replace(os.path.sep, "_").encode("utf-8", "backslashreplace")
-    label = encoded.decode()
-    if len(encoded) <= _LONGEST_NAME_BYTES:
-        return label
-    import hashlib
-
-    return (
-        encoded[:_LONGEST_NAME_BYTES].decode(errors="ignore") + "~" + hashlib.sha256(encoded).hexdigest()[:8]
-    )
 
 
 def _differences(holder: Manifest | None, identity: Mapping[str, Any]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from evalkit.errors import ConfigError, nearest_names
+from evalkit.yaml_text import compose, read_text
 
 if TYPE_CHECKING:
     import yaml
@@ -66,10 +67,7 @@ def read_conf(path: Path) -> list[ConfEntry]:
     Raises:
         ConfigError: The file can't be read or is wrong; the message starts with `file:line:column`.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from None
+    text = read_text(path, "utf-8-sig")
     return parse_conf(text, str(path), is_yaml=path.suffix.casefold() in (".yaml", ".yml"))
 
 
@@ -259,7 +257,10 @@ class _Hocon:
             except ValueError:
                 self.page.fail("this text has a wrong escape (\\)", token.offset)
         if token.kind == "number":
-            return json.loads(token.text) if not token.text.lstrip("-").isdigit() else int(token.text)
+            try:
+                return int(token.text) if token.text.lstrip("-").isdigit() else float(token.text)
+            except ValueError:
+                self.page.fail("this number has too many digits", token.offset)
         if token.kind == "word" and token.text in _WORDS:
             return _WORDS[token.text]
         if token.kind == "word":
@@ -316,8 +317,7 @@ def _read_yaml(page: _Page) -> _Node:
     import yaml
 
     try:
-        loader = yaml.SafeLoader(page.text)
-        root = loader.get_single_node()
+        loader, root = compose(yaml.SafeLoader, page.text)
         if root is None:
             page.fail("the file is empty", 0)
         return _yaml_node(loader, root, page, set())
