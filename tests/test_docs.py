@@ -279,7 +279,7 @@ def test_defaults_of_limits_are_right() -> None:
 def test_every_stored_field_is_described() -> None:
     from evalkit.metrics.stat import Stat
     from evalkit.request import RequestState
-    from evalkit.results.run_directory import Manifest
+    from evalkit.results.manifest import Manifest
 
     assert not all_of((f.name for f in fields(Manifest)), "docs/run-directory.md")
     assert not all_of((f.name for f in fields(RequestState)), "docs/run-directory.md")

@@ -13,7 +13,9 @@ from evalkit.errors import StoreError, UsageError
 from evalkit.folder_names import checked_suite, folder_of
 from evalkit.interchange.helm_import import read_helm_run
 from evalkit.interchange.imported_run import keep_run
-from evalkit.results.run_directory import Manifest, RunDirectory, choose_directory, find_runs
+from evalkit.results.choice import choose_directory
+from evalkit.results.manifest import Manifest
+from evalkit.results.run_directory import RunDirectory, find_runs
 from evalkit.specs.digest import RunDigest
 from tests.interchange.harnesses import helm_run_spec, helm_stat, helm_state, write_helm_run
 

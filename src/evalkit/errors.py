@@ -8,6 +8,7 @@ EvalkitError                     base; its text is one clear message for the use
 ├── PluginError                  a plugin can't be imported, or two claim one name
 ├── DataError                    a benchmark file is missing, truncated or has another checksum
 ├── StoreError                   a run directory is locked, corrupt or of a newer format
+│   └── DamageError              one of its files is lost or damaged, and can be made anew
 ├── SystemicError                going on makes no sense (wrong key, dead server, budget spent): exit code 3
 └── ClientError                  one request failed
     ├── TransientError           worth another attempt (overload, 5xx, connection, timeout, malformed body)
@@ -93,6 +94,16 @@ class DataError(EvalkitError):
 
 class StoreError(EvalkitError):
     """A run directory can't be used: locked, corrupt, or of a newer format."""
+
+
+class DamageError(StoreError):
+    """A file of a run is lost or damaged, and can be made anew."""
+
+
+REMEDY = "`evalkit run` with the run's entry, or `evalkit verify --repair`, makes it anew"
+"""What helps against a `DamageError`."""
+REMEDY_RUN = "`evalkit run` with the run's entry makes it anew"
+"""What helps where the benchmark's data is needed."""
 
 
 class SystemicError(EvalkitError):

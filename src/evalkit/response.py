@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from evalkit.thinking import is_only_thinking
@@ -147,6 +147,158 @@ def total_logprob(tokens: Iterable[Token]) -> float | None:
     listed = list(tokens)
     known = [token.logprob for token in listed if token.logprob is not None]
     return math.fsum(known) if known or not listed else None
+
+
+_NUMBER = (int, float)
+_Types = Mapping[str, tuple[type, ...]]
+_RESPONSE_TYPES: _Types = {
+    "completions": (list,),
+    "prompt_tokens": (int,),
+    "completion_tokens": (int,),
+    "latency_s": _NUMBER,
+    "served_model": (str,),
+    "cached": (bool,),
+    "attempts": (int,),
+    "embedding": (list,),
+    "efficiency": (dict,),
+}
+_COMPLETION_TYPES: _Types = {
+    "text": (str,),
+    "finish_reason": (str,),
+    "logprob": _NUMBER,
+    "tokens": (list,),
+    "thinking": (str,),
+    "is_greedy": (bool,),
+    "raw": (str,),
+}
+_TOKEN_TYPES: _Types = {"text": (str,), "logprob": _NUMBER, "top_logprobs": (dict,)}
+_EFFICIENCY_TYPES: _Types = {
+    "started_at": _NUMBER,
+    "queue_s": _NUMBER,
+    "first_token_s": _NUMBER,
+    "padded_tokens": (int,),
+    "reused_tokens": (int,),
+    "batch_size": (int,),
+    "peak_memory_bytes": (int,),
+}
+
+
+def sound(response: Response) -> Response:
+    """What a client gave, as it can be kept and read again: whole counts that came as floats are integers.
+
+    Raises:
+        TypeError: A field is of another type than it says, or a count is negative; the message names it.
+    """
+    usage = response.usage
+    if type(usage.prompt_tokens) is not int or type(usage.completion_tokens) is not int:
+        usage = Usage(_whole(usage.prompt_tokens), _whole(usage.completion_tokens))
+        response = replace(response, usage=usage)
+    problem = _object_problem(response)
+    if problem is not None:
+        raise TypeError(problem)
+    return response
+
+
+def plain_response_problem(plain: Any) -> str | None:
+    """What keeps `response_from_json` from making a sound response of this; None: nothing does."""
+    if type(plain) is not dict or "completions" not in plain:
+        return "it has no completions"
+    problem = _type_problem(plain, _RESPONSE_TYPES)
+    if problem is None and (plain.get("prompt_tokens", 0) < 0 or plain.get("completion_tokens", 0) < 0):
+        problem = "a count of tokens is negative"
+    if problem is None and not all(type(value) in _NUMBER for value in plain.get("embedding", ())):
+        problem = "'embedding' has something else than numbers in it"
+    if problem is None and (efficiency := plain.get("efficiency")) is not None:
+        problem = _type_problem(efficiency, _EFFICIENCY_TYPES, "started_at")
+    for completion in plain["completions"] if problem is None else ():
+        problem = problem or _type_problem(completion, _COMPLETION_TYPES, "text")
+        for token in completion.get("tokens", ()) if problem is None else ():
+            problem = problem or _type_problem(token, _TOKEN_TYPES, "text")
+            if problem is None and not _are_logprobs(token.get("top_logprobs", {})):
+                problem = "'top_logprobs' has something else than numbers in it"
+    return problem
+
+
+def _type_problem(plain: Any, types: _Types, needed: str = "") -> str | None:
+    if type(plain) is not dict or (needed and needed not in plain):
+        return f"'{needed}' is missing"
+    for name, value in plain.items():
+        if type(value) not in types.get(name, ()):
+            return f"'{name}' is no field of it, or of another type"
+    return None
+
+
+def _object_problem(response: Response) -> str | None:
+    """What is wrong with the types of a response that a client made; None: nothing."""
+    usage, efficiency = response.usage, response.efficiency
+    if usage.prompt_tokens < 0 or usage.completion_tokens < 0:
+        return "usage has a negative count of tokens"
+    if not isinstance(response.latency_s, _NUMBER):
+        return "latency_s is no number"
+    if response.served_model is not None and not isinstance(response.served_model, str):
+        return "served_model is no text"
+    if type(response.attempts) is not int or type(response.cached) is not bool:
+        return "attempts or cached is of another type"
+    if response.embedding is not None and not all(isinstance(v, _NUMBER) for v in response.embedding):
+        return "embedding has something else than numbers in it"
+    if efficiency is not None and (wrong := _efficiency_problem(efficiency)) is not None:
+        return wrong
+    for completion in response.completions:
+        if (wrong := _completion_problem(completion)) is not None:
+            return wrong
+    return None
+
+
+def _efficiency_problem(efficiency: Efficiency) -> str | None:
+    for name in ("started_at", "queue_s", "first_token_s"):
+        value = getattr(efficiency, name)
+        if not isinstance(value, _NUMBER) and not (value is None and name == "first_token_s"):
+            return f"efficiency.{name} is no number"
+    for name in ("padded_tokens", "reused_tokens", "batch_size", "peak_memory_bytes"):
+        value = getattr(efficiency, name)
+        if value is not None and type(value) is not int:
+            return f"efficiency.{name} is no whole number"
+    return None
+
+
+def _completion_problem(completion: Completion) -> str | None:
+    if not isinstance(completion, Completion) or not isinstance(completion.text, str):
+        return "a completion has no text"
+    if not isinstance(completion.finish_reason, str):
+        return "finish_reason is no text"
+    for name in ("thinking", "raw"):
+        value = getattr(completion, name)
+        if value is not None and not isinstance(value, str):
+            return f"{name} is no text"
+    if completion.logprob is not None and not isinstance(completion.logprob, _NUMBER):
+        return "logprob is no number"
+    if completion.is_greedy is not None and type(completion.is_greedy) is not bool:
+        return "is_greedy is of another type"
+    for token in completion.tokens or ():
+        if not isinstance(token.text, str):
+            return "a token has no text"
+        if token.logprob is not None and not isinstance(token.logprob, _NUMBER):
+            return "a token's logprob is no number"
+        if token.top_logprobs and not _are_logprobs(token.top_logprobs):
+            return "top_logprobs has something else than numbers in it"
+    return None
+
+
+def _are_logprobs(tops: Mapping[Any, Any]) -> bool:
+    return all(isinstance(text, str) and isinstance(value, _NUMBER) for text, value in tops.items())
+
+
+def _whole(count: Any) -> int:
+    """A count of tokens as an integer.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if type(count) is int:
+        return count
+    if isinstance(count, float) and count.is_integer():
+        return int(count)
+    raise TypeError(f"usage has {count!r} where a count of tokens belongs")
 
 
 def response_to_json(response: Response) -> dict[str, Any]:

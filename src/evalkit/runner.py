@@ -17,16 +17,20 @@ from pathlib import Path
 
 from evalkit.engine.executor import Executor
 from evalkit.engine.journal import open_synced, scan_journal
+from evalkit.engine.journal_line import Owner
 from evalkit.engine.lock import RunLock
-from evalkit.errors import DataError, EvalkitError, SystemicError
+from evalkit.errors import DataError, EvalkitError, StoreError, SystemicError
+from evalkit.instance import Instance
 from evalkit.metrics.feed import ScoreFeed
 from evalkit.metrics.scorer import Scorer
 from evalkit.observer import Observer
 from evalkit.planning import PlannedRun, Workplace, load_instances
 from evalkit.reports.run_groups import main_score
 from evalkit.results.claim import claim_directory
+from evalkit.results.integrity import complaints, units_of
 from evalkit.results.ledger import Ledger, Subject
-from evalkit.results.run_directory import RunDirectory, RunStatus
+from evalkit.results.manifest import RunStatus
+from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import RunResult, result_of
 from evalkit.results.scoring import (
     changed_means,
@@ -77,14 +81,26 @@ async def _claim_and_work(run: PlannedRun, subject: Subject, shop: Workshop) -> 
     directory, notes = claim_directory(subject, path, fresh=options.fresh)
     for note in notes:
         shop.observer.note(f"{path.name}: {note}")
-    with RunLock(directory.lock_path):
+    with RunLock(directory.lock_path) as lock:
         ledger = Ledger.open(directory, subject, run.deployment.prices)
+        for note in ledger.notes:
+            shop.observer.note(f"{path.name}: {note}")
         if ledger.is_complete:
-            await _tell_undeclared(run, path.name, shop)
-            if is_scored_by_other_rules(ledger.manifest):
-                return await _score_anew(directory, shop)
-            return result_of(directory, ledger.manifest, read_stats(directory))
-        return await _work(run, shop, ledger)
+            found = await asyncio.to_thread(complaints, directory, ledger.manifest)
+            if not found:
+                await _tell_undeclared(run, path.name, shop)
+                if is_scored_by_other_rules(ledger.manifest):
+                    return await _score_anew(directory, shop)
+                return result_of(directory, ledger.manifest, read_stats(directory))
+            for note in found:
+                shop.observer.note(f"{path.name}: {note}; going through the run again")
+        try:
+            return await _work(run, shop, ledger, subject.owner, lock)
+        except StoreError as error:
+            with suppress(StoreError):
+                lock.check()
+                ledger.close("error", str(error))
+            raise
 
 
 async def _tell_undeclared(run: PlannedRun, name: str, shop: Workshop) -> None:
@@ -100,7 +116,7 @@ async def _tell_undeclared(run: PlannedRun, name: str, shop: Workshop) -> None:
 async def _score_anew(directory: RunDirectory, shop: Workshop) -> RunResult:
     """Score the stored answers of a complete run by today's rules, and tell what changed."""
     before = read_stats(directory)
-    stats = await asyncio.to_thread(score_run, directory)
+    stats = (await asyncio.to_thread(score_run, directory)).stats
     name, changes = directory.path.name, changed_means(before, stats)
     if changes:
         shop.observer.note(
@@ -112,17 +128,18 @@ async def _score_anew(directory: RunDirectory, shop: Workshop) -> RunResult:
     return result_of(directory, manifest, stats)
 
 
-async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
+async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger, owner: Owner, lock: RunLock) -> RunResult:
     directory, executor = ledger.directory, shop.executors[run.deployment.name]
     name = directory.path.name
     status: RunStatus | None = None
     message = ""
     # Runs of one deployment take turns at handing over requests, so that few hold their instances in memory.
-    async with executor.turn() as turn, open_synced(directory.journal_path) as journal:
+    async with executor.turn() as turn, open_synced(directory.journal_path, owner, lock.check) as journal:
         loaded = await asyncio.to_thread(load_instances, run, shop.place)
         for note in loaded.notes:
             shop.observer.note(f"{name}: {note}")
-        index = await asyncio.to_thread(scan_journal, directory.journal_path)
+        units = units_of(run.run_spec, loaded.instances)
+        index = await asyncio.to_thread(scan_journal, directory.journal_path, owner.requests, units)
         for damage in index.damage:
             shop.observer.note(f"{directory.journal_path}: {damage}; asked again")
         directory.write_instances(loaded.instances)
@@ -134,7 +151,7 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
         feed = ScoreFeed(
             scorer, shop.scoring, partial(_tell_scores, shop.observer, name, run.run_spec.groups)
         )
-        feed.add_journal(directory.journal_path, end=journal.size_bytes)
+        feed.add_journal(directory.journal_path, index)
         try:
             async for state, outcome in executor.stream(loaded.requests(settled), turn):
                 journal.append(state, outcome)
@@ -154,10 +171,27 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger) -> RunResult:
             status = "stopped"
             message = f"{run.deployment.name} answered no request; last error {ledger.last_failure}"
     ledger.note(executor.notes)
-    if not executor.resident:  # what is known of a model on this machine was said when it was loaded
-        for note in executor.notes:
-            shop.observer.note(f"{name}: {note}")
+    # What is known of a model on this machine was said when it was loaded.
+    known = [] if executor.resident else [f"{name}: {note}" for note in executor.notes]
+    for note in (*known, *journal.notes):
+        shop.observer.note(note)
     await feed.finish()
+    return await _finish(run, shop, ledger, loaded.instances, scorer, (status, message))
+
+
+async def _finish(
+    run: PlannedRun,
+    shop: Workshop,
+    ledger: Ledger,
+    instances: Sequence[Instance],
+    scorer: Scorer,
+    verdict: tuple[RunStatus | None, str],
+) -> RunResult:
+    """Write scores, stats and manifest; the verdict is a status, None if the counts say it, and why."""
+    directory, (status, message) = ledger.directory, verdict
+    if status is None and not ledger.num_owed and (number := scorer.n_contradictory):
+        status, message = "partial", f"the answers to the parts of {number} units contradict each other"
+    directory.write_instances(instances)  # should they have been removed meanwhile
     for remark in scorer.remarks():
         shop.observer.note(f"{run.name}: {remark}")
     stats = await asyncio.to_thread(write_scores, directory, scorer)

@@ -24,7 +24,7 @@ from evalkit.options import RunOptions
 from evalkit.planning import Plan, PlannedRun, Workplace
 from evalkit.plugins import described
 from evalkit.results.claim import name_runs
-from evalkit.results.run_directory import RunStatus
+from evalkit.results.manifest import RunStatus
 from evalkit.results.run_result import RunResult
 from evalkit.runner import Workshop, run_one
 from evalkit.specs.digest import digest
@@ -61,7 +61,7 @@ async def run_all(plan: Plan, place: Workplace, observer: Observer) -> list[RunR
     places = Places(place.options.max_loaded_models)
     owed = Counter(run.deployment.name for run in plan.runs)
     suite_path = place.options.suite_path
-    names = name_runs([(run.name, run.digest) for run in plan.runs], suite_path)
+    names = name_runs([(run.name, run.digest, run.identity) for run in plan.runs], suite_path)
     named = list(zip(plan.runs, names, strict=True))
     paths = {run.digest.full: suite_path / name for run, name in named if run.digest}
     executors: dict[str, Executor] = {}

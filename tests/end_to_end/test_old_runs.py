@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import evalkit
 from evalkit import Observer
 from evalkit.results.run_directory import RunDirectory
+from tests.old_format import made_old
 
 ENTRY = "arithmetic:num_test=12,model=evalkit/echo"
 
@@ -30,18 +32,15 @@ def run(folder: Path) -> tuple[RunDirectory, list[str], str]:
     return RunDirectory(Path(result.path)), notes.notes, result.status
 
 
-def made_old(directory: RunDirectory, blocked: int) -> None:
+def make_old(directory: RunDirectory, blocked: int) -> None:
     """As evalkit 0.1 left a run: no word of the rules of scoring, blocked answers kept as empty ones."""
+    made_old(directory)
     lines = directory.journal_path.read_text().splitlines()
     for number in range(len(lines) - blocked, len(lines)):
         plain = json.loads(lines[number])
         plain["response"]["completions"][0] |= {"text": "", "finish_reason": "content_filter"}
         lines[number] = json.dumps(plain, separators=(",", ":"))
     directory.journal_path.write_text("\n".join(lines) + "\n")
-    path = directory.path / "manifest.json"
-    manifest: dict[str, Any] = json.loads(path.read_text())
-    del manifest["versions"]["scoring"]
-    path.write_text(json.dumps(manifest))
 
 
 def stat(directory: RunDirectory) -> dict[str, Any]:
@@ -55,7 +54,7 @@ def test_a_complete_run_is_scored_anew_once_and_says_what_changed(tmp_path: Path
     good = stat(directory)
     wrong = [{**s, "mean": 0.123} if s["name"] == "exact_match" else s for s in directory.stats()]
     directory.write_stats(wrong)
-    made_old(directory, blocked=0)
+    make_old(directory, blocked=0)
     _, notes, status = run(tmp_path)
     assert status == "complete"
     assert stat(directory) == good
@@ -66,13 +65,14 @@ def test_a_complete_run_is_scored_anew_once_and_says_what_changed(tmp_path: Path
 
 def test_what_a_filter_blocked_then_is_a_failure_now(tmp_path: Path) -> None:
     directory, _, _ = run(tmp_path)
-    made_old(directory, blocked=3)
+    make_old(directory, blocked=3)
     run(tmp_path)
     assert (stat(directory)["n"], stat(directory)["n_failed"], stat(directory)["n_blocked"]) == (9, 3, 3)
     # Nothing of it is asked again, whether the run counts as complete or is resumed.
     num_lines = len(directory.journal_path.read_text().splitlines())
-    path = directory.path / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "status": "interrupted"}))
+    manifest = directory.manifest()
+    assert manifest is not None
+    directory.write_manifest(replace(manifest, status="interrupted"))
     _, _, status = run(tmp_path)
     assert status == "complete"
-    assert len(directory.journal_path.read_text().splitlines()) == num_lines
+    assert directory.journal_path.read_text().count('"key"') == num_lines - 1

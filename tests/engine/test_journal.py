@@ -4,14 +4,16 @@ import dataclasses
 import errno
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import tracemalloc
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -19,16 +21,10 @@ from hypothesis import strategies as st
 
 from evalkit.codec import decode_exact, encode_exact
 from evalkit.engine import journal as journal_module
-from evalkit.engine.journal import (
-    Damage,
-    Journal,
-    Record,
-    read_journal,
-    read_winners,
-    scan_journal,
-)
+from evalkit.engine.journal import Journal, read_journal, read_winners, scan_journal
+from evalkit.engine.journal_line import Damage, Record
 from evalkit.errors import StoreError
-from evalkit.request import Message, Request, RequestState
+from evalkit.request import Message, Request, RequestState, request_key
 from evalkit.response import Completion, Failure, Outcome, Response, Token, Usage
 
 ANSWER = Response((Completion("A", "stop"),), Usage(7, 1))
@@ -70,7 +66,7 @@ _REQUESTS = st.builds(
 )
 _STATES = st.builds(
     RequestState,
-    key=_TEXT,
+    key=st.just(""),
     instance_id=_TEXT,
     trial=st.integers(0, 5),
     request=_REQUESTS,
@@ -80,7 +76,14 @@ _STATES = st.builds(
     output_mapping=st.none() | st.dictionaries(_TEXT, _TEXT, max_size=2),
     num_train_instances=st.integers(0, 5),
     prompt_truncated=st.booleans(),
-    unit_size=st.integers(1, 4),
+).map(
+    lambda state: dataclasses.replace(
+        state,
+        unit_size=1 + len(state.instance_id),  # all of a unit say the same
+        key=request_key(
+            state.instance_id, state.trial, state.sample, state.reference_index, state.request_mode
+        ),
+    )
 )
 
 
@@ -89,7 +92,12 @@ def _joined(text: str) -> str:
 
 
 def _state(key: str, prompt: str = "2 + 2 = ?") -> RequestState:
-    return RequestState(key, key.removeprefix("t0/"), 0, Request(prompt))
+    instance_id = key.removeprefix("t0/")
+    return RequestState(f"t0/{instance_id}", instance_id, 0, Request(prompt))
+
+
+def _names(keys: Iterable[str]) -> set[str]:
+    return {key.removeprefix("t0/") for key in keys}
 
 
 def _write(path: Path, *pairs: tuple[str, Outcome]) -> None:
@@ -105,7 +113,7 @@ def _records(path: Path) -> list[Record]:
     return records
 
 
-@given(st.lists(st.tuples(_STATES, _OUTCOMES), max_size=4))
+@given(st.lists(st.tuples(_STATES, _OUTCOMES), max_size=4, unique_by=lambda pair: pair[0].key))
 @settings(max_examples=150, deadline=None)
 def test_what_is_appended_is_read_back(pairs: list[tuple[RequestState, Outcome]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -133,15 +141,18 @@ def test_two_surrogates_come_back_as_the_character_they_spell() -> None:
 
 def test_a_line_leaves_out_defaults_and_has_everything_else(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    mapped = dataclasses.replace(_state("t0/id1"), output_mapping={"A": "4"}, sample=2)
+    mapped = dataclasses.replace(_state("t0/id1"), key="t0/id1/s2", output_mapping={"A": "4"}, sample=2)
     with Journal.open(path) as journal:
         journal.append(mapped, ANSWER)
         journal.append(_state("t0/id2"), Failure("timeout", "too slow", 6))
     header, first, second = map(json.loads, path.read_text().splitlines())
-    assert header == {"evalkit_journal": 1}
+    assert header.keys() == {"evalkit_journal", "requests", "crc32"}
+    assert header["evalkit_journal"] == 2
     assert first.pop("at") > 1_700_000_000
+    body, _, rest = path.read_bytes().splitlines()[1].rpartition(b',"crc32":"')
+    assert rest == b'%08x"}' % zlib.crc32(body) == f'{first.pop("crc32")}"}}'.encode()
     assert first == {
-        "key": "t0/id1",
+        "key": "t0/id1/s2",
         "instance_id": "id1",
         "trial": 0,
         "sample": 2,
@@ -172,10 +183,10 @@ def test_a_response_is_final_and_a_failure_gives_way(tmp_path: Path) -> None:
         ("b", Failure("timeout", "")),
     )
     index = scan_journal(path)
-    assert index.answered == {"b", "c"}
-    assert index.failures == {"a": Failure("overload", "second", 2)}
+    assert index.answered == {"t0/b", "t0/c"}
+    assert index.failures == {"t0/a": Failure("overload", "second", 2)}
     assert (index.prompt_tokens, index.completion_tokens, index.num_lines) == (10, 3, 7)
-    winners = [(r.state.key, r.outcome) for r in read_winners(path, index)]
+    winners = [(r.state.instance_id, r.outcome) for r in read_winners(path, index)]
     assert winners == [("b", ANSWER), ("a", Failure("overload", "second", 2)), ("c", cached)]
 
 
@@ -184,15 +195,15 @@ def test_open_cuts_a_torn_line_and_completes_one_that_lacks_its_newline(tmp_path
     _write(path, ("a", ANSWER), ("b", ANSWER))
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
-    assert scan_journal(path).answered == {"a"}
+    assert _names(scan_journal(path).answered) == {"a"}
     assert scan_journal(path).torn_bytes == len(whole.splitlines(keepends=True)[-1]) - 20
     _write(path, ("c", ANSWER))
-    assert [r.state.key for r in _records(path)] == ["a", "c"]
+    assert [r.state.instance_id for r in _records(path)] == ["a", "c"]
 
     path.write_bytes(path.read_bytes()[:-1])
-    assert scan_journal(path).answered == {"a", "c"}
+    assert _names(scan_journal(path).answered) == {"a", "c"}
     _write(path, ("d", ANSWER))
-    assert [r.state.key for r in _records(path)] == ["a", "c", "d"]
+    assert [r.state.instance_id for r in _records(path)] == ["a", "c", "d"]
 
 
 def test_a_torn_line_longer_than_a_read_block_is_cut_whole(tmp_path: Path) -> None:
@@ -216,7 +227,7 @@ def test_an_unreadable_line_in_the_middle_is_reported_with_its_place(tmp_path: P
     assert isinstance(damage, Damage)
     assert (damage.offset, damage.length) == (len(lines[0]) + len(lines[1]), 31)
     index = scan_journal(path)
-    assert index.answered == {"a", "c"}
+    assert _names(index.answered) == {"a", "c"}
     assert index.damage == [damage]
 
 
@@ -225,15 +236,19 @@ def test_an_unreadable_line_in_the_middle_is_reported_with_its_place(tmp_path: P
     [
         ("[1]", "not a JSON object"),
         ("{}", "no key"),
-        ('{"key":"a","instance_id":"i","trial":0}', "no trial or request"),
-        ('{"key":"a","instance_id":"i","trial":0,"request":{}}', "request is incomplete"),
-        ('{"key":"a","instance_id":"i","trial":0,"request":{"prompt":""}}', "neither response nor failure"),
+        ('{"key":"t0/j","instance_id":"i","trial":0,"request":{},"failure":{}}', "not that of its parts"),
+        ('{"key":"t0/i","instance_id":"i","trial":0}', "no request"),
+        ('{"key":"t0/i","instance_id":"i","trial":0,"request":{},"failure":{}}', "failure is incomplete"),
         (
-            '{"key":"a","instance_id":"i","trial":0,"request":{"prompt":""},"response":{}}',
-            "response is incomplete",
+            '{"key":"t0/i","instance_id":"i","trial":0,"request":{"prompt":""}}',
+            "neither response nor failure",
         ),
         (
-            '{"key":"a","instance_id":"i","trial":0,"request":{"prompt":""},"failure":{"reason":1}}',
+            '{"key":"t0/i","instance_id":"i","trial":0,"request":{"prompt":""},"response":{}}',
+            "no completions",
+        ),
+        (
+            '{"key":"t0/i","instance_id":"i","trial":0,"request":{"prompt":""},"failure":{"reason":1}}',
             "failure is incomplete",
         ),
     ],
@@ -247,13 +262,13 @@ def test_a_line_of_the_wrong_shape_is_damage(tmp_path: Path, line: str, reason: 
     assert scan_journal(path).damage == [damage]
 
 
-def test_unknown_fields_are_tolerated(tmp_path: Path) -> None:
+def test_unknown_fields_are_tolerated_where_the_checksum_is_right(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     _write(path, ("a", ANSWER))
-    text = path.read_text()
-    path.write_text(
-        text.replace('"trial":0', '"trial":0,"new":{"x":1}').replace('"prompt":', '"seed":1,"prompt":')
-    )
+    header, line = path.read_bytes().splitlines(keepends=True)
+    body = line.rpartition(b',"crc32":"')[0]
+    body = body.replace(b'"trial":0', b'"trial":0,"new":{"x":1}').replace(b'"prompt":', b'"seed":1,"prompt":')
+    path.write_bytes(header + b'%b,"crc32":"%08x"}\n' % (body, zlib.crc32(body)))
     assert path.read_text().count("seed") == path.read_text().count("new") == 1
     (record,) = _records(path)
     assert record.state == _state("a")
@@ -261,9 +276,9 @@ def test_unknown_fields_are_tolerated(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    path.write_text('{"evalkit_journal": 2}\n')
+    path.write_text('{"evalkit_journal": 3}\n')
     for use in (Journal.open, scan_journal, lambda p: list(read_journal(p))):
-        with pytest.raises(StoreError, match="format 2"):
+        with pytest.raises(StoreError, match="format 3"):
             use(path)
 
 
@@ -290,7 +305,7 @@ def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data)[:7]))
         journal.append(_state("a"), ANSWER)
         monkeypatch.undo()
-    assert [r.state.key for r in _records(path)] == ["a"]
+    assert [r.state.instance_id for r in _records(path)] == ["a"]
 
 
 def test_a_full_disk_is_an_error_and_the_journal_stays_whole(
@@ -314,7 +329,7 @@ def test_a_full_disk_is_an_error_and_the_journal_stays_whole(
         monkeypatch.undo()
         assert path.read_bytes() == before
         journal.append(_state("c"), ANSWER)
-    assert [r.state.key for r in _records(path)] == ["a", "c"]
+    assert [r.state.instance_id for r in _records(path)] == ["a", "c"]
 
 
 def test_sync_reaches_the_disk_only_when_something_was_written(
@@ -350,9 +365,9 @@ def _sample_journal(path: Path) -> bytes:
     with Journal.open(path) as journal:
         for key, outcome in _SAMPLE:
             chat = Request("", (Message("user", "hi"),), stop_sequences=("\n",))
-            journal.append(dataclasses.replace(_state(key), request=chat), outcome)
-    # Always the same bytes, so that hypothesis can repeat what it did.
-    path.write_bytes(re.sub(rb'"at":[0-9.]+', b'"at":1700000000.25', path.read_bytes()))
+            # Always the same bytes, so that hypothesis can repeat what it did.
+            with mock.patch("evalkit.engine.journal_line.time.time", return_value=1700000000.25):
+                journal.append(dataclasses.replace(_state(key), request=chat), outcome)
     return path.read_bytes()
 
 
@@ -368,7 +383,7 @@ def test_one_wrong_byte_costs_at_most_the_lines_it_touches(data: st.DataObject) 
         lines_before = bytes(content[:position]).count(b"\n") - 1
         touched = {f"k{lines_before}", f"k{lines_before + 1}"}
         path.write_bytes(content)
-        kept = {r.state.key: repr(r.outcome) for r in read_journal(path) if isinstance(r, Record)}
+        kept = {r.state.instance_id: repr(r.outcome) for r in read_journal(path) if isinstance(r, Record)}
         for key, outcome in _SAMPLE:
             assert key in touched or kept[key] == repr(outcome)
         assert sum(key in kept for key, _ in _SAMPLE) >= len(_SAMPLE) - 2
@@ -386,7 +401,7 @@ def test_any_truncation_keeps_all_whole_lines(data: st.DataObject) -> None:
         kept_bytes = data.draw(st.integers(0, len(content)))
         path.write_bytes(content[:kept_bytes])
         num_whole = max(0, content[: kept_bytes + 1].count(b"\n") - 1)
-        assert [r.state.key for r in _records(path)] == [key for key, _ in _SAMPLE[:num_whole]]
+        assert [r.state.instance_id for r in _records(path)] == [key for key, _ in _SAMPLE[:num_whole]]
         with Journal.open(path) as journal:
             journal.append(_state("next"), ANSWER)
         index = scan_journal(path)
@@ -429,7 +444,7 @@ from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response
 journal = Journal.open(Path(sys.argv[1]))
 for n in itertools.count():
-    journal.append(RequestState(f"k{n}", f"i{n}", 0, Request("x" * 3000)), Response((Completion("A"),)))
+    journal.append(RequestState(f"t0/k{n}", f"k{n}", 0, Request("x" * 3000)), Response((Completion("A"),)))
     sys.stdout.write(f"{n}\\n")
     sys.stdout.flush()
 """
@@ -448,7 +463,7 @@ def test_kill_9_loses_nothing_that_was_appended(tmp_path: Path) -> None:
     with Journal.open(path) as journal:
         journal.append(_state("after"), ANSWER)
     index = scan_journal(path)
-    assert {f"k{n}" for n in range(reported)} <= index.answered
-    assert "after" in index.answered
+    assert {f"k{n}" for n in range(reported)} <= _names(index.answered)
+    assert "t0/after" in index.answered
     assert not index.damage
     assert index.num_lines - 1 - reported in (0, 1)

@@ -66,7 +66,7 @@ def test_copies_are_asked_kept_and_scored(options: dict[str, Any]) -> None:
 
     run = evalkit.load_run(result.path)
     assert run.stat("exact_match").n_total == 4
-    assert score_run(RunDirectory(result.path)) == run.stats
+    assert score_run(RunDirectory(result.path)).stats == run.stats
 
 
 def test_the_same_command_again_has_nothing_to_do(options: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from evalkit.metrics.metric import Metric, Unit
 from evalkit.metrics.scorer import Scorer
 from evalkit.request import Request, RequestState, request_key
 from evalkit.response import Completion, Response
-from evalkit.results.run_directory import Manifest, RunDirectory
+from evalkit.results.manifest import Manifest
+from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scoring import write_scores
 from evalkit.results.stored_run import StoredRun
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec, metric_specs

@@ -11,16 +11,9 @@ from hypothesis import strategies as st
 
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import Instance, Reference
-from evalkit.results.run_directory import (
-    Manifest,
-    RunDirectory,
-    adopt_answers,
-    choose_directory,
-    find_runs,
-    read_lines,
-    set_aside,
-    write_lines,
-)
+from evalkit.results.choice import adopt_answers, choose_directory, set_aside
+from evalkit.results.manifest import Manifest
+from evalkit.results.run_directory import RunDirectory, find_runs, read_lines, write_lines
 from evalkit.specs.digest import RunDigest
 
 ONE = RunDigest(requests="a" * 64, scores="b" * 64)

@@ -13,10 +13,16 @@ def score_command(
     plugins: Annotated[
         list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins that the runs' metrics need.")
     ] = None,
+    allow_fewer: Annotated[
+        bool, typer.Option("--allow-fewer", help="Replace numbers even if fewer answers are left.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Rows as JSON.")] = False,
 ) -> None:
-    """Recompute the metrics of stored runs from their stored answers, without any request."""
-    from evalkit.cli.output import print_json
+    """Recompute the metrics of stored runs from their stored answers, without any request.
+
+    Ends with 1 where answers are damaged or missing: the run is then partial, and `evalkit run` asks again.
+    """
+    from evalkit.cli.output import echo_note, print_json
     from evalkit.cli.table import print_rows
     from evalkit.engine.lock import RunLock
     from evalkit.plugins import load_plugins
@@ -26,11 +32,17 @@ def score_command(
 
     load_plugins(plugins or ())
     directories = [run for path in paths for run in find_runs(path)]
+    is_sound = True
     for directory in directories:
         with RunLock(directory.lock_path):
-            score_run(directory)
+            problems = score_run(directory, allow_fewer=allow_fewer).problems
+        for problem in problems:
+            is_sound = False
+            echo_note(f"{directory.path.name}: {problem}")
     rows = summary_rows(directories)
     if as_json:
         print_json(rows, indent=True)
     else:
         print_rows(rows)
+    if not is_sound:
+        raise typer.Exit(1)

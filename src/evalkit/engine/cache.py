@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 from evalkit.clients.echo import restored
 from evalkit.codec import decode_exact, encode, encode_exact
 from evalkit.request import Request
-from evalkit.response import BLOCKED, Response, response_from_json, response_to_json
+from evalkit.response import (
+    BLOCKED,
+    Response,
+    plain_response_problem,
+    response_from_json,
+    response_to_json,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -66,7 +72,7 @@ class ResponseCache:
         self._try(self._open)
 
     def get(self, key: bytes) -> Response | None:
-        """The answer stored under this key, marked as cached, or None."""
+        """The answer stored under this key, marked as cached, or None; one of another shape is none."""
         found = self._pending.get(key)
         if found is None:
             row = self._try(lambda: self._select(key))
@@ -74,9 +80,12 @@ class ResponseCache:
         if found is None:
             return None
         try:
-            return replace(response_from_json(decode_exact(found)), cached=True, attempts=1)
-        except (ValueError, KeyError, TypeError, AttributeError):
+            plain = decode_exact(found)
+        except ValueError:
             return None
+        if plain_response_problem(plain) is not None:
+            return None
+        return replace(response_from_json(plain), cached=True, attempts=1)
 
     def put(self, key: bytes, response: Response) -> None:
         """Store an answer; on disk within half a second of the next `put`, or at `close`."""

@@ -32,7 +32,7 @@ from evalkit.errors import (
 )
 from evalkit.redaction import one_line, without_keys
 from evalkit.request import Request, RequestState
-from evalkit.response import Failure, Outcome, Response, Usage
+from evalkit.response import Failure, Outcome, Response, Usage, sound
 
 if TYPE_CHECKING:
     import random
@@ -496,7 +496,7 @@ class Executor:
             self._sending.discard(task)
         if not isinstance(response, Response):
             raise TypeError(f"the client returned {type(response).__name__}, not a Response")
-        return response
+        return sound(response)
 
     def _cost(self, usage: Usage) -> Cost:
         usd = 0.0 if self._prices is None else self._prices.cost_usd(usage)

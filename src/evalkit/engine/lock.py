@@ -28,20 +28,7 @@ class RunLock:
         """
         if self._descriptor is not None:
             raise StoreError(f"{self.path} is already locked by this very lock")
-        try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise StoreError(f"can't open the lock file {self.path}: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._write_holder(descriptor)
-        except OSError as error:
-            holder = _holder(descriptor)
-            os.close(descriptor)
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise StoreError(f"{self.path.parent} is in use by {holder}") from None
-            raise StoreError(f"can't lock {self.path}: {error.strerror}") from error
-        self._descriptor = descriptor
+        self._descriptor = self._take()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,12 +40,59 @@ class RunLock:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
+    def check(self) -> None:
+        """See that the file of this name is the locked one; one that was removed is made and locked anew.
+
+        Raises:
+            StoreError: Another process has made and locked one, or the folder is gone.
+        """
+        held = self._descriptor
+        if held is None or _is_at(self.path, held):
+            return
+        try:
+            self._descriptor = self._take()
+        except StoreError as error:
+            raise StoreError(
+                f"the lock file {self.path} was removed or replaced while the run was going, and can't be "
+                f"locked again: {error}"
+            ) from error
+        os.close(held)
+
+    def _take(self) -> int:
+        """The open file of this name, locked."""
+        while True:
+            try:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
+            except OSError as error:
+                raise StoreError(f"can't open the lock file {self.path}: {error.strerror}") from error
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Another may have removed the file since it was opened, and a third locked the next one.
+                if _is_at(self.path, descriptor):
+                    self._write_holder(descriptor)
+                    return descriptor
+            except OSError as error:
+                holder = _holder(descriptor)
+                os.close(descriptor)
+                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise StoreError(f"{self.path.parent} is in use by {holder}") from None
+                raise StoreError(f"can't lock {self.path}: {error.strerror}") from error
+            os.close(descriptor)
+
     @staticmethod
     def _write_holder(descriptor: int) -> None:
         since = time.strftime("%Y-%m-%d %H:%M:%S %z")
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, encode(holder, newline=True), 0)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether a path leads to an open file."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 def _holder(descriptor: int) -> str:

@@ -30,8 +30,10 @@ from evalkit.metrics.stat import Stat, StatPerturbation
 from evalkit.registry import METRICS
 from evalkit.request import RequestState
 from evalkit.response import Outcome
+from evalkit.results.choice import choose_directory
+from evalkit.results.integrity import reseal
 from evalkit.results.ledger import Subject
-from evalkit.results.run_directory import RunDirectory, choose_directory, read_lines, write_json, write_lines
+from evalkit.results.run_directory import RunDirectory, read_lines, write_json, write_lines
 from evalkit.specs.digest import identity, run_digest
 from evalkit.specs.run_spec import MetricSpec, RunSpec
 
@@ -143,7 +145,7 @@ def keep_run(run: ImportedRun, suite_path: Path) -> Kept:
     subject = Subject(run_spec, f"import {run.source.harness} {run.source.run}", run_digest(covered), covered)
     choice = choose_directory(suite_path, run_spec.name, subject.digest, covered)
     directory = choice.directory
-    if choice.exists and (directory.path / "stats.json").exists():
+    if choice.exists and directory.sound_manifest() and (directory.path / "stats.json").exists():
         return Kept(directory.path, already_there=True)
     directory.path.mkdir(parents=True, exist_ok=True)
     _write_leftovers(directory, run)
@@ -152,6 +154,7 @@ def keep_run(run: ImportedRun, suite_path: Path) -> Kept:
     differences = list(_differences(directory, run.given))
     if differences:
         write_lines(directory.imported_path / "differences.jsonl", differences)
+    reseal(directory)
     return Kept(
         path=directory.path,
         recomputed=recomputed,
@@ -207,7 +210,7 @@ def _write_run(directory: RunDirectory, subject: Subject, run: ImportedRun, carr
     from evalkit.results.scoring import score_run
 
     directory.journal_path.unlink(missing_ok=True)
-    with Journal.open(directory.journal_path) as journal:
+    with Journal.open(directory.journal_path, subject.owner) as journal:
         for state, outcome in run.records:
             journal.append(state, outcome)
     ledger = Ledger.open(directory, subject, None)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from evalkit.engine.journal import Record, read_journal
+from evalkit.engine.journal import JournalIndex, read_winners
 from evalkit.metrics.scorer import Scorer
 from evalkit.request import RequestState
 from evalkit.response import Outcome
@@ -47,9 +47,9 @@ class ScoreFeed:
         self._pause: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
 
-    def add_journal(self, path: Path, end: int) -> None:
-        """Score what the first `end` bytes of a journal hold, before anything added later."""
-        self._submit(partial(_score_journal, self.scorer, path, end), 0)
+    def add_journal(self, path: Path, index: JournalIndex) -> None:
+        """Score what counts in a journal, as its index says, before anything added later."""
+        self._submit(partial(_score_journal, self.scorer, path, index), 0)
 
     async def add(self, state: RequestState, outcome: Outcome) -> None:
         """Score an outcome soon; returns at once unless very many are waiting.
@@ -126,7 +126,6 @@ def _score_batch(scorer: Scorer, batch: list[tuple[RequestState, Outcome]]) -> N
         scorer.add(state, outcome)
 
 
-def _score_journal(scorer: Scorer, path: Path, end: int | None) -> None:
-    for record in read_journal(path, end=end):
-        if isinstance(record, Record):
-            scorer.add(record.state, record.outcome)
+def _score_journal(scorer: Scorer, path: Path, index: JournalIndex) -> None:
+    for record in read_winners(path, index):
+        scorer.add(record.state, record.outcome)

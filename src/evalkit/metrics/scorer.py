@@ -155,6 +155,21 @@ class Scorer:
         return len(self._sheet.failures)
 
     @property
+    def n_answered(self) -> int:
+        """Units with all their answers so far, scored or not."""
+        return self._sheet.answered.count(1)
+
+    @property
+    def n_blocked(self) -> int:
+        """Units that a content filter blocked so far."""
+        return sum(failure.is_blocked for failure in self._sheet.failures.values())
+
+    @property
+    def n_contradictory(self) -> int:
+        """Units of several requests that have some answers, no failure, and not all answers."""
+        return sum(not part.failures for part in self._partial.values())
+
+    @property
     def n_scored(self) -> int:
         """Units scored so far."""
         return self._sheet.answered.count(1) - self.num_unscored

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from evalkit.engine.lock import RunLock
 from evalkit.errors import StoreError
-from evalkit.results.ledger import Subject
-from evalkit.results.run_directory import (
-    RunDirectory,
+from evalkit.results.choice import (
     adopt_answers,
     choose_directory,
     folder_name,
     is_marked_name,
     set_aside,
 )
+from evalkit.results.ledger import Subject
+from evalkit.results.run_directory import RunDirectory
 from evalkit.specs.digest import RunDigest
 
 
-def name_runs(runs: Iterable[tuple[str, RunDigest | None]], suite_path: Path) -> list[str]:
+def name_runs(runs: Iterable[tuple[str, RunDigest | None, Mapping[str, Any]]], suite_path: Path) -> list[str]:
     """What each run is called from its beginning to its end: as the directory that it will have.
 
     Args:
-        runs: Names and digests, in the order in which they are started.
+        runs: Names, digests and what these cover, in the order in which they are started.
         suite_path: The folder of the suite.
     """
     names: list[str] = []
-    for name, digest in runs:
+    for name, digest, identity in runs:
         try:
-            names.append(folder_name(suite_path, name, digest, names))
+            names.append(folder_name(suite_path, name, digest, identity, names))
         except StoreError:
-            # Which of its namesakes is damaged is said when the run is started.
-            names.append(folder_name(suite_path, name, None))
+            # What is wrong with its namesakes is said when the run is started.
+            names.append(folder_name(suite_path, name, None, identity))
     return names
 
 
@@ -57,6 +58,8 @@ def claim_directory(subject: Subject, path: Path, *, fresh: bool) -> tuple[RunDi
     if choice.differs and not choice.exists:
         fields = ", ".join(choice.differs)
         notes.append(f"a different run is named {name}; kept apart as {directory.path.name}: {fields}")
+    if choice.exists and not fresh and directory.sound_manifest() is None:
+        notes.append("its manifest is lost or damaged; it is made anew from the run spec and the journal")
     if fresh and choice.exists:
         with RunLock(directory.lock_path):
             notes.append(f"set aside as {set_aside(directory)}")

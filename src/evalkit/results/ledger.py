@@ -5,14 +5,18 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from evalkit import __version__
+from evalkit.engine.journal_line import Owner
+from evalkit.errors import DamageError
 from evalkit.response import BLOCKED, Failure, Outcome, Usage
-from evalkit.results.run_directory import Manifest, RunDirectory, RunStatus
+from evalkit.results.integrity import fingerprint, fits, sealed
+from evalkit.results.manifest import Manifest, RunStatus
+from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scoring import SCORING_RULES
 from evalkit.specs.digest import RunDigest
 from evalkit.specs.run_spec import RunSpec
@@ -31,6 +35,12 @@ class Subject:
     digest: RunDigest
     identity: Mapping[str, Any]
 
+    @property
+    def owner(self) -> Owner:
+        """Whose the journal is."""
+        asked = {name: part for name, part in self.identity.items() if name != "metric_specs"}
+        return Owner(self.digest.requests, asked)
+
 
 class Ledger:
     """Bookkeeping of one start of a run.
@@ -38,12 +48,15 @@ class Ledger:
     Attributes:
         directory: Where the run is kept.
         manifest: The manifest as last written.
+        notes: What of the run's files was mended when it was opened.
         failures: Requests without an answer whose last attempt failed: key to reason.
         last_failure: The latest failure, in words.
     """
 
     def __init__(self, directory: RunDirectory, manifest: Manifest, prices: Prices | None) -> None:
         self.directory, self.manifest, self._prices = directory, manifest, prices
+        self.notes: list[str] = []
+        self._run_spec: RunSpec | None = None
         self.failures: dict[str, str] = {}
         self.last_failure = ""
         self._began_s = time.monotonic()
@@ -55,9 +68,9 @@ class Ledger:
     @classmethod
     def open(cls, directory: RunDirectory, subject: Subject, prices: Prices | None) -> Ledger:
         """Open the ledger of a run, writing run spec and manifest first if this is its first start."""
-        manifest = directory.manifest()
+        manifest = directory.sound_manifest()
+        run_spec, problem = _own_spec(directory, subject, manifest)
         if manifest is None:
-            directory.write_run_spec(subject.run_spec)
             manifest = Manifest(
                 name=subject.run_spec.name,
                 entry=subject.entry,
@@ -66,10 +79,19 @@ class Ledger:
                 identity=subject.identity,
                 started_at=_now(),
             )
+            directory.write_run_spec(run_spec)
             directory.write_manifest(manifest)
-        else:
-            _add_groups(directory, subject.run_spec.groups)
-        return cls(directory, manifest, prices)
+        elif problem or run_spec != directory.run_spec():
+            directory.write_run_spec(run_spec)
+            if manifest.files:
+                files = {**manifest.files, "run_spec.json": fingerprint(directory.path / "run_spec.json")}
+                manifest = replace(manifest, files={name: left for name, left in files.items() if left})
+                directory.write_manifest(manifest)
+        ledger = cls(directory, manifest, prices)
+        ledger._run_spec = run_spec
+        if problem:
+            ledger.notes.append(problem)
+        return ledger
 
     @property
     def is_complete(self) -> bool:
@@ -103,6 +125,7 @@ class Ledger:
             status="running",
             message="",
             starts=self.manifest.starts + 1,
+            files={},
             counts={**self._counts(), "num_instances": num_instances},
             versions={
                 "evalkit": __version__,
@@ -164,6 +187,9 @@ class Ledger:
             seconds=round(self.manifest.seconds + time.monotonic() - self._began_s, 3),
             finished_at=_now(),
         )
+        if self._run_spec is not None and not (self.directory.path / "run_spec.json").exists():
+            self.directory.write_run_spec(self._run_spec)
+        self.manifest = sealed(self.directory, self.manifest)
         self.directory.write_manifest(self.manifest)
         return self.manifest
 
@@ -192,9 +218,20 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _add_groups(directory: RunDirectory, groups: Sequence[str]) -> None:
-    """Put a run that an earlier start made into these groups as well."""
-    run_spec = directory.run_spec()
-    together = tuple(dict.fromkeys((*run_spec.groups, *groups)))
-    if together != run_spec.groups:
-        directory.write_run_spec(run_spec.model_copy(update={"groups": together}))
+def _own_spec(directory: RunDirectory, subject: Subject, manifest: Manifest | None) -> tuple[RunSpec, str]:
+    """The run spec to keep, in all the groups that the run has had, and what is wrong with the stored one."""
+    asked = subject.run_spec
+    path = directory.path / "run_spec.json"
+    if not path.exists():
+        return asked, "run_spec.json is missing; it was written anew" if manifest is not None else ""
+    left = manifest.files.get(path.name) if manifest is not None else None
+    problem = f"{path.name} was changed since evalkit wrote it; it was written anew"
+    if left is not None and fingerprint(path) != left:
+        return asked, problem
+    try:
+        stored = directory.run_spec()
+    except DamageError:
+        return asked, problem
+    if stored.name != asked.name or not fits(stored, subject.identity):
+        return asked, problem
+    return stored.model_copy(update={"groups": tuple(dict.fromkeys((*stored.groups, *asked.groups)))}), ""

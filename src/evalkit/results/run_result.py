@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.metrics.stat import Stat
-from evalkit.results.run_directory import Manifest, RunDirectory, RunStatus
+from evalkit.results.manifest import Manifest, RunStatus
+from evalkit.results.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)

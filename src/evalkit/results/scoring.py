@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from evalkit.engine.journal import Record, read_journal
+from evalkit.engine.journal import read_winners, scan_journal
+from evalkit.errors import REMEDY, REMEDY_RUN, DamageError, StoreError
 from evalkit.instance import Instance
 from evalkit.metrics.metric import build_metric
 from evalkit.metrics.scorer import Scorer
 from evalkit.metrics.stat import Stat, StatPlace
-from evalkit.results.run_directory import Manifest, RunDirectory, read_lines, write_lines
+from evalkit.results.integrity import fingerprint, fits, recovered_manifest, sealed, spec_from, units_of
+from evalkit.results.manifest import Manifest
+from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
 from evalkit.specs.run_spec import RunSpec
 
 SCORING_RULES = "2"
@@ -26,20 +29,101 @@ def make_scorer(run_spec: RunSpec, instances: Sequence[Instance]) -> Scorer:
     )
 
 
-def score_run(directory: RunDirectory) -> tuple[Stat, ...]:
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """What came of scoring a stored run anew.
+
+    Attributes:
+        stats: The numbers that the run has now.
+        problems: What is damaged or missing, in words; where there is any, the run is no longer complete.
+        kept: Whether the stored numbers were kept, since fewer answers are left than they rest on.
+    """
+
+    stats: tuple[Stat, ...]
+    problems: tuple[str, ...] = ()
+    kept: bool = False
+
+
+def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored:
     """Score a stored run anew from its journal; sends nothing.
 
+    What is damaged or missing is reported, and a run that was complete is then partial: `evalkit run` asks
+    again. Numbers are not replaced by those of fewer answers.
+
+    Args:
+        directory: The run.
+        allow_fewer: Replace them all the same.
+
     Raises:
-        StoreError: The run is incomplete in a way that can't be scored (no instances), or damaged.
+        StoreError: The run can't be scored: no instances, or another run's journal.
         UsageError: A metric of the run is not known (a plugin is missing).
     """
-    scorer = make_scorer(directory.run_spec(), directory.instances())
-    for record in read_journal(directory.journal_path):
-        if isinstance(record, Record):
-            scorer.add(record.state, record.outcome)
-    stats = write_scores(directory, scorer)
-    _stamp(directory, scorer.num_unscored)
-    return stats
+    manifest = directory.sound_manifest() or recovered_manifest(directory)
+    if manifest is None:
+        directory.manifest()
+        raise DamageError(f"{directory.path} has no manifest.json; {REMEDY}")
+    run_spec, problems = _checked_spec(directory, manifest)
+    instances = _checked_instances(directory, manifest)
+    scorer = make_scorer(run_spec, instances)
+    path = directory.journal_path
+    index = scan_journal(path, manifest.request_digest, units_of(run_spec, instances))
+    for record in read_winners(path, index):
+        scorer.add(record.state, record.outcome)
+    problems += [f"{path}: {damage}" for damage in index.damage]
+    if index.torn_bytes:
+        problems.append(f"{path}: the last line is incomplete ({index.torn_bytes} bytes)")
+    was_counted = manifest.counts.get("num_answered", 0)
+    if manifest.status == "complete" and len(index.settled) < was_counted:
+        problems.append(f"{path} has {len(index.settled)} of {was_counted} answers")
+    kept = not allow_fewer and _num_settled(scorer) < _num_behind(directory)
+    if kept:
+        problems.append(
+            f"only {_num_settled(scorer)} of {_num_behind(directory)} units have answers left: the stored "
+            "numbers are kept (--allow-fewer replaces them)"
+        )
+    stats = read_stats(directory) if kept else write_scores(directory, scorer)
+    _stamp(directory, manifest, scorer.num_unscored, problems, kept=kept)
+    return Rescored(stats, tuple(problems), kept)
+
+
+def _checked_spec(directory: RunDirectory, manifest: Manifest) -> tuple[RunSpec, list[str]]:
+    """The run spec, from the manifest if the stored one is lost, damaged or another; and what was wrong."""
+    try:
+        run_spec = directory.run_spec()
+        if "metric_specs" not in manifest.identity or fits(run_spec, manifest.identity):
+            return run_spec, []
+    except DamageError:
+        pass
+    run_spec = spec_from(manifest)
+    directory.write_run_spec(run_spec)
+    path = directory.path / "run_spec.json"
+    return run_spec, [f"{path} was lost or damaged: it was made anew from the manifest, without its groups"]
+
+
+def _checked_instances(directory: RunDirectory, manifest: Manifest) -> list[Instance]:
+    path = directory.instances_path
+    left = manifest.files.get(path.name)
+    if left is not None and fingerprint(path) != left:
+        raise DamageError(f"{path} is missing or was changed since evalkit wrote it; {REMEDY_RUN}")
+    instances = directory.instances()
+    if (planned := manifest.counts.get("num_instances")) is not None and planned != len(instances):
+        raise DamageError(f"{path} has {len(instances)} of {planned} instances; {REMEDY_RUN}")
+    return instances
+
+
+def _num_settled(scorer: Scorer) -> int:
+    """Units with all their answers, and those that a content filter blocked for good."""
+    return scorer.n_answered + scorer.n_blocked
+
+
+def _num_behind(directory: RunDirectory) -> int:
+    """How many units the stored numbers rest on, blocked ones included; 0 where there are none."""
+    try:
+        stats = read_stats(directory)
+    except StoreError:
+        return 0
+    found = [s.n + s.n_blocked for s in stats if s.name == "num_prompt_tokens" and s.kind == "usage"]
+    return max(found, default=0)
 
 
 def is_scored_by_other_rules(manifest: Manifest) -> bool:
@@ -66,16 +150,20 @@ def _written(mean: float | None) -> str:
     return "none" if mean is None else f"{mean:.3f}"
 
 
-def _stamp(directory: RunDirectory, num_unscored: int) -> None:
-    """Note in the manifest by which rules the run is scored now, and that a part of it could not be."""
-    manifest = directory.manifest()
-    if manifest is None:
-        return
-    status, counts = manifest.status, {**manifest.counts, "num_unscored": num_unscored}
-    if status == "complete" and num_unscored:
-        status = "partial"
-    versions = {**manifest.versions, "scoring": SCORING_RULES}
-    directory.write_manifest(replace(manifest, status=status, counts=counts, versions=versions))
+def _stamp(
+    directory: RunDirectory, manifest: Manifest, num_unscored: int, problems: list[str], *, kept: bool
+) -> None:
+    """Write into the manifest by which rules the run is scored now, and that a part of it is missing."""
+    if not kept:
+        manifest = replace(
+            manifest,
+            counts={**manifest.counts, "num_unscored": num_unscored},
+            versions={**manifest.versions, "scoring": SCORING_RULES},
+        )
+    if manifest.status == "complete" and (problems or num_unscored):
+        message = problems[0] if problems else f"{num_unscored} not scored"
+        manifest = replace(manifest, status="partial", message=message)
+    directory.write_manifest(sealed(directory, manifest))
 
 
 def write_scores(directory: RunDirectory, scorer: Scorer) -> tuple[Stat, ...]:
@@ -88,8 +176,15 @@ def write_scores(directory: RunDirectory, scorer: Scorer) -> tuple[Stat, ...]:
 
 
 def read_stats(directory: RunDirectory) -> tuple[Stat, ...]:
-    """The stored stats."""
-    return tuple(Stat.from_json(plain) for plain in directory.stats())
+    """The stored stats.
+
+    Raises:
+        DamageError: They can't be read.
+    """
+    try:
+        return tuple(Stat.from_json(plain) for plain in directory.stats())
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DamageError(f"{directory.path / 'stats.json'} is damaged: {error!r}; {REMEDY}") from None
 
 
 def _carried_stats(directory: RunDirectory, made_here: set[StatPlace]) -> tuple[Stat, ...]:

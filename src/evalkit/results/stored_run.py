@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from evalkit.engine.journal import Record, read_winners, scan_journal
-from evalkit.errors import StoreError
+from evalkit.engine.journal import read_winners, scan_journal
+from evalkit.engine.journal_line import Record
+from evalkit.errors import REMEDY, StoreError
 from evalkit.metrics.stat import Stat
 from evalkit.response import Response
-from evalkit.results.run_directory import Manifest, RunDirectory, read_lines
+from evalkit.results.manifest import Manifest
+from evalkit.results.run_directory import RunDirectory, read_lines
 from evalkit.results.scoring import read_stats
 from evalkit.specs.run_spec import RunSpec
 
@@ -68,7 +70,9 @@ class StoredRun:
         directory = RunDirectory(path)
         manifest = directory.manifest()
         if manifest is None:
-            raise StoreError(f"{path} is no run directory: it has no manifest.json")
+            raise StoreError(
+                f"{path} is no run directory: it has no manifest.json; if it lost that, {REMEDY}"
+            )
         return cls(directory, directory.run_spec(), manifest, read_stats(directory))
 
     def stat(self, name: str, split: str = "all") -> Stat:

@@ -1,0 +1,166 @@
+"""Which directory a run gets: its own from an earlier start, or a new one.
+
+A run name is a label; the digest says what a run is. A second spec of one name gets `<name>@<digest8>`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalkit.folder_names import earlier_folder_of, folder_of
+from evalkit.results.integrity import journal_requests, standing
+from evalkit.results.manifest import Manifest
+from evalkit.results.run_directory import RunDirectory
+from evalkit.specs.digest import RunDigest, differing_fields
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryChoice:
+    """Which directory a run gets, and why.
+
+    Attributes:
+        exists: It holds a run of this very digest, to be resumed.
+        differs: How the run that has the plain name differs from this one, as `field: theirs -> ours`.
+        reuse: A run whose requests are the same (it was scored otherwise): its answers can be taken over.
+    """
+
+    directory: RunDirectory
+    exists: bool
+    differs: tuple[str, ...] = ()
+    reuse: RunDirectory | None = None
+
+
+def folder_name(
+    suite_path: Path,
+    name: str,
+    digest: RunDigest | None,
+    identity: Mapping[str, Any],
+    taken: Collection[str] = (),
+) -> str:
+    """The name of the directory that a run will have, before it has one.
+
+    Args:
+        suite_path: The folder of its suite.
+        name: The run's name.
+        digest: The run's digest; None where it is not known, so that the run can't be started.
+        identity: What the digest covers.
+        taken: Directories that other runs are to have first.
+
+    Raises:
+        StoreError: A directory of this name is of a newer format.
+    """
+    label = folder_of(name)
+    if digest is None:
+        return label
+    if (earlier := _earlier_directory(suite_path, name, digest)) is not None:
+        return earlier.path.name
+    plain, marked = RunDirectory(suite_path / label), _marked_directory(suite_path, label, digest)
+    holder = standing(plain, digest, identity)
+    if holder != "free":
+        return label if holder == "ours" else marked.path.name
+    is_free = label not in taken and standing(marked, digest, identity) == "free"
+    return label if is_free else marked.path.name
+
+
+def is_marked_name(folder: str, digest: RunDigest) -> bool:
+    """Whether a directory stands beside one that has the plain name."""
+    return f"@{digest.full[:8]}" in folder
+
+
+def _marked_directory(suite_path: Path, label: str, digest: RunDigest) -> RunDirectory:
+    """The directory beside one that has the plain name; a run that happens to be called so keeps its own."""
+    for length in (8, 16):
+        directory = RunDirectory(suite_path / f"{label}@{digest.full[:length]}")
+        holder = directory.sound_manifest()
+        if holder is None or holder.digest == digest.full:
+            return directory
+    return RunDirectory(suite_path / f"{label}@{digest.full[:32]}")
+
+
+def _earlier_directory(suite_path: Path, name: str, digest: RunDigest) -> RunDirectory | None:
+    """Where an earlier version kept this very run, under a name that is spelled otherwise today."""
+    if (label := earlier_folder_of(name)) is None:
+        return None
+    for path in (suite_path / label, suite_path / f"{label}@{digest.full[:8]}"):
+        directory = RunDirectory(path)
+        holder = directory.sound_manifest()
+        if holder is not None and holder.digest == digest.full:
+            return directory
+    return None
+
+
+def choose_directory(
+    suite_path: Path, name: str, digest: RunDigest, identity: Mapping[str, Any], *, is_marked: bool = False
+) -> DirectoryChoice:
+    """The directory for a run: its own if it was started before, else a new one beside its namesakes.
+
+    Args:
+        suite_path: The folder of its suite.
+        name: The run's name.
+        digest: The run's digest.
+        identity: What the digest covers.
+        is_marked: Leave the plain name to another run, even if that has not come yet.
+    """
+    if (earlier := _earlier_directory(suite_path, name, digest)) is not None:
+        return DirectoryChoice(earlier, exists=True)
+    label = folder_of(name)
+    plain = RunDirectory(suite_path / label)
+    marked = _marked_directory(suite_path, label, digest)
+    holder = standing(plain, digest, identity)
+    if holder == "ours":
+        return DirectoryChoice(plain, exists=True)
+    if standing(marked, digest, identity) != "free":
+        return DirectoryChoice(marked, exists=True, differs=_differences(plain.sound_manifest(), identity))
+    reuse = _same_requests(suite_path, label, digest)
+    is_free = holder == "free"
+    if is_free and not is_marked:
+        return DirectoryChoice(plain, exists=False, reuse=reuse)
+    differs = () if is_free else _differences(plain.sound_manifest(), identity)
+    return DirectoryChoice(marked, exists=False, differs=differs, reuse=reuse)
+
+
+def set_aside(directory: RunDirectory) -> Path | None:
+    """Move what a run has to `.replaced/` in its suite, for a fresh start; nothing is deleted."""
+    if not directory.path.exists():
+        return None
+    folder = directory.path.parent / ".replaced"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{directory.path.name}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.{os.getpid()}"
+    directory.path.rename(target)
+    return target
+
+
+def adopt_answers(directory: RunDirectory, source: RunDirectory) -> None:
+    """Copy the journal of a run with the same requests; a torn or damaged line in it is owed again."""
+    if source.journal_path.exists() and not directory.journal_path.exists():
+        temporary = directory.journal_path.with_suffix(".part")
+        shutil.copyfile(source.journal_path, temporary)
+        temporary.rename(directory.journal_path)
+
+
+def _differences(holder: Manifest | None, identity: Mapping[str, Any]) -> tuple[str, ...]:
+    if holder is None:
+        return ("another program's run has the name",)
+    return tuple(differing_fields(holder.identity, identity))
+
+
+def _same_requests(suite_path: Path, label: str, digest: RunDigest) -> RunDirectory | None:
+    for path in (suite_path / label, *sorted(suite_path.glob(f"{_escape(label)}@*"))):
+        directory = RunDirectory(path)
+        manifest = directory.sound_manifest()
+        requests = manifest.request_digest if manifest is not None else journal_requests(directory)
+        if requests == digest.requests:
+            return directory
+    return None
+
+
+def _escape(label: str) -> str:
+    import glob
+
+    return glob.escape(label)

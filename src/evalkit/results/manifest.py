@@ -1,0 +1,131 @@
+"""The manifest of a run: what is known of it at one glance, and how a damaged one is told."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from evalkit.codec import encode
+from evalkit.errors import REMEDY, DamageError, StoreError
+from evalkit.specs.digest import run_digest
+
+FORMAT_VERSION = 1
+RunStatus = Literal["running", "complete", "partial", "stopped", "interrupted", "error"]
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "name": (str,),
+    "entry": (str,),
+    "digest": (str,),
+    "request_digest": (str,),
+    "identity": (dict,),
+    "status": (str,),
+    "message": (str,),
+    "counts": (dict,),
+    "usage": (dict,),
+    "cost_usd": (int, float, type(None)),
+    "seconds": (int, float),
+    "starts": (int,),
+    "started_at": (str,),
+    "finished_at": (str,),
+    "versions": (dict,),
+    "notes": (list,),
+    "files": (dict,),
+    "format": (int,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What is known of a run at one glance.
+
+    Attributes:
+        digest: Identity of the run; `request_digest` leaves the metrics out.
+        identity: Everything the digest covers, for telling two runs of one name apart.
+        status: `complete` (all answered), `partial` (some failed), `stopped` (budget, wrong key, dead
+            server), `interrupted`, `error`, or `running`, also after a kill.
+        message: Why it is not complete.
+        counts: num_instances, num_requests, num_answered, num_failed; num_blocked where a content filter
+            blocked some of the failed ones.
+        seconds: Wall time over all starts.
+        notes: What evalkit did otherwise than asked, such as a parameter left out that the server refuses.
+        files: Name to fingerprint of the other files, as the run left them (`evalkit.results.integrity`).
+    """
+
+    name: str
+    entry: str
+    digest: str
+    request_digest: str
+    identity: Mapping[str, Any]
+    status: RunStatus = "running"
+    message: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    usage: Mapping[str, int] = field(default_factory=dict)
+    cost_usd: float | None = None
+    seconds: float = 0.0
+    starts: int = 0
+    started_at: str = ""
+    finished_at: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT_VERSION
+
+
+def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
+    """A manifest as a plain dictionary, its checksum last."""
+    plain = asdict(manifest)
+    return {**plain, "crc32": _sum_of(plain)}
+
+
+def manifest_from_json(plain: Any, path: Path) -> Manifest:
+    """The inverse of `manifest_to_json`.
+
+    Args:
+        plain: What the file holds.
+        path: The file, for messages.
+
+    Raises:
+        DamageError: It is no manifest, or was changed.
+        StoreError: It is of a newer format.
+    """
+    if not isinstance(plain, dict):
+        raise DamageError(f"{path} is no manifest; {REMEDY}")
+    version = plain.get("format", 0)
+    problem = _problem(plain)
+    if type(version) is int and version > FORMAT_VERSION and ("crc32" not in plain or not problem):
+        raise StoreError(f"{path.parent} was written by a newer evalkit (format {version}); update evalkit")
+    if problem is not None:
+        raise DamageError(f"{path} is damaged: {problem}; {REMEDY}")
+    known = {name: plain[name] for name in Manifest.__dataclass_fields__ if name in plain}
+    return Manifest(**{**known, "notes": tuple(known.get("notes", ()))})
+
+
+def _sum_of(plain: Mapping[str, Any]) -> str:
+    """The checksum of a manifest without its own, as eight hexadecimal digits."""
+    return f"{zlib.crc32(encode(plain, sort_keys=True)):08x}"
+
+
+def _problem(plain: Mapping[str, Any]) -> str | None:
+    """What is wrong with a manifest: its checksum, or, without one (evalkit up to 0.1), what can be seen."""
+    rest = {name: value for name, value in plain.items() if name != "crc32"}
+    if "crc32" in plain:
+        if plain["crc32"] != _sum_of(rest):
+            return "its checksum is wrong"
+    elif strange := rest.keys() - _TYPES.keys():
+        return f"it has a field '{min(strange)}'"
+    for name, known in Manifest.__dataclass_fields__.items():
+        if name not in plain and known.default is MISSING and known.default_factory is MISSING:
+            return f"it has no {name}"
+        if name in plain and type(plain[name]) not in _TYPES[name]:
+            return f"its {name} is of another type"
+    if plain.get("status", "running") not in get_args(RunStatus):
+        return f"its status is '{plain['status']}'"
+    for name in ("counts", "usage"):
+        if any(type(count) is not int or count < 0 for count in plain.get(name, {}).values()):
+            return f"its {name} are no counts"
+    identity = plain["identity"]
+    if "metric_specs" in identity and run_digest(identity).full != plain["digest"]:
+        return "its digest is not that of its identity"
+    return None
