@@ -27,7 +27,7 @@ from evalkit.instance import Instance, PerturbationDescription, Reference
 from evalkit.results.manifest import Manifest, manifest_from_json, manifest_to_json
 from evalkit.specs.run_spec import RunSpec
 
-_FOUND_BY = ("manifest.json", "run_spec.json", "journal.jsonl")
+_FOUND_BY = ("manifest.json", "journal.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class RunDirectory:
 def find_runs(path: Path) -> list[RunDirectory]:
     """All runs below `path` (a run, a suite, or an output path), in order of name.
 
-    A run that has lost its manifest is found by its run spec or its journal.
+    A run that has lost its manifest is found by its journal.
 
     Raises:
         UsageError: There is none.
