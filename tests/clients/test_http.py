@@ -33,7 +33,7 @@ Canned = Callable[..., AbstractAsyncContextManager[str]]
 
 async def post(url: str, timeout_s: float = 60.0, body: dict[str, Any] | None = None) -> dict[str, Any]:
     endpoint = Endpoint(url, {"Authorization": f"Bearer {KEY}"}, (KEY,))
-    endpoint.set_timeout(timeout_s)
+    endpoint.set_limits(timeout_s, 64)
     try:
         return (await endpoint.post(body or BODY))[0]
     finally:

@@ -83,7 +83,7 @@ class AnthropicClient(Client):
 
     def configure(self, *, timeout_s: float) -> None:
         """An attempt that takes longer than this has failed."""
-        self._endpoint.set_timeout(timeout_s)
+        self._endpoint.set_limits(timeout_s, self.max_answer_mb)
 
     async def send(self, request: Request) -> Response:
         """One attempt; several sends at once for more than one completion."""

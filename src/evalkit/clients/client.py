@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from evalkit.clients.allowance import Allowance
+from evalkit.models.deployment import MAX_ANSWER_MB
 from evalkit.request import Request
 from evalkit.response import Response
 
@@ -46,6 +47,7 @@ class Client:
         transport: Arguments that change how answers are made, and never which: no part of a run's identity.
         needs: Modules that it imports when it is opened, and the extra of evalkit that installs them.
         window: How many requests a resident client takes at once.
+        max_answer_mb: The longest answer that it should take from a server, set before `configure`.
         notes: What the user should know of the model, found while it was opened.
     """
 
@@ -55,6 +57,7 @@ class Client:
     transport: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[tuple[tuple[str, ...], str]] = ((), "")
     window: int = 1
+    max_answer_mb: float = MAX_ANSWER_MB
     notes: tuple[str, ...] = ()
 
     @classmethod

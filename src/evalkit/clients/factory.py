@@ -33,6 +33,7 @@ def build_client(deployment: ModelDeployment) -> Client:
         built = cast("Client", target(**args))
     except UsageError as error:
         raise UsageError(f"model deployment '{deployment.name}': {error}") from None
+    built.max_answer_mb = deployment.limits.max_answer_mb
     built.configure(timeout_s=deployment.limits.timeout_s)
     return built
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
+from evalkit.clients.bodies import BodyError, read_body
 from evalkit.clients.complaints import Complaint, complains, complaint_of, error_of, status_of
 from evalkit.codec import decode_foreign, encode
 from evalkit.errors import ClientError, TransientError, UsageError
+from evalkit.models.deployment import MAX_ANSWER_MB
 from evalkit.models.secret_fields import refuse_secrets
 from evalkit.redaction import one_line, remember
 from evalkit.response import Efficiency
@@ -21,6 +26,9 @@ DEFAULT_TIMEOUT_S = 300.0
 _MAX_MESSAGE_CHARACTERS = 300
 _MAX_NAME_CHARACTERS = 200
 _KEEPALIVE_S = 30.0
+_MOST_ODD_BYTES = 4_000_000
+# Python's own notations, some of which take very long to read.
+_NO_CHARSETS = ("punycode", "idna", "unicode_escape", "raw-unicode-escape", "unicode-escape", "undefined")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 
 
@@ -65,13 +73,13 @@ class Endpoint:
             "User-Agent": "evalkit",
             **headers,
         }
-        self._timeout_s = DEFAULT_TIMEOUT_S
+        self._timeout_s, self._max_answer_mb = DEFAULT_TIMEOUT_S, MAX_ANSWER_MB
         self._session: aiohttp.ClientSession | None = None
         self._target: Any = url
 
-    def set_timeout(self, timeout_s: float) -> None:
-        """From the next connection pool on, an attempt fails after so many seconds."""
-        self._timeout_s = timeout_s
+    def set_limits(self, timeout_s: float, max_answer_mb: float) -> None:
+        """From the next connection pool on, an attempt fails after so many seconds, or on a longer answer."""
+        self._timeout_s, self._max_answer_mb = timeout_s, max_answer_mb
 
     async def post(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
         """The parsed answer and the seconds until its last byte.
@@ -85,10 +93,13 @@ class Endpoint:
 
         session = self._session or self._open()
         sent_at = time.perf_counter()
+        status = None
         try:
             async with session.post(self._target, data=encode(body), allow_redirects=False) as answer:
-                raw = await answer.read()
                 status, headers = answer.status, answer.headers
+                raw = await read_body(answer, self._max_answer_mb)
+        except BodyError as error:
+            raise TransientError(str(error), "malformed") from None
         except TimeoutError:
             raise TransientError(f"no answer from {self.url} in {self._timeout_s:g} s", "timeout") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -115,6 +126,7 @@ class Endpoint:
         self._session = aiohttp.ClientSession(
             # The engine limits concurrency; a second limit here would only hide it.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),
+            auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
@@ -210,17 +222,25 @@ def _decoded(raw: bytes, headers: Mapping[str, str]) -> Any:
     Raises:
         ValueError: It is no JSON in either.
     """
+    # What is not quite JSON is read slowly, and nothing else happens meanwhile.
+    read = decode_foreign if len(raw) <= _MOST_ODD_BYTES else orjson.loads
     try:
-        return decode_foreign(raw)
+        return read(raw)
     except ValueError:
         charset = _CHARSET.search(headers.get("Content-Type", ""))
-        if charset is None:
+        if charset is None or len(raw) > _MOST_ODD_BYTES:
             raise
-        try:
-            text = raw.decode(charset[1])
-        except LookupError:
-            raise ValueError(f"no character set {charset[1]}") from None
-        return decode_foreign(text.encode("utf-8"))
+        return read(_decoded_text(raw, charset[1]).encode("utf-8"))
+
+
+def _decoded_text(raw: bytes, charset: str) -> str:
+    try:
+        name = codecs.lookup(charset).name
+        if name not in _NO_CHARSETS:
+            return raw.decode(name)
+    except LookupError:
+        pass
+    raise ValueError(f"no character set {charset}")
 
 
 def _proxy_for(url: str) -> str | None:

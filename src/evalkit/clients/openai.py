@@ -120,7 +120,7 @@ class OpenAIClient(Client):
 
     def configure(self, *, timeout_s: float) -> None:
         """An attempt that takes longer than this has failed."""
-        self._endpoint.set_timeout(timeout_s)
+        self._endpoint.set_limits(timeout_s, self.max_answer_mb)
 
     def show_special_tokens(self, names: Sequence[str]) -> None:
         """Have vLLM's server spell special tokens, for stop sequences and thinking; answers have none.

@@ -16,6 +16,8 @@ _UNUSUAL = frozenset({"error", "content_filter_results"})
 _UNFINISHED: frozenset[FinishReason] = frozenset({"unknown", "length"})
 _HIGHEST_LOGPROB = 1e-3
 _THINKING_FIELDS = ("reasoning_content", "reasoning")
+# Fields that hold an answer which is not read here.
+_OTHER_ANSWERS = ("audio", "images", "image", "video", "parts", "text", "output_text", "output", "delta")
 # Types of parts that are the answer, and the field that holds it.
 _TEXT_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
 
@@ -142,12 +144,14 @@ def _chat_completion(choice: Mapping[str, Any], scored: bool) -> Completion:
     if not isinstance(message, Mapping):
         raise TypeError("a choice has no 'message'")
     content, thoughts = _content(message.get("content"))
-    text = message.get("refusal") or "" if content is None else content
+    text = _text(message.get("refusal") or "") if content is None else content
     stated = next((value for name in _THINKING_FIELDS if (value := message.get(name))), None)
     if stated is not None and not isinstance(stated, str):
         raise TypeError(f"the thinking is {type(stated).__name__}, no string")
     if content is None and reason == "unknown" and not (text or stated or message.get("tool_calls")):
         raise ValueError("neither a text nor why it ended")
+    if not text and (other := next((name for name in _OTHER_ANSWERS if message.get(name)), None)):
+        raise ValueError(f"the answer is in '{other}', and its content is empty")
     tokens = _readable(_chat_tokens, choice.get("logprobs"), scored)
     logprob = None if tokens is None else total_logprob(tokens)
     return Completion(text, reason, logprob, tokens, stated or thoughts or None)

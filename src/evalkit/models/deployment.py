@@ -11,6 +11,8 @@ from evalkit.models.secret_fields import written
 from evalkit.response import Usage
 from evalkit.specs.run_spec import Spec
 
+MAX_ANSWER_MB = 64.0
+
 
 class Limits(Spec):
     """How hard a deployment may be pushed. Never part of a run's identity."""
@@ -25,6 +27,8 @@ class Limits(Spec):
     """Prompt and completion tokens per minute, at most."""
     timeout_s: float = Field(default=300.0, gt=0)
     """An attempt that takes longer has failed."""
+    max_answer_mb: float = Field(default=MAX_ANSWER_MB, gt=0)
+    """A longer answer is none: its bytes, unpacked, in millions."""
     max_attempts: int = Field(default=6, ge=1)
     """How often one request is sent before it counts as failed."""
     backoff_s: float = Field(default=0.5, ge=0)
