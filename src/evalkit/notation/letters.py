@@ -10,9 +10,11 @@ from evalkit.notation.boxes import last_box
 _BE = r"(?:is|be|would\ be|should\ be|must\ be|will\ be|was)\b"
 # After one of these a text names its answer.
 _CUE = re.compile(
-    rf"""\b(?:answer|choice|option)\b [*_\s]* (?: (?:to|for)\ [^.\n]{{1,60}}?\  )? (?: {_BE} | [:=] )
-    | \b(?: choose | select | pick | chose | go\ with | going\ with | opt\ for | answer\ with )\b""",
-    re.VERBOSE | re.IGNORECASE,
+    rf"""\b(?:answer|choice|option)\b [*_\s"']* (?: (?:to|for)\ [^.\n]{{1,60}}?\  )? (?: {_BE} | [:=] )
+    | \b(?: choose | select | pick | chose | go\ with | going\ with | opt\ for | answer\ with )\b
+    | <answer> | \banswer\s*(?=\() | ^\s*it(?:'s|\ is)\b
+    | (?: 答案 | 答え | 正解 | 正答 )\s*(?: 是 | 为 | 為 | は | [:：=] )""",
+    re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
 _FILLER = re.compile(
     r"""(?: [\s,:*_]
@@ -27,15 +29,17 @@ _OPENING = re.compile(
       | \\(?:boxed|fbox|text|textbf|textit|mathrm|mathbf|mathsf)\s*\{ )*+""",
     re.VERBOSE,
 )
-_CLOSING = re.compile(r"""(?: [*_`"'”’$)\]}] | \\[)\]] )+""", re.VERBOSE)
+_CLOSING = re.compile(r"""(?: [*_`"'”’$)\]}] | \\[)\]] | </\w+> )+""", re.VERBOSE)
 _END_OF_SENTENCE = re.compile(r"[.!?](?=\s|$)|\n")
 _IN_A_SENTENCE = re.compile(
     r"(?<!not )(?:(?P<mark>[(*]|\\boxed\{|\\text\{)|\b(?:option|choice|letter) (?=[A-Z]\b))"
 )
 _LETTER_IS_RIGHT = re.compile(
-    rf"""(?: ^ | [.,;:]\s | \b(?:option|choice|answer|so|thus|hence|therefore),?\s ) \s*
+    rf"""(?: ^ | [.,;:]\s
+        | \b(?:option|choice|answer|so|thus|hence|therefore|but|actually|however|rather|instead),?\s ) \s*
     (?P<at> [*_(\[]*[A-Za-z] ) [^\w\s]* \s+ {_BE} \s+
-    (?:\w+ly\s+|indeed\s+)? (?:the\s+)? (?:most\s+|best\s+)? (?:correct|right|best)\b""",
+    (?:\w+ly\s+|indeed\s+)? (?:the\s+)? (?:most\s+|best\s+)? (?:correct|right|best)\b
+    (?! ,? \s+ (?:only|if|when|unless|provided) )""",
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
 _OR = re.compile(r"\s*(?:,?\s*\b(?:or|and)\b|[/&,])\s*")
@@ -78,8 +82,18 @@ def _after_cues(text: str, options: Mapping[str, str]) -> Iterator[Statement]:
                 position = mark.start() if mark["mark"] else mark.end()
                 if (found := _statement_at(text, position, options)) is not None:
                     break
+            found = found or _spelled_out(text, filled.end() if filled else start, limit, options)
         if found is not None:
             yield found
+
+
+def _spelled_out(text: str, position: int, limit: int, options: Mapping[str, str]) -> Statement | None:
+    """A statement that gives the text of one option in place of its letter."""
+    said = text[position:limit]
+    letters = [
+        letter for letter, option in options.items() if any(map(str.isalnum, option)) and _same(said, option)
+    ]
+    return (position, letters[0]) if len(letters) == 1 else None
 
 
 def _declared_right(text: str, options: Mapping[str, str]) -> Iterator[Statement]:

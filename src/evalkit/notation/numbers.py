@@ -13,7 +13,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+
 _LONGEST_DIGITS = 1000
 # A sign is a sign by what stands before it; so many characters tell.
 _FAR_ENOUGH = 20
-_SEPARATORS = r"(?:,|\{,\}|\\,|['’\u00a0\u202f\u2009])"
+_SEPARATORS = r"(?:,|\{,\}|\\,|['’_\ \u00a0\u202f\u2009])"
 _WHOLE = rf"""
     \d{{1,3}}(?:\.\d{{3}}){{2,}}(?![\d.])         # 1.234.567
     | \d{{1,3}}(?:{_SEPARATORS}\d{{3}})+(?!\d)    # 1,234,567
@@ -30,9 +30,11 @@ _NUMBER = re.compile(
             (?: \{{\s*(?P<over> -?\d++)\s*\}}\s*\{{\s*(?P<under> \d++)\s*\}} | (?P<over1> \d)(?P<under1> \d) )
         | (?P<mixed_slash> \d++\s )? (?P<over2> \d++ )\s?/\s?(?P<under2> \d++ )(?!\.?\d)
         | (?P<mixed_vulgar> \d++\s? )? (?P<vulgar> [¼½¾⅐-⅞] )
+        | (?P<continental> \d{{1,3}}(?:\.\d{{3}})+,\d{{1,2}} )(?!\d)    # 1.234,56
         | (?: (?P<whole> {_WHOLE} ) (?P<part> \.\d++ )? | (?<![\w.])(?P<bare_part> \.\d++ ) )
           (?:
-            [eE](?P<exponent> [-+]?\d{{1,3}} )(?!\d)
+            (?:\^|\*\*)\{{?(?P<raised> \d{{1,3}} )(?!\d)\}}?
+            | [eE](?P<exponent> [-+]?\d{{1,3}} )(?!\d)
             | \s?(?: [×x*·⋅] | \\times | \\cdot )\s?10\s?
               (?:
                 (?:\^|\*\*)\s?\{{?\s?(?P<power> [-+]?\d{{1,3}} )(?!\d)\s?\}}?
@@ -91,10 +93,16 @@ def _size(found: re.Match[str]) -> Fraction | None:
         under = int(parts["under"] or parts["under1"] or parts["under2"])
         whole = int(parts["mixed"] or parts["mixed_slash"] or 0)
         return whole + Fraction(int(over), under) if under else None
+    if parts["continental"]:
+        whole, _, part = parts["continental"].partition(",")
+        return Fraction(f"{_digits(whole)}.{part}")
     digits = _digits(parts["whole"] or "0")
     value = Fraction(int(digits))
     if part := parts["part"] or parts["bare_part"]:
         value += Fraction(int(part[1:]), 10 ** (len(part) - 1))
+    if parts["raised"]:
+        raised = int(parts["raised"])
+        return value**raised if raised * len(found[0]) <= _LONGEST_DIGITS else None
     if not (parts["exponent"] or parts["power"] or parts["superscript"]):
         return value
     power = parts["exponent"] or parts["power"] or (parts["superscript"] or "0").translate(_SUPERSCRIPTS)
