@@ -77,3 +77,23 @@ def test_thinking_is_part_of_the_bound_and_of_the_budget(workspace: Workspace, s
     assert server.num_answered == manifest.counts["num_answered"]
 
     assert workspace.evalkit("run", "-q", "--budget-usd", row["max_cost_usd"] * 1.1, "-r", entry).code == 0
+
+
+def test_what_costs_nothing_needs_no_prices(workspace: Workspace, serve: Serve) -> None:
+    server = serve()
+    workspace.deploy("test/a", server.url, prices=PRICES)
+    entries = ["arithmetic:num_test=5,model=test/a", "arithmetic:num_test=5,model=evalkit/majority"]
+    assert workspace.evalkit("run", "-q", "--budget-usd", 1, "-r", *entries).code == 0
+    workspace.deploy("test/b", server.url)
+    refused = workspace.evalkit("run", "-q", "--budget-usd", 1, "-r", "arithmetic:num_test=5,model=test/b")
+    assert refused.code == 2
+    assert "test/b has no prices" in refused.err
+
+
+def test_small_sums_are_said_with_digits_that_mean_something(workspace: Workspace, serve: Serve) -> None:
+    workspace.deploy("test/a", serve().url, prices=PRICES)
+    stopped = workspace.evalkit(
+        "run", "-q", "--budget-usd", 0.0002, "-r", "arithmetic:num_test=9,model=test/a"
+    )
+    assert "$0.0000" not in stopped.err
+    assert "of $0.0002 spent" in stopped.err

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 from evalkit.clients.allowance import Allowance
 from evalkit.clients.client import Client
@@ -22,6 +22,8 @@ _NO_HINTS = Hints()
 
 class Baseline(Client):
     """A client that heeds no `max_tokens`: it answers with a part of the prompt."""
+
+    is_free: ClassVar[bool] = True
 
     @classmethod
     def allowance(cls, args: Mapping[str, Any], request: Request) -> Allowance:

@@ -42,6 +42,7 @@ class Client:
     Attributes:
         resident: Whether it holds a model.
         embeds: Whether it answers requests for embeddings.
+        is_free: Whether answers cost no money. Those of a resident client never do.
         keeps_time: Whether it ends an attempt itself after the time-out it is configured with; if not, the
             engine does.
         transport: Arguments that change how answers are made, and never which: no part of a run's identity.
@@ -53,6 +54,7 @@ class Client:
 
     resident: ClassVar[bool] = False
     embeds: ClassVar[bool] = False
+    is_free: ClassVar[bool] = False
     keeps_time: ClassVar[bool] = False
     transport: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[tuple[tuple[str, ...], str]] = ((), "")

@@ -125,8 +125,8 @@ class Budget:
         parts = []
         if self.max_usd is not None:
             parts.append(
-                f"${self.spent.usd:.4f} of ${self.max_usd:.4f} spent, "
-                f"the next request may cost ${estimate.usd:.4f}"
+                f"${_dollars(self.spent.usd)} of ${_dollars(self.max_usd)} spent, "
+                f"the next request may cost ${_dollars(estimate.usd)}"
             )
         if self.max_tokens is not None:
             parts.append(
@@ -134,6 +134,13 @@ class Budget:
                 f"the next request may take {estimate.tokens:,}"
             )
         return f"the budget is spent: {'; '.join(parts)}"
+
+
+def _dollars(amount_usd: float) -> str:
+    """Four decimals; for less than a cent two digits that say something."""
+    if amount_usd == 0:
+        return "0"
+    return f"{amount_usd:.4f}" if amount_usd >= 0.01 else f"{amount_usd:.2g}"
 
 
 class TokenEstimator:

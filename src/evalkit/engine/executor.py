@@ -152,7 +152,7 @@ class Executor:
     ) -> None:
         self.name = name
         self.budget = budget or Budget()
-        if self.budget.max_usd is not None and prices is None:
+        if self.budget.max_usd is not None and prices is None and not (client.is_free or client.resident):
             raise UsageError(f"{name} has no prices, so a budget in USD can't be kept; add prices or drop it")
         self._client = client
         self._opening = opening or Opening(client)

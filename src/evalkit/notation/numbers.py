@@ -94,8 +94,8 @@ def _size(found: re.Match[str]) -> Fraction | None:
         whole = int(parts["mixed"] or parts["mixed_slash"] or 0)
         return whole + Fraction(int(over), under) if under else None
     if parts["continental"]:
-        whole, _, part = parts["continental"].partition(",")
-        return Fraction(f"{_digits(whole)}.{part}")
+        before, _, behind = parts["continental"].partition(",")
+        return Fraction(f"{_digits(before)}.{behind}")
     digits = _digits(parts["whole"] or "0")
     value = Fraction(int(digits))
     if part := parts["part"] or parts["bare_part"]:

@@ -116,7 +116,7 @@ def main_score(groups: Iterable[str], names: Collection[str]) -> str | None:
         for name in _with_stand_in(run_group(group).metrics):
             if name in names:
                 return name
-    return next(iter(names), None)
+    return _first_of(names)
 
 
 def main_stat(group: RunGroup, stats: Iterable[Stat]) -> Stat | None:
@@ -126,12 +126,19 @@ def main_stat(group: RunGroup, stats: Iterable[Stat]) -> Stat | None:
     itself) is summed up by that, as in HELM; one with `answer_reader=robust` by the robust metric.
     """
     scores = [s for s in stats if s.kind == "score" and s.sub_split is None and s.perturbation is None]
-    for name in _with_stand_in(group.metrics or tuple(stat.name for stat in scores[:1])):
+    first = _first_of([stat.name for stat in scores])
+    for name in _with_stand_in(group.metrics or (() if first is None else (first,))):
         found = {stat.split: stat for stat in scores if stat.name == name and stat.mean is not None}
         for split in (group.split, ALL_SPLITS):
             if split in found:
                 return found[split]
     return None
+
+
+def _first_of(names: Collection[str]) -> str | None:
+    """The first score of a run; a robust one, where the run was asked for it."""
+    robust = ROBUST_METRICS.values()
+    return next((name for name in names if name in robust), next(iter(names), None))
 
 
 def _with_stand_in(metrics: Sequence[str]) -> Sequence[str]:

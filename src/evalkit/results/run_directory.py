@@ -167,7 +167,11 @@ def find_runs(path: Path) -> list[RunDirectory]:
         if file.is_file() and not is_hidden(file.relative_to(path))
     }
     if not found:
-        raise UsageError(f"no runs in {path}" if path.exists() else f"{path} does not exist")
+        raise UsageError(
+            f"no runs in {path}"
+            if path.exists()
+            else f"{path} does not exist; name the folder that runs were written to (--output-path)"
+        )
     return [RunDirectory(folder) for folder in sorted(found, key=str)]
 
 
