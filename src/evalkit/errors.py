@@ -13,6 +13,7 @@ EvalkitError                     base; its text is one clear message for the use
 └── ClientError                  one request failed
     ├── TransientError           worth another attempt (overload, 5xx, connection, timeout, malformed body)
     │   └── OverloadError        the server asks for less (429, 503, 529); may carry Retry-After
+    ├── CutThinkingError         a stop sequence cut the thinking; another attempt goes without
     ├── BadRequestError          the server refuses this request; another attempt gets the same answer
     │   └── ContentFilterError   a content filter blocked the prompt or the answer
     └── AuthenticationError      the server refuses this key; no request can succeed
@@ -22,6 +23,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evalkit.response import Usage
 
 from evalkit.redaction import one_line
 
@@ -144,6 +149,22 @@ class OverloadError(TransientError):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class CutThinkingError(ClientError):
+    """A stop sequence has cut the model's thinking; the client sends none in the next attempt.
+
+    The server was well, and bills what it has done: the next attempt is one more send, to be paid for anew.
+
+    Attributes:
+        usage: What this send was billed with.
+    """
+
+    reason = "cut_thinking"
+
+    def __init__(self, message: str, usage: Usage) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 class BadRequestError(ClientError):

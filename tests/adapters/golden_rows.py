@@ -27,6 +27,7 @@ class CharacterTokenizer(Tokenizer):
     """One token per character, like that of HELM's simple/model1."""
 
     prefix_token = "<s>"
+    stand_in = True
 
     def encode(self, text: str) -> list[str]:
         return list(text)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -141,3 +142,26 @@ def test_a_first_window_with_a_start_token_leaves_to_the_next_what_does_not_fit(
         scored = [tokenizer.encode(piece.text)[piece.num_conditioning_tokens :] for piece in pieces]
         assert [token for tokens in scored for token in tokens] == tokenizer.encode(text)
         assert pieces[0].text.startswith("<s>")
+
+
+class TwoAtTheStart(Plain):
+    """Characters, and a start of two special tokens, as GLM has it."""
+
+    prefix_token = "[gMASK]<sop>"
+    stand_in = False
+
+    def encode(self, text: str) -> list[str]:
+        special = re.split(r"(\[gMASK\]|<sop>)", text)
+        return [token for part in special for token in ([part] if part[:1] in ("[", "<") else part)]
+
+    def count(self, text: str) -> int:
+        return len(self.encode(text))
+
+
+@given(st.text(alphabet="abc", min_size=1, max_size=60), st.integers(3, 12))
+def test_all_tokens_that_stand_before_a_text_are_context(text: str, length: int) -> None:
+    tokenizer = TwoAtTheStart()
+    pieces = pieces_of(text, TokenWindow(tokenizer, length), 0)
+    scored = [tokenizer.encode(piece.text)[piece.num_conditioning_tokens :] for piece in pieces]
+    assert [token for tokens in scored for token in tokens] == list(text)
+    assert (pieces[0].text[: len("[gMASK]<sop>")], pieces[0].num_conditioning_tokens) == ("[gMASK]<sop>", 2)

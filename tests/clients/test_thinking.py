@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +14,11 @@ from evalkit.clients.anthropic import AnthropicClient
 from evalkit.clients.client import Client
 from evalkit.clients.openai import OpenAIClient
 from evalkit.clients.thinking import settled
-from evalkit.request import Message, Request
+from evalkit.engine.budget import Budget
+from evalkit.engine.executor import Executor
+from evalkit.errors import CutThinkingError, SystemicError
+from evalkit.models.deployment import Limits
+from evalkit.request import Message, Request, RequestState
 from evalkit.response import Completion, Response, Token, Usage, response_from_json, response_to_json
 from evalkit.testing.server import ServerConfig, serve
 
@@ -33,11 +37,16 @@ def asked(text: str, request: Request, **args: Any) -> tuple[list[Response], lis
         config = ServerConfig(answers=lambda _: text, record_bodies=True)
         async with serve(config) as url, aiohttp.ClientSession() as session:
             client = OpenAIClient(base_url=f"{url}/v1", **{"model": "m", **args})
-            responses = [await client.send(request), await client.send(request)]
-            await client.close()
+            limits = Limits(max_concurrency=1, initial_concurrency=1)
+            executor = Executor(client, name="double", limits=limits)
+            states = [RequestState(str(number), str(number), 0, request) for number in range(2)]
+            outcomes = {state.key: outcome async for state, outcome in executor.stream(states)}
+            responses = [outcomes[state.key] for state in states]
+            await executor.close()
+            assert all(isinstance(response, Response) for response in responses), responses
             async with session.get(f"{url}/_bodies") as answer:
                 recorded = await answer.json()
-            return responses, [entry["body"] for entry in recorded]
+            return cast("list[Response]", responses), [entry["body"] for entry in recorded]
 
     return asyncio.run(main())
 
@@ -53,6 +62,8 @@ def read(canned: Canned, answer: Any, request: Request, **args: Any) -> Response
             else:
                 client = OpenAIClient(model="m", base_url=url, **args)
             try:
+                return await client.send(request)
+            except CutThinkingError:
                 return await client.send(request)
             finally:
                 await client.close()
@@ -70,6 +81,38 @@ def test_a_stop_that_cut_the_thinking_is_applied_to_the_answer(mode: str) -> Non
     # It is sent once, shown to be wrong, and never sent again; what it cost counts.
     assert ["stop" in body for body in bodies] == [True, False, False]
     assert responses[0].usage.total_tokens > responses[1].usage.total_tokens
+    assert [response.attempts for response in responses] == [2, 1]
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 32])
+def test_a_second_send_is_paid_for_before_it_is_made(concurrency: int) -> None:
+    """Each request of the first wave is cut and sent again: the budget has room for each send, or it is not
+    made."""
+
+    async def main() -> tuple[Budget, int]:
+        import aiohttp
+
+        half = " ".join(["step"] * 100)
+        text = f"<think> {half}\n\n{half} </think> 5"
+        config = ServerConfig(answers=lambda _: text, record_bodies=True)
+        async with serve(config) as url, aiohttp.ClientSession() as session:
+            client = OpenAIClient(base_url=f"{url}/v1", model="m")
+            budget = Budget(max_tokens=concurrency * (1 + 16 + 8 + 205) + 3)
+            limits = Limits(max_concurrency=concurrency, initial_concurrency=concurrency)
+            executor = Executor(client, name="double", limits=limits, budget=budget)
+            request = Request("q", max_tokens=205, stop_sequences=STOP)
+            states = [RequestState(str(number), str(number), 0, request) for number in range(300)]
+            with pytest.raises(SystemicError, match="the budget is spent"):
+                async for _ in executor.stream(states):
+                    pass
+            await executor.close()
+            async with session.get(f"{url}/_bodies") as answer:
+                return budget, len(await answer.json())
+
+    budget, num_sends = asyncio.run(main())
+    assert budget.max_tokens is not None
+    assert num_sends >= concurrency
+    assert budget.spent.tokens <= budget.max_tokens
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from evalkit.engine.executor import Executor
 from evalkit.errors import (
     AuthenticationError,
     BadRequestError,
+    CutThinkingError,
     DataError,
     OverloadError,
     SystemicError,
@@ -430,11 +431,12 @@ def test_the_budget_is_kept_and_the_rest_is_owed(run: Run, make_states: MakeStat
 
 
 class _Billing(Client):
-    """Bills anything up to what a request allows, also for some that time out or come back as garbage."""
+    """Bills anything up to what a request allows, also for some that come back as garbage or cut."""
 
     def __init__(self, seed: int, room: int) -> None:
         self.billed = 0
         self._rng, self._room = random.Random(seed), room
+        self._cut: set[str] = set()
 
     async def send(self, request: Request) -> Response:
         await asyncio.sleep(self._rng.uniform(0.1, 20))
@@ -447,7 +449,24 @@ class _Billing(Client):
         self.billed += prompt_tokens + completion_tokens
         if fate < 0.2:
             raise TransientError("garbage", "malformed")
-        return Response((Completion(request.prompt),), Usage(prompt_tokens, completion_tokens))
+        usage = Usage(prompt_tokens, completion_tokens)
+        if fate < 0.5 and request.prompt not in self._cut:
+            self._cut.add(request.prompt)
+            raise CutThinkingError("cut", usage)
+        return Response((Completion(request.prompt),), usage)
+
+
+def test_a_cut_send_is_repeated_once_without_back_off_and_counted(run: Run, make_states: MakeStates) -> None:
+    client = Scripted(lambda _, attempt: 1.0 if attempt > 1 else CutThinkingError("cut", Usage(10, 5)))
+    executor = _executor(client, limits=Limits(max_attempts=1))
+    ((_, outcome),) = run(_collect(executor, make_states(1)))
+    assert isinstance(outcome, Response)
+    assert (outcome.attempts, outcome.usage) == (2, Usage(13, 7))
+    assert client.send_times[1] - client.send_times[0] < 0.1
+    client = Scripted(lambda _, attempt: CutThinkingError("cut", Usage(10, 5)))
+    ((_, failure),) = run(_collect(_executor(client), make_states(1)))
+    assert isinstance(failure, Failure)
+    assert (failure.reason, failure.attempts) == ("cut_thinking", 2)
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 16, 64, 256])

@@ -36,8 +36,9 @@ class Piece(NamedTuple):
 class LanguageModelingAdapter(Adapter):
     """One request per window of the text; the prompt's own tokens are scored.
 
-    The first window begins with the tokenizer's prefix token; each further one predicts as many new tokens
-    as it can and has as many earlier ones for context as fit. Without a tokenizer the text is one window.
+    The first window begins with the tokenizer's prefix token, or its several (GLM's `[gMASK]<sop>`); each
+    further one predicts as many new tokens as it can and has as many earlier ones for context as fit. Without
+    a tokenizer the text is one window.
 
     Raises:
         UsageError: Few-shot examples are asked for.
@@ -111,7 +112,9 @@ def pieces_of(text: str, window: TokenWindow, max_tokens: int) -> list[Piece]:
     while not pieces or done < len(tokens):
         if done == 0:
             piece, taken = _fitted(tokenizer, [prefix], first, longest)
-            piece = piece._replace(num_conditioning_tokens=1 if tokenizer.prefix_token else 0)
+            # A stand-in spells out what is one token to the model, as every tokenizer's in HELM is.
+            num_before = min(1, len(prefix)) if tokenizer.stand_in else len(prefix)
+            piece = piece._replace(num_conditioning_tokens=num_before)
         else:
             new = tokens[done : done + longest - 1]
             begin = max(0, done + len(new) - longest)

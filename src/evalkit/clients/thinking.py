@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from evalkit.clients.completions import cut_at_stop
+from evalkit.errors import CutThinkingError
 from evalkit.request import Request
-from evalkit.response import Completion, Response, Token, Usage, total_logprob
+from evalkit.response import Completion, Response, Token, total_logprob
 from evalkit.thinking import KNOWN_STYLE, Span, ThinkingStyle, after_blank_lines
 
 
@@ -18,8 +19,7 @@ class AnswerReader:
 
     A server applies them to all that the model writes, thinking included. So those of a model that is known
     to think, or is expected to by the request, are not sent. Where a completion shows that a stop sequence
-    has cut the thinking of any other model, the request is sent again without them, and so are all later
-    ones of this reader.
+    has cut the thinking of any other model, that attempt has failed, and this reader sends none from then on.
 
     Args:
         declared: The deployment's argument `thinking` (see `ThinkingStyle.of`).
@@ -56,23 +56,21 @@ class AnswerReader:
         self._stops_here = True
 
     async def ask(self, request: Request, attempt: Callable[[Request], Awaitable[Response]]) -> Response:
-        """The response to a request; to a second attempt, where a stop sequence has cut the thinking.
+        """The response to a request.
 
         Args:
             request: What is asked.
             attempt: Sends a request with `sent_stops`.
+
+        Raises:
+            CutThinkingError: A stop sequence has cut the thinking; the next time none is sent.
         """
         sent = self.sent_stops(request)
         response = await attempt(request)
         if not sent or not any(self._is_cut(request, completion) for completion in response.completions):
             return response
         self._stops_here = True
-        again = await attempt(request)
-        first, second = response.usage, again.usage
-        usage = Usage(
-            first.prompt_tokens + second.prompt_tokens, first.completion_tokens + second.completion_tokens
-        )
-        return replace(again, usage=usage)
+        raise CutThinkingError("a stop sequence has cut the thinking", response.usage)
 
     def answer(self, request: Request, completion: Completion, *, has_thought: bool = False) -> Completion:
         """A completion with its thinking apart and its answer cut at the request's stop sequences.

@@ -24,6 +24,7 @@ from evalkit.errors import (
     AuthenticationError,
     BadRequestError,
     ContentFilterError,
+    CutThinkingError,
     EvalkitError,
     OverloadError,
     SystemicError,
@@ -347,19 +348,29 @@ class Executor:
         """Send until there is a verdict; None if the executor was stopped first."""
         loop = asyncio.get_running_loop()
         started, attempts = loop.time(), 0
+        cut: Usage | None = None
         while not self.stopped:
             attempts += 1
             try:
                 if not self._opening.is_open:
                     await self._open()
                 response = await self._attempt(state.request)
+            except CutThinkingError as error:
+                if cut is not None:
+                    return _failure(error.reason, str(error), attempts)
+                # The server is well, and the next attempt is another request: it need not wait.
+                cut = error.usage
+                self._breaker.succeeded()
+                self._retries += 1
+                continue
             except TransientError as error:
                 if (fatal := self._breaker.failed(error, loop.time())) is not None:
                     self._halt(_OUTAGE_GRACE_S, fatal)
                 if self.stopped:
                     return None
                 elapsed_s = loop.time() - started
-                delay_s = self._retry.delay_s(error, attempts, elapsed_s, self._breaker.failures_in_a_row)
+                failures = attempts - (cut is not None)
+                delay_s = self._retry.delay_s(error, failures, elapsed_s, self._breaker.failures_in_a_row)
                 if delay_s is None:
                     return _failure(error.reason, str(error), attempts)
                 await asyncio.sleep(delay_s)
@@ -369,7 +380,8 @@ class Executor:
                 return self._give_up(error, attempts)
             self._breaker.succeeded()
             if attempts != 1:
-                response = replace(response, attempts=attempts)
+                usage = response.usage if cut is None else _sum(cut, response.usage)
+                response = replace(response, attempts=attempts, usage=usage)
             if self._cache is not None:
                 self._cache.put(cache_key(self._identity_digest, state.request, state.sample), response)
             return response
@@ -427,6 +439,11 @@ class Executor:
         except OverloadError as error:
             self._limiter.overloaded(slot, error.retry_after_s)
             raise
+        except CutThinkingError as error:
+            self._limiter.succeeded(slot, error.usage.total_tokens or expected)
+            if self._estimates:
+                self._estimator.learn(request, error.usage)
+            raise
         except BaseException:
             self._limiter.failed(slot)
             raise
@@ -450,6 +467,9 @@ class Executor:
         try:
             response = await self._send(request)
             actual = self._cost(response.usage if response.usage.total_tokens else bound)
+        except CutThinkingError as error:
+            actual = self._cost(error.usage if error.usage.total_tokens else bound)
+            raise
         except BaseException as error:
             actual = self._cost_of_failure(request, error, reserved)
             raise
@@ -528,6 +548,12 @@ class Executor:
     def _cancel_sending(self) -> None:
         for task in self._sending:
             task.cancel()
+
+
+def _sum(first: Usage, second: Usage) -> Usage:
+    return Usage(
+        first.prompt_tokens + second.prompt_tokens, first.completion_tokens + second.completion_tokens
+    )
 
 
 def _failure(reason: str, message: str, attempts: int, text: str = "") -> Failure:
