@@ -34,6 +34,8 @@ class RefusedParameters:
 
     def applied(self, body: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
         """The body without what has been refused, but for `fixed`, which the deployment insists on."""
+        if not self.omitted and self._length_field is None:
+            return dict(body)
         kept = {name: value for name, value in body.items() if name in fixed or name not in self.omitted}
         if self._length_field is not None:
             for name in _LENGTH_FIELDS:
