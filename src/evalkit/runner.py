@@ -89,9 +89,12 @@ async def _claim_and_work(run: PlannedRun, subject: Subject, shop: Workshop) -> 
             found = await asyncio.to_thread(complaints, directory, ledger.manifest)
             if not found:
                 await _tell_undeclared(run, path.name, shop)
-                if is_scored_by_other_rules(ledger.manifest):
+                if not is_scored_by_other_rules(ledger.manifest):
+                    return result_of(directory, ledger.manifest, read_stats(directory))
+                try:
                     return await _score_anew(directory, shop)
-                return result_of(directory, ledger.manifest, read_stats(directory))
+                except EvalkitError as error:
+                    found = [str(error)]
             for note in found:
                 shop.observer.note(f"{path.name}: {note}; going through the run again")
         try:
@@ -115,10 +118,13 @@ async def _tell_undeclared(run: PlannedRun, name: str, shop: Workshop) -> None:
 
 async def _score_anew(directory: RunDirectory, shop: Workshop) -> RunResult:
     """Score the stored answers of a complete run by today's rules, and tell what changed."""
-    before = read_stats(directory)
+    name, before = directory.path.name, None
+    try:
+        before = read_stats(directory)
+    except StoreError as error:
+        shop.observer.note(f"{name}: {error}; made anew from the stored answers")
     stats = (await asyncio.to_thread(score_run, directory)).stats
-    name, changes = directory.path.name, changed_means(before, stats)
-    if changes:
+    if before is not None and (changes := changed_means(before, stats)):
         shop.observer.note(
             f"{name}: an earlier evalkit scored it; its stored answers, scored by today's rules: "
             f"{', '.join(changes)}"

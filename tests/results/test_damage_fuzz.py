@@ -1,0 +1,241 @@
+"""Damages every file of a run directory in every way, and starts the run again.
+
+Afterwards the numbers are those of the unbroken run, or the run says what is missing. There is never a
+traceback, and never a difference that nobody is told of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit import Observer
+from evalkit.errors import EvalkitError
+from evalkit.options import RunOptions
+from evalkit.planning import Plan, Workplace, make_plan, open_workplace
+from evalkit.results.run_directory import RunDirectory
+from evalkit.results.run_result import RunResult
+from evalkit.results.scoring import score_run
+from evalkit.running import run_all
+from tests.old_format import made_old
+
+# One request per unit; and one per reference, with and without the question, in two train trials.
+ENTRIES = ("arithmetic:num_test=6,model=evalkit/echo", "odd_or_even:model=evalkit/random")
+PLUGIN = Path(__file__).with_name("odd_or_even.py")
+FILES = ("run_spec.json", "manifest.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
+NUM_EDITS = 420
+Edit = Callable[[bytearray, random.Random], None]
+
+
+class Notes(Observer):
+    """Remembers the remarks."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@dataclass
+class Bench:
+    """A run whose directory can be set to a state and started again, as often as wanted."""
+
+    place: Workplace
+    plan: Plan
+    kept: Path
+    directory: RunDirectory
+    good: list[Any] = field(default_factory=list)
+
+    def start(self) -> tuple[RunResult, list[str]]:
+        """Start the run once more."""
+        observer = Notes()
+        (result,) = asyncio.run(run_all(self.plan, self.place, observer))
+        return result, observer.notes
+
+    def restore(self) -> None:
+        """The directory as it was kept, and nothing beside it."""
+        suite = self.directory.path.parent
+        shutil.rmtree(suite)
+        suite.mkdir()
+        shutil.copytree(self.kept, self.directory.path)
+
+    def keep(self) -> None:
+        """Take the directory as it is now."""
+        shutil.rmtree(self.kept, ignore_errors=True)
+        shutil.copytree(self.directory.path, self.kept)
+
+
+def numbers(directory: RunDirectory) -> list[Any]:
+    """The numbers that do not measure time."""
+    plain = directory.stats()
+    return [stat for stat in plain if stat["name"] != "latency_s" and stat["kind"] != "efficiency"]
+
+
+def prepared(folder: Path, entry: str, state: str) -> Bench:
+    """A run in one state: `complete` or `interrupted`, in today's format, the one before, or half of each."""
+    options = RunOptions(
+        run_entries=(entry,), output_path=folder / "out", max_eval_instances=6, plugins=(str(PLUGIN),)
+    )
+    place = open_workplace(options)
+    plan = make_plan(place)
+    bench = Bench(place, plan, folder / "kept", RunDirectory(folder))
+    result, notes = bench.start()
+    assert result.status == "complete", (result, notes)
+    assert result.path is not None
+    bench.directory = RunDirectory(Path(result.path))
+    bench.good = numbers(bench.directory)
+    path = bench.directory.journal_path
+    if "old" in state or "mixed" in state:
+        made_old(bench.directory)
+    if "mixed" in state:
+        interrupt(bench.directory, len(path.read_bytes().splitlines()) // 2)
+        assert bench.start()[0].status == "complete"
+        assert numbers(bench.directory) == bench.good
+    if "interrupted" in state:
+        interrupt(bench.directory, len(path.read_bytes().splitlines()) * 2 // 3)
+    bench.keep()
+    return bench
+
+
+def interrupt(directory: RunDirectory, num_lines: int) -> None:
+    """As if the run had been killed when its journal had so many lines."""
+    lines = directory.journal_path.read_bytes().splitlines(keepends=True)
+    directory.journal_path.write_bytes(b"".join(lines[:num_lines]))
+    manifest = directory.manifest()
+    assert manifest is not None
+    directory.write_manifest(replace(manifest, status="running", files={}))
+    for name in ("scores.jsonl", "stats.json"):
+        (directory.path / name).unlink()
+
+
+def flip(data: bytearray, rng: random.Random) -> None:
+    for _ in range(rng.choice((1, 1, 1, 3, 20))):
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+
+
+def cut(data: bytearray, rng: random.Random) -> None:
+    del data[rng.randrange(len(data)) :]
+
+
+def cut_out(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data))
+    del data[start : start + rng.choice((1, 30, 1000))]
+
+
+def nul(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data))
+    data[start:] = bytes(len(data) - start)
+
+
+def letter(data: bytearray, rng: random.Random) -> None:
+    """Another letter or digit, which nearly always is JSON as before."""
+    places = [place for place, byte in enumerate(data) if chr(byte).isalnum()]
+    data[rng.choice(places)] = rng.choice(b"0123456789abcXYZ")
+
+
+def on_lines(
+    change: Callable[[list[bytes], random.Random], None],
+) -> Callable[[bytearray, random.Random], None]:
+    def edit(data: bytearray, rng: random.Random) -> None:
+        lines = bytes(data).splitlines(keepends=True)
+        change(lines, rng)
+        data[:] = b"".join(lines)
+
+    edit.__name__ = change.__name__
+    return edit
+
+
+@on_lines
+def double(lines: list[bytes], rng: random.Random) -> None:
+    lines.insert(rng.randrange(len(lines) + 1), rng.choice(lines))
+
+
+@on_lines
+def swap(lines: list[bytes], rng: random.Random) -> None:
+    a, b = rng.randrange(len(lines)), rng.randrange(len(lines))
+    lines[a], lines[b] = lines[b], lines[a]
+
+
+@on_lines
+def drop(lines: list[bytes], rng: random.Random) -> None:
+    del lines[rng.randrange(len(lines))]
+
+
+@on_lines
+def graft(lines: list[bytes], rng: random.Random) -> None:
+    """The end of one line on the beginning of another."""
+    a, b = rng.randrange(len(lines)), rng.randrange(len(lines))
+    middle = rng.randrange(len(lines[a]))
+    lines[a] = lines[a][:middle] + lines[b][middle:]
+
+
+EDITS: tuple[Edit, ...] = (*(flip, flip, letter, letter, cut, cut_out, nul, double, swap, drop, graft),)
+
+
+def damage(directory: RunDirectory, rng: random.Random) -> tuple[str, str]:
+    """Damage one file; returns which, and how."""
+    names = [name for name in FILES if (directory.path / name).exists()]
+    name = rng.choice([*names, "journal.jsonl", "journal.jsonl", "manifest.json"])
+    path = directory.path / name
+    how = rng.random()
+    if how < 0.03:
+        path.unlink()
+        return name, "removed"
+    if how < 0.05:
+        path.write_bytes(b"")
+        return name, "emptied"
+    edit = rng.choice(EDITS)
+    data = bytearray(path.read_bytes())
+    edit(data, rng)
+    path.write_bytes(data)
+    return name, edit.__name__
+
+
+def refuse(error: Exception) -> str:
+    """What `run` makes of an exception that nobody expected."""
+    raise AssertionError(f"an exception that is no message for the user: {error!r}") from error
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=("generation", "references"))
+@pytest.mark.parametrize(
+    "state",
+    ["complete", "interrupted", "complete, old", "interrupted, old", "complete, mixed", "interrupted, mixed"],
+)
+def test_no_damage_passes_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, state: str
+) -> None:
+    monkeypatch.setattr("evalkit.running.described", refuse)
+    bench = prepared(tmp_path, entry, state)
+    has_old_lines = "old" in state or "mixed" in state
+    for seed in range(NUM_EDITS // 2 if has_old_lines else NUM_EDITS):
+        rng = random.Random(f"{state} {seed}")
+        bench.restore()
+        name, how = damage(bench.directory, rng)
+        place = f"seed {seed}: {name} {how}"
+        if rng.random() < 0.3:
+            with suppress(EvalkitError):
+                score_run(bench.directory)
+        result, notes = bench.start()
+        assert result.path is not None or result.message, place
+        if result.path is None or result.status != "complete":
+            # A header or a manifest that says it is of a newer evalkit; nothing is lost by that. And lines
+            # without a checksum that say something else than they did: a unit that can't be scored, say.
+            unchecked = has_old_lines and name == "journal.jsonl" and result.message
+            assert unchecked or "newer evalkit" in result.message, (place, result)
+            continue
+        is_equal = numbers(RunDirectory(result.path)) == bench.good
+        # Only what has no checksum can say something else than it did, and nobody can know.
+        assert is_equal or (has_old_lines and name in ("journal.jsonl", "instances.jsonl")), (place, notes)
+        assert is_equal or notes or "interrupted" in state, (place, notes)
+        if rng.random() < 0.1:
+            again, notes = bench.start()
+            assert (again.status, notes) == ("complete", []), place
