@@ -58,7 +58,7 @@ def test_no_field_is_forgotten_by_journal_cache_or_plan(name: str, tmp_path: Pat
     assert set(changed.described()) == set(CHANGED)
     answer = Response((Completion("a", "stop"),))
     with Journal.open(tmp_path / "journal.jsonl") as journal:
-        journal.append(RequestState("k", "id0", 0, changed), answer)
+        journal.append(RequestState("t0/id0", "id0", 0, changed), answer)
     (record,) = read_journal(tmp_path / "journal.jsonl")
     assert getattr(record, "state").request == changed  # noqa: B009 - a damaged line would have none
 

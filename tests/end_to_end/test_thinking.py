@@ -11,6 +11,7 @@ from evalkit.response import Response
 from tests.end_to_end.conftest import Serve
 from tests.end_to_end.servers import solve
 from tests.end_to_end.workspace import Workspace, records_of
+from tests.old_format import made_old
 
 ENTRY = "arithmetic:num_test=20,model=test/a"
 THOUGHT = "Step one.\n\nStep two: is it 1?\n"
@@ -68,12 +69,14 @@ def test_a_journal_of_the_version_before_is_scored_as_before(workspace: Workspac
     server = serve(answers=lambda prompt: f"<think>{THOUGHT}</think>{solve(prompt)}")
     workspace.deploy("test/a", server.url)
     rows_of(workspace, "run", "-q", "--json", "-r", f"{ENTRY},increase_max_tokens=50")
+    made_old(workspace.run())
     path = workspace.run().journal_path
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for line in lines:
         if "response" in line:
             _as_before(line["response"]["completions"][0])
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    compact = (json.dumps(line, separators=(",", ":")) for line in lines)
+    path.write_text("".join(line + "\n" for line in compact), encoding="utf-8")
     means, _ = rows_of(workspace, "score", "--json", "benchmark_output")
     assert means["exact_match"] == 0
     assert "no_answer" not in means
