@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from operator import attrgetter
 from typing import Any, Literal
 
 RequestMode = Literal["original", "calibration"]
@@ -78,8 +79,7 @@ class Request:
         plain: dict[str, Any] = {"prompt": self.prompt}
         if self.messages is not None:
             plain["messages"] = [{"role": m.role, "content": m.content} for m in self.messages]
-        for name, default in _PLAIN_FIELDS:
-            value = getattr(self, name)
+        for (name, default), value in zip(_PLAIN_FIELDS, _plain_values(self), strict=True):
             if value != default:
                 plain[name] = value
         return plain
@@ -116,6 +116,7 @@ def _plain_fields() -> tuple[tuple[str, Any], ...]:
 # The one list of fields behind journal and cache key: a field that it lacked would make answers to different
 # requests look like answers to one.
 _PLAIN_FIELDS = _plain_fields()
+_plain_values = attrgetter(*(name for name, _ in _PLAIN_FIELDS))
 _TUPLE_FIELDS = tuple(name for name, default in _PLAIN_FIELDS if isinstance(default, tuple))
 
 

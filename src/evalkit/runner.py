@@ -159,11 +159,12 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger, owner: Owner, l
         )
         feed.add_journal(directory.journal_path, index)
         try:
-            async for state, outcome in executor.stream(loaded.requests(settled), turn):
-                journal.append(state, outcome)
-                cost_usd = ledger.count(state.key, outcome)
-                await feed.add(state, outcome)
-                shop.observer.finished_request(name, outcome, cost_usd)
+            async for finished in executor.batches(loaded.requests(settled), turn):
+                journal.extend(finished)
+                for state, outcome in finished:
+                    cost_usd = ledger.count(state.key, outcome)
+                    await feed.add(state, outcome)
+                    shop.observer.finished_request(name, outcome, cost_usd)
         except SystemicError as error:
             status, message = "stopped", str(error)
         finally:

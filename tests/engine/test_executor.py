@@ -95,6 +95,16 @@ def test_every_request_is_answered_once_as_soon_as_it_is_finished(run: Run, make
         assert outcome == Response((Completion(key),), Usage(3, 2))
 
 
+def test_what_finishes_at_the_same_time_is_one_batch(run: Run, make_states: MakeStates) -> None:
+    client = Scripted(lambda prompt, _: 1.0 if int(prompt[1:]) < 20 else 2.0)
+    executor = _executor(client, limits=Limits(initial_concurrency=50))
+
+    async def sizes() -> list[int]:
+        return [len(batch) async for batch in executor.batches(make_states(50))]
+
+    assert run(sizes()) == [20, 30]
+
+
 def test_concurrency_stays_within_the_limit_and_grows(run: Run, make_states: MakeStates) -> None:
     client = Scripted()
     executor = _executor(client, limits=Limits(initial_concurrency=4, max_concurrency=32))

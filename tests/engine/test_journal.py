@@ -332,6 +332,38 @@ def test_a_full_disk_is_an_error_and_the_journal_stays_whole(
     assert [r.state.instance_id for r in _records(path)] == ["a", "c"]
 
 
+def test_of_lines_written_at_once_those_that_fit_on_the_disk_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    write = os.write
+    with Journal.open(path) as journal:
+        journal.append(_state("a"), ANSWER)
+        line_bytes = len(path.read_bytes().splitlines(keepends=True)[-1])
+        room = [line_bytes * 2 + 30]
+
+        def full(descriptor: int, data: bytes) -> int:
+            if not room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write(descriptor, bytes(data)[: room.pop()])
+
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(StoreError, match="No space left"):
+            journal.extend((_state(name), ANSWER) for name in "bcde")
+        monkeypatch.undo()
+        journal.extend((_state(name), ANSWER) for name in "fg")
+    assert [r.state.instance_id for r in _records(path)] == ["a", "b", "c", "f", "g"]
+    assert not scan_journal(path).damage
+
+
+def test_of_lines_written_at_once_those_before_one_that_cannot_be_written_stay(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    broken = Response((Completion(object()),))  # type: ignore[arg-type]
+    with Journal.open(path) as journal, pytest.raises(StoreError, match="t0/b"):
+        journal.extend([(_state("a"), ANSWER), (_state("t0/b"), broken), (_state("c"), ANSWER)])
+    assert [r.state.instance_id for r in _records(path)] == ["a"]
+
+
 def test_sync_reaches_the_disk_only_when_something_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,9 +30,12 @@ async def read_body(answer: aiohttp.ClientResponse, max_mb: float) -> bytes:
     if packing not in ("identity", "gzip", "x-gzip", "deflate"):
         answer.close()
         raise BodyError(f"the answer is packed with '{packing[:40]}', though none was asked for")
-    if (answer.content_length or 0) > max_bytes:
+    length = answer.content_length
+    if (length or 0) > max_bytes:
         answer.close()
         raise BodyError(too_long)
+    if length and packing == "identity":
+        return await answer.read()  # never longer than the length that the server gave
     received: list[bytes] = []
     num_bytes = 0
     async for chunk in answer.content.iter_any():

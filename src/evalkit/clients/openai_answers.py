@@ -96,9 +96,9 @@ def failure_in(answer: Mapping[str, Any]) -> Any:
     A key that is there says nothing; gateways send `choices` as null, as an empty list, or with an empty
     message, beside the error that explains it.
     """
-    if _plain_completion(answer) is not None:
-        return None
     choices = answer.get("choices")
+    if _is_plain(answer, choices):
+        return None
     listed = [c for c in choices if isinstance(c, Mapping)] if isinstance(choices, list) else []
     for choice in listed:
         reason = choice.get("finish_reason")
@@ -113,6 +113,16 @@ def failure_in(answer: Mapping[str, Any]) -> Any:
     if isinstance(feedback, Mapping) and (why := feedback.get("block_reason") or feedback.get("blockReason")):
         return {"message": f"the prompt was blocked: {why}", "type": "content_filter"}
     return answer.get("error") if listed else error_in(answer)
+
+
+def _is_plain(answer: Mapping[str, Any], choices: Any) -> bool:
+    """Whether an answer is one text that came to its end, with no error beside it; most are."""
+    if answer.get("error") or type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
+        return False
+    choice = choices[0]
+    message, ended = choice.get("message"), choice.get("finish_reason")
+    is_text = type(message) is dict and bool(message.get("content")) and type(ended) is str
+    return is_text and ended in _PLAIN_ENDS and not choice.get("error")
 
 
 def _end_of(choice: Mapping[str, Any]) -> FinishReason:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,10 +84,15 @@ class _Lane:
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[Outcome | None]] = set()
-        self.finished: deque[tuple[RequestState, Outcome]] = deque()
+        self.finished: list[tuple[RequestState, Outcome]] = []
         self.news = asyncio.Event()
         self.error: Exception | None = None
         self.complete = True
+
+    def take(self) -> list[tuple[RequestState, Outcome]]:
+        """What has finished since the last time."""
+        taken, self.finished = self.finished, []
+        return taken
 
 
 class Turn:
@@ -224,11 +229,21 @@ class Executor:
     async def stream(
         self, source: Iterable[RequestState], turn: Turn | None = None
     ) -> AsyncGenerator[tuple[RequestState, Outcome], None]:
-        """Yields each request of `source` with its outcome as soon as it is finished, in any order.
+        """Yields each request of `source` with its outcome: what `batches` yields, one by one."""
+        async with aclosing(self.batches(source, turn)) as batches:
+            async for batch in batches:
+                for finished in batch:
+                    yield finished
 
-        Requests are pulled lazily: about twice as many as may be in flight are outstanding at a time. Several
-        streams may run at once; they take turns in the order they were started, each until its source is
-        exhausted. Wrap the stream in `contextlib.aclosing` where it may be left early.
+    async def batches(
+        self, source: Iterable[RequestState], turn: Turn | None = None
+    ) -> AsyncGenerator[list[tuple[RequestState, Outcome]], None]:
+        """Yields the requests of `source` with their outcomes as soon as they are finished, in any order.
+
+        What has finished at the same time is one batch, so that it can be written at once. Requests are
+        pulled lazily: about twice as many as may be in flight are outstanding at a time. Several streams may
+        run at once; they take turns in the order they were started, each until its source is exhausted.
+        Wrap the stream in `contextlib.aclosing` where it may be left early.
 
         Args:
             source: The requests.
@@ -247,8 +262,8 @@ class Executor:
             requests = iter(source)
             more = True
             while more:
-                while lane.finished:
-                    yield lane.finished.popleft()
+                if lane.finished:
+                    yield lane.take()
                 more = self._feed(lane, requests)
                 if more and self._outstanding < self._window:
                     await asyncio.sleep(0)
@@ -258,9 +273,9 @@ class Executor:
             self._feeding = None
             turn.pass_on()
             while lane.tasks or lane.finished:
-                while lane.finished:
-                    yield lane.finished.popleft()
-                if lane.tasks:
+                if lane.finished:
+                    yield lane.take()
+                elif lane.tasks:
                     await lane.news.wait()
                     lane.news.clear()
             if lane.error is not None:

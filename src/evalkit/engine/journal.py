@@ -14,7 +14,7 @@ import fcntl
 import os
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,15 +153,25 @@ class Journal:
         return self._size_bytes
 
     def append(self, state: RequestState, outcome: Outcome) -> None:
-        """Write one whole line; when this returns, it survives the death of this process.
+        """Write one whole line; see `extend`."""
+        self.extend([(state, outcome)])
+
+    def extend(self, finished: Iterable[tuple[RequestState, Outcome]]) -> None:
+        """Write a line for each; when this returns, they survive the death of this process.
 
         Raises:
-            StoreError: The line can't be written (disk full, say), or could not be read back; the journal is
-                as before. Or the last `sync` failed.
+            StoreError: A line can't be written (disk full, say), or could not be read back; those before it
+                are in the journal. Or the last `sync` failed.
         """
         if self._error is not None:
             raise self._error
-        self._write(record_line(state, outcome, self._owner.seed))
+        lines: list[bytes] = []
+        try:
+            for state, outcome in finished:
+                lines.append(record_line(state, outcome, self._owner.seed))
+        finally:
+            if lines:
+                self._write(b"".join(lines) if len(lines) > 1 else lines[0])
 
     def sync(self) -> None:
         """Make what was appended survive a power cut as well, in the file of this name.
@@ -256,19 +266,21 @@ class Journal:
             self._error = error
             raise
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: bytes) -> None:
         if self._descriptor < 0:
             raise StoreError(f"the journal {self.path} is closed")
-        rest = memoryview(line)
+        num_written = 0
         with self._writing:
             self._dirty = True
             try:
-                while rest:
-                    rest = rest[os.write(self._descriptor, rest) :]
+                while num_written < len(lines):
+                    rest = memoryview(lines)[num_written:] if num_written else lines
+                    num_written += os.write(self._descriptor, rest)
             except OSError as error:
+                self._size_bytes += lines.rfind(b"\n", 0, num_written) + 1
                 self._take_back()
                 raise StoreError(f"can't write to the journal {self.path}: {error.strerror}") from error
-            self._size_bytes += len(line)
+            self._size_bytes += len(lines)
 
     def _take_back(self) -> None:
         """Cut a line written in part, so that the next starts on its own; failing that, write no more."""

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ _REQUEST_FIELDS = frozenset(f.name for f in fields(Request)) - {"hints"}
 _STATE_DEFAULTS: tuple[tuple[str, Any], ...] = tuple(
     (f.name, f.default) for f in fields(RequestState) if f.default is not MISSING
 )
+_state_values = attrgetter(*(name for name, _ in _STATE_DEFAULTS))
+_DEFAULT_VALUES = tuple(default for _, default in _STATE_DEFAULTS)
 _NUMBER = (int, float)
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "key": (str,),
@@ -284,10 +287,10 @@ def _plain_problem(plain: Mapping[str, Any]) -> str | None:
 
 def _to_plain(state: RequestState, outcome: Outcome) -> dict[str, Any]:
     plain: dict[str, Any] = {"key": state.key, "instance_id": state.instance_id, "trial": state.trial}
-    for name, default in _STATE_DEFAULTS:
-        value = getattr(state, name)
-        if value != default:
-            plain[name] = dict(value) if name == "output_mapping" else value
+    if (values := _state_values(state)) != _DEFAULT_VALUES:
+        for (name, default), value in zip(_STATE_DEFAULTS, values, strict=True):
+            if value != default:
+                plain[name] = dict(value) if name == "output_mapping" else value
     plain["request"] = state.request.to_json()
     if isinstance(outcome, Response):
         plain["response"] = response_to_json(outcome)
