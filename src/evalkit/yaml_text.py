@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import ConfigError
+from evalkit.file_limits import CONFIG_BYTES, limit_bytes, read_bytes
 
 if TYPE_CHECKING:
     import yaml
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 100
 # Values in a file, those behind an alias counted each time it is written.
 MAX_VALUES = 500_000
-MAX_FILE_BYTES = 64 << 20
+MAX_FILE_BYTES = CONFIG_BYTES
 # So many levels the parser takes in any thread; a text that can't have more needs no look beforehand.
 _HARMLESS_DEPTH = 2_000
 _BLOCK_STARTS = re.compile(r"^[ \-?:]*", re.MULTILINE)
@@ -32,11 +33,7 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
         ConfigError: It can't be read, is no text, or is longer than any such file.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-        if len(raw) > MAX_FILE_BYTES:
-            raise ConfigError(f"{path}: longer than {MAX_FILE_BYTES >> 20} MiB; split it")
-        return raw.decode(encoding)
+        return read_bytes(path, limit_bytes(MAX_FILE_BYTES), may_be_pipe=True).decode(encoding)
     except FileNotFoundError:
         raise ConfigError(f"{path}: can't be read: no such file") from None
     except OSError as error:

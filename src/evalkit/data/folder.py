@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from evalkit.errors import DataError
+from evalkit.file_limits import UNPACKED_BYTES, copy_limited, limit_bytes
 
 
 def unpack(archive: Path, member: str, target: Path) -> None:
@@ -44,13 +45,14 @@ def _copy(archive: Path, member: str, target: Path) -> int:
     """Copy the files; return how many there were."""
     import tarfile
 
-    count = 0
+    count, limit = 0, limit_bytes(UNPACKED_BYTES)
     with tarfile.open(archive) as tar:
         for info in tar:
             folder, _, name = info.name.removeprefix("./").rpartition("/")
             content = tar.extractfile(info) if folder == member and info.isreg() else None
             if content is not None:
                 with (target / name).open("wb") as stream:
-                    shutil.copyfileobj(content, stream)
+                    copy_limited(content, stream, limit)
+                    limit -= stream.tell()
                 count += 1
     return count

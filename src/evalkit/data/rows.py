@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 from evalkit.codec import decode_foreign
 from evalkit.errors import DataError
+from evalkit.file_limits import DATA_BYTES, limit_bytes, limited_lines, open_regular, read_bytes
 
 
 def json_rows(path: Path, fields: Mapping[str, type | tuple[type, ...]]) -> Iterator[dict[str, Any]]:
@@ -68,7 +71,11 @@ def csv_rows(path: Path, min_fields: int = 1) -> Iterator[tuple[int, list[str]]]
     Raises:
         DataError: The file is no CSV, or a row is too short; the message says which.
     """
-    with path.open(encoding="utf-8") as stream:
+    try:
+        text = read_bytes(path, limit_bytes(DATA_BYTES))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    with io.TextIOWrapper(io.BytesIO(text), encoding="utf-8") as stream:
         reader = csv.reader(stream, strict=True)
         try:
             for row in reader:
@@ -104,7 +111,9 @@ def text_of(path: Path) -> str:
         DataError: It is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bytes(path, limit_bytes(DATA_BYTES)).decode()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not valid UTF-8 ({error})") from None
 
@@ -126,18 +135,22 @@ def _json_row(
 
 
 def _lines(path: Path) -> Generator[bytes, None, None]:
-    if path.suffix != ".gz":
-        with path.open("rb") as stream:
-            yield from stream
-        return
     import gzip
     import zlib
 
+    limit = limit_bytes(DATA_BYTES)
     try:
-        with gzip.open(path) as unpacked:
-            yield from unpacked
+        with open_regular(path) as stream:
+            if path.suffix != ".gz":
+                is_small = os.fstat(stream.fileno()).st_size <= limit
+                yield from stream if is_small else limited_lines(stream, limit)
+                return
+            with gzip.GzipFile(fileobj=stream) as unpacked:
+                yield from limited_lines(unpacked, limit)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: {error}; delete the file and retry") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
 
 
 def _bad_row(path: Path, number: int, problem: str) -> DataError:

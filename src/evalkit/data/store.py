@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from evalkit.data.file import Archive, DataFile, path_of_url
 from evalkit.data.folder import unpack
 from evalkit.data.huggingface import export
 from evalkit.errors import DataError
+from evalkit.file_limits import UNPACKED_BYTES, copy_limited, limit_bytes
 
 CACHE_VARIABLE = "EVALKIT_CACHE_DIR"
 
@@ -165,18 +165,19 @@ class DataStore:
         import zipfile
         import zlib
 
+        limit = limit_bytes(UNPACKED_BYTES)
         try:
             with appearing(target) as stream:
                 if archive.kind == "zip":
                     with zipfile.ZipFile(path) as zipped, zipped.open(member) as content:
-                        shutil.copyfileobj(content, stream)
+                        copy_limited(content, stream, limit)
                     return
                 with tarfile.open(path) as tar:
                     info = tar.getmember(member)
                     reader = tar.extractfile(info) if info.isreg() else None
                     if reader is None:
                         raise DataError(f"{member} in {path} is a link or folder, not a file")
-                    shutil.copyfileobj(reader, stream)
+                    copy_limited(reader, stream, limit)
         except KeyError:
             raise DataError(f"{path} (from {archive.url}) holds no {member}") from None
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:

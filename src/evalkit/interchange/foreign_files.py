@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from evalkit.codec import decode_foreign
 from evalkit.errors import StoreError
+from evalkit.file_limits import (
+    JSON_BYTES,
+    VARIABLE,
+    limit_bytes,
+    open_regular,
+    read_bytes,
+    too_large,
+)
+from evalkit.interchange.foreign_shapes import MAX_DEPTH, check, is_too_deep
+
+REMEDY = f"--max-file-mb or {VARIABLE} allows more"
+# Beyond it, squares and sums of many leave what a float can hold.
+_LARGEST = 1e100
 
 
 @dataclass(slots=True)
@@ -18,33 +36,77 @@ class ForeignFiles:
     """Reads the files of one import.
 
     Attributes:
+        max_bytes: The most that is read of one file; of a packed one, unpacked.
         oddities: For each file, how many of its numbers are `NaN`, `Infinity` or `-Infinity`.
     """
 
+    max_bytes: int = field(default_factory=lambda: limit_bytes(JSON_BYTES))
     oddities: dict[str, Counter[str]] = field(default_factory=dict)
 
     def read(self, path: Path) -> Any:
         """The value of a JSON file; None where there is no file.
 
         Raises:
-            StoreError: It is no JSON.
+            StoreError: It is no JSON, too large, or no regular file.
         """
         try:
-            raw = path.read_bytes()
+            raw = read_bytes(path, self.max_bytes, remedy=REMEDY)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StoreError(f"{path} can't be read: {error.strerror}") from None
         return self.parse(raw, path.name, str(path))
 
-    def lines(self, path: Path) -> Iterator[Any]:
+    def lines(self, path: Path, shape: type[BaseModel] | None = None) -> Iterator[Any]:
         """The values of a file of JSON lines, blank lines left out.
 
+        Args:
+            path: The file.
+            shape: What each line must look like.
+
         Raises:
-            StoreError: A line is no JSON; names the line.
+            StoreError: The file is too large or no regular file, or a line is no JSON or looks otherwise;
+                names the line.
         """
-        with path.open("rb") as file:
+        with self.open(path) as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield self.parse(line, path.name, f"{path}:{number}")
+                    place = f"{path}:{number}"
+                    value = self.parse(line, path.name, place)
+                    if shape is not None:
+                        check(shape, value, place)
+                    yield value
+
+    def open(self, path: Path) -> BufferedReader:
+        """A file, open to be read; it is no larger than allowed.
+
+        Raises:
+            StoreError: It is too large, no regular file, or can't be opened.
+        """
+        try:
+            file = open_regular(path)
+            size = os.fstat(file.fileno()).st_size
+            if size > self.max_bytes:
+                file.close()
+                raise too_large(size, self.max_bytes, REMEDY)
+        except OSError as error:
+            raise StoreError(f"{path} can't be read: {error.strerror}") from None
+        return file
+
+    def sha256(self, *paths: Path) -> str:
+        """One checksum over the contents of files; of a single one, its own. One that is missing is empty.
+
+        Raises:
+            StoreError: One of them can't be read.
+        """
+        if len(paths) == 1:
+            with self.open(paths[0]) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        whole = hashlib.sha256()
+        for path in paths:
+            content = self.sha256(path) if path.exists() else hashlib.sha256().hexdigest()
+            whole.update(bytes.fromhex(content))
+        return whole.hexdigest()
 
     def parse(self, raw: bytes, name: str, place: str) -> Any:
         """The value of a piece of JSON.
@@ -55,13 +117,15 @@ class ForeignFiles:
             place: Where it is, for the message.
 
         Raises:
-            StoreError: It is no JSON.
+            StoreError: It is no JSON, or nested too deeply.
         """
         found = Counter[str]()
         try:
             value = decode_foreign(raw, found)
         except ValueError as error:
             raise StoreError(f"{place} is damaged: {error}") from None
+        if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and is_too_deep(value):
+            raise StoreError(f"{place} is nested too deeply: more than {MAX_DEPTH} levels")
         if found:
             self.oddities.setdefault(name, Counter()).update(found)
         return value
@@ -74,11 +138,11 @@ class ForeignFiles:
 
 
 def finite(value: Any) -> float | None:
-    """A number as a float; None for NaN, infinities, and what is no number."""
+    """A number as a float; None for NaN, infinities, numbers beyond 1e100, and what is no number."""
     if not isinstance(value, int | float):
         return None
     try:
         number = float(value)
     except OverflowError:
         return None
-    return number if math.isfinite(number) else None
+    return number if math.isfinite(number) and abs(number) <= _LARGEST else None

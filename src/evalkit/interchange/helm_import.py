@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel
 
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import Instance, PerturbationDescription, Reference
 from evalkit.interchange.foreign_files import ForeignFiles, finite
+from evalkit.interchange.foreign_shapes import (
+    HelmRunSpec,
+    HelmScenarioState,
+    HelmStat,
+    HelmState,
+    HelmUnit,
+    check,
+    reading,
+)
 from evalkit.interchange.helm_names import metrics_from_helm, perturbation_name, scenario_name
 from evalkit.interchange.helm_stats import BOOKKEEPING
 from evalkit.interchange.imported_run import ImportedRun, Source, UnitKey, leftover, whole_run_stat
@@ -31,6 +39,7 @@ _REQUEST_FIELDS = frozenset(_REQUEST_FIELD_NAMES.split())
 # Said by the run spec already, or the same for every text request.
 _KNOWN_ELSEWHERE = frozenset(("model", "model_deployment", "embedding"))
 _PERTURBATION_FIELDS = frozenset(("name", "robustness", "fairness", "computed_on", "seed"))
+_MOST_TOKENS = 1_000_000_000
 _LEFT_OF_RESULT = ("embedding", "request_datetime", "error_flags", "batch_size", "batch_request_time")
 
 
@@ -50,37 +59,43 @@ def find_helm_runs(path: Path) -> list[Path]:
     return sorted(found)
 
 
-def read_helm_run(path: Path) -> ImportedRun:
+def read_helm_run(path: Path, files: ForeignFiles | None = None) -> ImportedRun:
     """Read one HELM run.
 
     Without `scenario_state.json` (some published results leave it out) only its numbers can be had.
 
+    Args:
+        path: Its directory.
+        files: Reads the files, with a limit of their size.
+
     Raises:
-        StoreError: A file is damaged, or is not HELM's.
+        StoreError: A file is damaged, too large, or not HELM's.
     """
-    files = ForeignFiles()
+    files = files or ForeignFiles()
     documents = {name: files.read(path / f"{name}.json") for name in ("run_spec", "scenario", "stats")}
     plain, state = documents["run_spec"], files.read(path / "scenario_state.json")
     per_instance = files.read(path / "per_instance_stats.json")
     if plain is None or documents["stats"] is None:
         raise StoreError(f"{path} is no HELM run: it needs run_spec.json and stats.json")
     documents = {name: document for name, document in documents.items() if document is not None}
-    try:
+    check(HelmRunSpec, plain, f"{path / 'run_spec.json'} is not as HELM writes it")
+    _check_each(HelmStat, documents["stats"], path / "stats.json")
+    with reading(str(path / "run_spec.json"), "HELM"):
         run_spec, unmapped = _run_spec(plain)
-        run = ImportedRun(Source("helm", path.name, str(path), _digest(path)), run_spec, documents=documents)
-        if unmapped:
-            run.leftovers.append(unmapped)
+    digest = files.sha256(*(path / f"{name}.json" for name in ("run_spec", "scenario_state", "stats")))
+    run = ImportedRun(Source("helm", path.name, str(path), digest), run_spec, documents=documents)
+    if unmapped:
+        run.leftovers.append(unmapped)
+    with reading(str(path), "HELM"):
         if state is not None:
+            check(HelmScenarioState, state, f"{path / 'scenario_state.json'} is not as HELM writes it")
+            _check_each(HelmState, state["request_states"], path / "scenario_state.json", "request_states.")
+            _check_each(HelmUnit, per_instance or [], path / "per_instance_stats.json")
             usage = _scores_and_usage(run, per_instance or [])
             _read_states(run, state["request_states"], usage)
             _number_units(run)
+            _note_missing_instances(run, documents["stats"])
         run.whole_run = _whole_run(run, documents["stats"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise StoreError(f"{path / 'run_spec.json'}: {place}: {first['msg']}") from None
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise StoreError(f"{path} is not as HELM writes it: {type(error).__name__} {error}") from None
     if state is None:
         run.notes.append("no scenario_state.json: only the numbers were taken over")
     run.notes += files.notes()
@@ -92,13 +107,11 @@ def _is_helm_run(path: Path) -> bool:
     return all((path / name).is_file() for name in names) and not (path / "manifest.json").exists()
 
 
-def _digest(path: Path) -> str:
-    names = ("run_spec.json", "scenario_state.json", "stats.json")
-    whole = hashlib.sha256()
-    for name in names:
-        file = path / name
-        whole.update(hashlib.sha256(file.read_bytes() if file.exists() else b"").digest())
-    return whole.hexdigest()
+def _check_each(shape: type[BaseModel], values: Any, path: Path, prefix: str = "") -> None:
+    if not isinstance(values, list):
+        raise StoreError(f"{path} is not as HELM writes it: it holds no list")
+    for position, value in enumerate(values):
+        check(shape, value, f"{path} is not as HELM writes it: {prefix}{position}")
 
 
 def _run_spec(plain: Mapping[str, Any]) -> tuple[RunSpec, dict[str, Any] | None]:
@@ -133,18 +146,24 @@ def _run_spec(plain: Mapping[str, Any]) -> tuple[RunSpec, dict[str, Any] | None]
 def _scores_and_usage(run: ImportedRun, per_instance: Iterable[Mapping[str, Any]]) -> dict[UnitKey, Usage]:
     """Fill in the scores per unit; returns the token counts that stand among them."""
     tokens: dict[UnitKey, Usage] = {}
+    num_contradictory = 0
     for row in per_instance:
         described = _perturbation(row.get("perturbation"))
         label = described.label if described is not None else None
         unit = UnitKey(row["instance_id"], row["train_trial_index"], 0, label)
         means = {stat["name"]["name"]: stat.get("mean") for stat in row["stats"]}
         if "num_prompt_tokens" in means:
-            counts = (int(finite(means.get(f"num_{part}_tokens")) or 0) for part in ("prompt", "completion"))
-            tokens[unit] = Usage(*counts)
+            counts = (finite(means.get(f"num_{part}_tokens")) or 0 for part in ("prompt", "completion"))
+            tokens[unit] = Usage(*(int(min(max(count, 0), _MOST_TOKENS)) for count in counts))
         scores = run.given.setdefault(unit, {})
         for name, mean in means.items():
             if name not in BOOKKEEPING and (value := finite(mean)) is not None:
-                scores[name] = value
+                num_contradictory += scores.setdefault(name, value) != value
+    if num_contradictory:
+        run.notes.append(
+            f"per_instance_stats.json gives {num_contradictory} scores twice, with another value; the first "
+            "of each counts"
+        )
     return tokens
 
 
@@ -160,6 +179,7 @@ def _read_states(
             seen.add(copy)
             run.instances.append(instance)
         made.append((plain, _request_state(plain, instance), rest_of_instance))
+    made = _each_once(run, made)
     totals, taken = Counter(state.key for _, state, _ in made), Counter[str]()
     for plain, state, rest_of_instance in made:
         if totals[state.key] > 1:
@@ -181,6 +201,52 @@ def _read_states(
         ]
         if (rest := leftover({"key": state.key}, unmapped)) is not None:
             run.leftovers.append(rest)
+
+
+_Made = tuple[Mapping[str, Any], RequestState, list[tuple[str, Any]]]
+
+
+def _each_once(run: ImportedRun, made: list[_Made]) -> list[_Made]:
+    """The states without those that are in the file a second time; what is said of these is kept.
+
+    Parts of one text (language modelling) share a place, and differ in their prompts.
+    """
+    if run.run_spec.adapter_spec.method == "language_modeling":
+        return made
+    once: dict[str, _Made] = {}
+    num_equal = num_other = 0
+    for each in made:
+        plain, state, _ = each
+        first = once.setdefault(state.key, each)
+        if first is each:
+            continue
+        if first[0] == plain:
+            num_equal += 1
+        else:
+            num_other += 1
+            run.leftovers.append({"key": state.key, "second_state": dict(plain)})
+    if num_equal:
+        run.notes.append(f"scenario_state.json has {num_equal} requests twice; each counts once")
+    if num_other:
+        run.left_out(
+            f"scenario_state.json has {num_other} requests twice, with another question or answer; the first "
+            "of each counts, the others are in imported/leftovers.jsonl"
+        )
+    return list(once.values())
+
+
+def _note_missing_instances(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> None:
+    """Say how many instances HELM counted that are not in the file of requests."""
+    counted: Counter[str] = Counter()
+    for stat in stats:
+        name = stat["name"]
+        if name["name"] == "num_instances" and name.get("perturbation") is None:
+            counted[name.get("split") or "test"] += _size(stat) if name.get("sub_split") is None or not whole else 0
+    present = Counter(each.split for each in run.instances if each.perturbation is None)
+    missing = {split: n - present[split] for split, n in counted.items() if n > present[split]}
+    if missing and run.instances:
+        listed = ", ".join(f"{n} of {counted[split]} ({split})" for split, n in missing.items())
+        run.left_out(f"scenario_state.json lacks instances that HELM counted: {listed}")
 
 
 def _instance(plain: Mapping[str, Any]) -> tuple[Instance, list[tuple[str, Any]]]:
@@ -221,8 +287,8 @@ def _perturbation(plain: Mapping[str, Any] | None) -> PerturbationDescription | 
     return PerturbationDescription(
         name=plain["name"],
         variant=",".join(f"{name}={value}" for name, value in sorted(variant.items())),
-        robustness=plain.get("robustness", False),
-        fairness=plain.get("fairness", False),
+        robustness=bool(plain.get("robustness")),
+        fairness=bool(plain.get("fairness")),
         seed=plain.get("seed"),
     )
 
@@ -328,14 +394,14 @@ def _whole_run(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> list[Sta
     splits = {stat["name"].get("split") for stat in plain}
     places = {(stat["name"].get("split"), stat["name"].get("sub_split")) for stat in plain}
     sizes = {
-        (s["name"].get("split"), s["name"].get("sub_split")): round(finite(s["mean"]) or 0)
+        (s["name"].get("split"), s["name"].get("sub_split")): _size(s)
         for s in plain
         if s["name"]["name"] == "num_instances"
     }
     found = []
     for stat in stats:
         name, split, sub_split = (stat["name"].get(key) for key in ("name", "split", "sub_split"))
-        if name in BOOKKEEPING or (mean := finite(stat["mean"])) is None:
+        if name in BOOKKEEPING or (mean := finite(stat.get("mean"))) is None:
             continue
         n = sizes.get((split, None)) or sum(n for (each, _), n in sizes.items() if each == split) or 1
         if len(places) == 1:

@@ -8,6 +8,7 @@ A reader (`helm_import`, `lm_eval_import`, `inspect_import`) makes an `ImportedR
     imported/leftovers.jsonl    per request or instance, what has no place in a run directory
     imported/stats.jsonl        numbers over the whole run that no score per instance stands behind
     imported/differences.jsonl  scores that come out differently here than they were given
+    imported/missing.jsonl      scores that were given for units of which nothing else came along
 
 Scores whose metric is known here are computed anew; all others are carried over by the metric `carried_over`.
 """
@@ -22,17 +23,20 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.codec import spell_numbers
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, StoreError
 from evalkit.instance import Instance
+from evalkit.interchange.foreign_shapes import reading
+from evalkit.interchange.staging import staging
 from evalkit.metrics.carried import CARRIED_SCORES, carried_key
 from evalkit.metrics.metric import Metric, build_metric
 from evalkit.metrics.stat import Stat, StatPerturbation
 from evalkit.registry import METRICS
 from evalkit.request import RequestState
 from evalkit.response import Outcome
-from evalkit.results.choice import choose_directory
-from evalkit.results.integrity import reseal
+from evalkit.results.choice import choose_directory, set_aside
+from evalkit.results.integrity import changed_files, reseal
 from evalkit.results.ledger import Subject
+from evalkit.results.manifest import RunStatus
 from evalkit.results.run_directory import RunDirectory, read_lines, write_json, write_lines
 from evalkit.specs.digest import identity, run_digest
 from evalkit.specs.run_spec import MetricSpec, RunSpec
@@ -41,6 +45,9 @@ from evalkit.specs.run_spec import MetricSpec, RunSpec
 _TOLERANCE = 1e-9
 # Means of them may have been rounded on the way.
 _MEAN_TOLERANCE = 1e-6
+_MOST_EMPTY_UNITS = 10_000
+_MOST_UNITS_PER_REQUEST = 100
+_SHOWN_UNITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +86,10 @@ class ImportedRun:
         given: The scores per unit as given.
         whole_run: Numbers over the whole run: those without scores per instance (perplexity, corpus BLEU),
             and those to be compared with what comes out here.
-        num_compared: Numbers over the whole run that the reader compared with the scores per instance.
+        compared: Scores of which the reader compared the number over the whole run with those per instance.
+        num_compared: How many numbers that were.
         num_different: Those of them that came out differently.
+        is_partial: A part of what the source has is not here; a note says which.
         documents: Small files to keep as they are, by name without `.json`.
         leftovers: What has no place elsewhere, one object per request or instance.
         notes: What the user should know.
@@ -92,11 +101,18 @@ class ImportedRun:
     records: list[tuple[RequestState, Outcome]] = field(default_factory=list)
     given: dict[UnitKey, dict[str, float]] = field(default_factory=dict)
     whole_run: list[Stat] = field(default_factory=list)
+    compared: set[str] = field(default_factory=set)
     num_compared: int = 0
     num_different: int = 0
+    is_partial: bool = False
     documents: dict[str, Any] = field(default_factory=dict)
     leftovers: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def left_out(self, note: str) -> None:
+        """Note that a part of what the source has is not here."""
+        self.is_partial = True
+        self.notes.append(note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +129,8 @@ class Kept:
         num_compared: Numbers over the whole run that were compared with those that come out here.
         num_different: Those of them that come out differently.
         num_carried: Numbers over the whole run that were taken over as they were given.
+        uncompared: Scores of which the source gives no number over the whole run.
+        missing: Units of which the source has scores and nothing else; they are not in the numbers here.
     """
 
     path: Path
@@ -125,16 +143,76 @@ class Kept:
     num_compared: int = 0
     num_different: int = 0
     num_carried: int = 0
+    uncompared: tuple[str, ...] = ()
+    missing: int = 0
     notes: tuple[str, ...] = ()
 
 
 def keep_run(run: ImportedRun, suite_path: Path) -> Kept:
-    """Write an imported run into a suite and score it.
+    """Write an imported run into a suite and score it; `keep_runs` for one."""
+    return keep_runs([run], suite_path)[0]
+
+
+def keep_runs(runs: Iterable[ImportedRun], suite_path: Path) -> list[Kept]:
+    """Write imported runs into a suite and score them: all of them, or none.
+
+    Args:
+        runs: The runs of one file; read while they are written.
+        suite_path: The suite.
 
     Raises:
-        StoreError: The suite can't be written.
-        UsageError: The run's parts contradict each other (two instances of one id).
+        StoreError: One of them can't be read, or the suite can't be written. Nothing of them is there then.
+        UsageError: A run's parts contradict each other (two instances of one id). Likewise.
     """
+    with staging(suite_path) as folder:
+        made = [_keep(run, folder / str(position), suite_path) for position, run in enumerate(runs)]
+        return [_moved(kept, suite_path, subject) for kept, subject in made]
+
+
+def _moved(kept: Kept, suite_path: Path, subject: Subject) -> Kept:
+    """Move a run that is whole to its place in the suite."""
+    if kept.already_there:
+        return kept
+    choice = choose_directory(suite_path, subject.run_spec.name, subject.digest, subject.identity)
+    target, notes = choice.directory.path, kept.notes
+    if target.exists() and _is_whole(choice.directory):  # the same run twice in one import
+        return Kept(target, already_there=True)
+    if target.exists():
+        # What an earlier evalkit left of a failed import, or what was damaged since.
+        notes = (*notes, f"what was there is set aside as {set_aside(choice.directory)}")
+    kept.path.rename(target)
+    return replace(kept, path=target, notes=notes)
+
+
+def _is_whole(directory: RunDirectory) -> bool:
+    manifest = directory.sound_manifest()
+    if manifest is None:
+        return False
+    if manifest.files:
+        return not changed_files(directory, manifest)
+    return (directory.path / "stats.json").exists()
+
+
+def _keep(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, Subject]:
+    """Write a run into a folder, unless the suite has it; and what it is."""
+    with reading(f"{run.source.harness} run {run.source.run}", run.source.harness):
+        _check_size(run)
+        return _written(run, path, suite_path)
+
+
+def _check_size(run: ImportedRun) -> None:
+    """Refuse a run in which there is room for far more answers than it has."""
+    spec = run.run_spec.adapter_spec
+    num_units = len(run.instances) * spec.num_train_trials * spec.num_trials
+    if num_units > max(_MOST_EMPTY_UNITS, _MOST_UNITS_PER_REQUEST * len(run.records)):
+        raise StoreError(
+            f"{run.source.run} claims {num_units} units ({len(run.instances)} instances, "
+            f"{spec.num_train_trials} train trials, {spec.num_trials} repetitions) and has {len(run.records)} "
+            "requests: its settings are damaged"
+        )
+
+
+def _written(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, Subject]:
     run_spec, recomputed, carried = _with_metrics(run)
     covered = identity(run_spec, deployment_identity={}, data_digest=None, versions={})
     covered["imported"] = {
@@ -144,18 +222,19 @@ def keep_run(run: ImportedRun, suite_path: Path) -> Kept:
     }
     subject = Subject(run_spec, f"import {run.source.harness} {run.source.run}", run_digest(covered), covered)
     choice = choose_directory(suite_path, run_spec.name, subject.digest, covered)
-    directory = choice.directory
-    if choice.exists and directory.sound_manifest() and (directory.path / "stats.json").exists():
-        return Kept(directory.path, already_there=True)
-    directory.path.mkdir(parents=True, exist_ok=True)
+    if choice.exists and _is_whole(choice.directory):
+        return Kept(choice.directory.path, already_there=True), subject
+    directory = RunDirectory(path)
+    path.mkdir()
     _write_leftovers(directory, run)
+    missing = _note_missing_units(directory, run)
     failed = _write_run(directory, subject, run, carried)
     numbers = _carry_numbers(directory, run)
     differences = list(_differences(directory, run.given))
     if differences:
         write_lines(directory.imported_path / "differences.jsonl", differences)
     reseal(directory)
-    return Kept(
+    kept = Kept(
         path=directory.path,
         recomputed=recomputed,
         carried=carried,
@@ -165,8 +244,11 @@ def keep_run(run: ImportedRun, suite_path: Path) -> Kept:
         num_compared=run.num_compared,
         num_different=run.num_different,
         num_carried=len(numbers),
+        uncompared=_uncompared(directory, run),
+        missing=missing,
         notes=tuple(run.notes),
     )
+    return kept, subject
 
 
 _PLACE = frozenset(("key", "instance_id", "trial", "sample", "perturbation", "filter"))
@@ -209,7 +291,6 @@ def _write_run(directory: RunDirectory, subject: Subject, run: ImportedRun, carr
     from evalkit.results.ledger import Ledger
     from evalkit.results.scoring import score_run
 
-    directory.journal_path.unlink(missing_ok=True)
     with Journal.open(directory.journal_path, subject.owner) as journal:
         for state, outcome in run.records:
             journal.append(state, outcome)
@@ -218,13 +299,18 @@ def _write_run(directory: RunDirectory, subject: Subject, run: ImportedRun, carr
     ledger.begin(len(run.instances), len({state.key for state, _ in run.records}), index)
     if not run.instances:
         directory.write_stats(())
-        return ledger.close(message="numbers only: the import had no samples").counts["num_failed"]
+        status: RunStatus | None = "partial" if run.is_partial else None
+        message = "numbers only: the import had no samples"
+        return ledger.close(status, message).counts["num_failed"]
     directory.write_instances(list(_with_scores(run.instances, run.given, set(carried))))
     score_run(directory)
     unscored = sum(
         row["status"] == "failed" and row.get("reason") == "metric_error"
         for row in read_lines(directory.scores_path)
     )
+    if run.is_partial:
+        message = "a part of what the source has is not here; see the notes of the import"
+        return ledger.close("partial", message, unscored).counts["num_failed"]
     return ledger.close(num_unscored=unscored).counts["num_failed"]
 
 
@@ -257,6 +343,35 @@ def _write_leftovers(directory: RunDirectory, run: ImportedRun) -> None:
         write_lines(folder / "leftovers.jsonl", map(spell_numbers, run.leftovers))
 
 
+def _note_missing_units(directory: RunDirectory, run: ImportedRun) -> int:
+    """Report the units of which only scores came along; returns how many."""
+    if not run.instances:
+        return 0
+    there = {UnitKey(s.instance_id, s.trial, s.sample, s.perturbation) for s, _ in run.records}
+    missing = {unit: scores for unit, scores in run.given.items() if scores and unit not in there}
+    if missing:
+        some = ", ".join(dict.fromkeys(unit.instance_id for unit in list(missing)[:_SHOWN_UNITS]))
+        run.left_out(
+            f"{run.source.harness} has scores of {len(missing)} units whose requests did not come along "
+            f"({some}{', …' if len(missing) > _SHOWN_UNITS else ''}): they are not in the numbers here; see "
+            "imported/missing.jsonl"
+        )
+        rows = ({**asdict(unit), "scores": scores} for unit, scores in missing.items())
+        write_lines(directory.imported_path / "missing.jsonl", rows)
+    return len(missing)
+
+
+def _uncompared(directory: RunDirectory, run: ImportedRun) -> tuple[str, ...]:
+    """The scores made here that no number of the source was compared with."""
+    from evalkit.results.scoring import read_stats
+
+    if not run.instances:
+        return ()
+    ours = [s.name for s in read_stats(directory) if s.kind == "score" and s.mean is not None and s.n]
+    theirs = {s.name for s in run.whole_run} | {f"{s.name},as-given" for s in run.whole_run}
+    return tuple(sorted(set(ours) - run.compared - theirs))
+
+
 def _carry_numbers(directory: RunDirectory, run: ImportedRun) -> list[Stat]:
     """Compare the numbers over the whole run with those made here; keep the others, and those that differ."""
     from evalkit.results.scoring import read_stats
@@ -270,6 +385,7 @@ def _carry_numbers(directory: RunDirectory, run: ImportedRun) -> list[Stat]:
             kept.append(number)
             continue
         run.num_compared += 1
+        run.compared.add(number.name)
         here, given = ours.mean or 0.0, number.mean or 0.0
         if not math.isclose(here, given, rel_tol=_MEAN_TOLERANCE, abs_tol=_MEAN_TOLERANCE):
             run.num_different += 1

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import socket
 from collections.abc import Mapping
@@ -16,7 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from evalkit.codec import decode_foreign
 from evalkit.errors import ConfigError, UsageError
+from evalkit.file_limits import JSON_BYTES, limit_bytes, read_bytes
+from evalkit.yaml_text import read_text
 
 SHIPPED: Mapping[str, Path] = {"evalkit/tiny": Path(__file__).parent.parent / "tiny"}
 """Models that come with evalkit."""
@@ -132,10 +134,12 @@ def read_json(path: Path) -> dict[str, Any]:
         ConfigError: The file is no JSON object.
     """
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = decode_foreign(read_bytes(path, limit_bytes(JSON_BYTES)))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
     if not isinstance(read, dict):
         raise ConfigError(f"{path}: not a JSON object")
@@ -145,7 +149,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def max_length_tokens(folder: Path) -> int | None:
     """The longest text the model was made for, as its config says; None for one without a limit."""
     config = read_json(folder / "config.json")
-    for part in (config, config.get("text_config") or {}):
+    inner = config.get("text_config")
+    for part in (config, inner if isinstance(inner, dict) else {}):
         for name in _LENGTHS:
             if isinstance(length := part.get(name), int) and length > 0:
                 return length
@@ -154,8 +159,20 @@ def max_length_tokens(folder: Path) -> int | None:
 
 def special_tokens(folder: Path) -> tuple[str, ...]:
     """What the special tokens of a model are called, as its tokenizer.json says."""
-    added = read_json(folder / "tokenizer.json").get("added_tokens") or ()
-    return tuple(token["content"] for token in added if token.get("special") and token.get("content"))
+    return added_tokens(folder, special=True)
+
+
+def added_tokens(folder: Path, *, special: bool = False) -> tuple[str, ...]:
+    """What the tokens that were added to a vocabulary are called, as tokenizer.json says.
+
+    Args:
+        folder: The model's files.
+        special: Only those that are no text (beginnings, ends, roles).
+    """
+    added = read_json(folder / "tokenizer.json").get("added_tokens")
+    tokens = [token for token in added if isinstance(token, dict)] if isinstance(added, list) else []
+    texts = [token.get("content") for token in tokens if token.get("special") or not special]
+    return tuple(text for text in texts if isinstance(text, str) and text)
 
 
 def is_template_file(name: str) -> bool:
@@ -176,9 +193,9 @@ def chat_template(folder: Path | None, name: str | None, adapter: Path | None = 
     """
     if name is not None and is_template_file(name):
         try:
-            return Path(name).expanduser().read_text(encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"the chat template {name} can't be read: {error.strerror}") from None
+            return read_text(Path(name).expanduser())
+        except ConfigError as error:
+            raise UsageError(f"the chat template {name} can't be read: {error}") from None
     brought = {} if folder is None else _templates(folder)
     if adapter is not None:
         brought |= _templates(adapter)
@@ -196,10 +213,11 @@ def _templates(folder: Path) -> dict[str, str]:
     if isinstance(said, str):
         found["default"] = said
     elif isinstance(said, list):
-        found.update({item["name"]: item["template"] for item in said})
+        named = [(i.get("name"), i.get("template")) for i in said if isinstance(i, dict)]
+        found.update({name: text for name, text in named if isinstance(name, str) and isinstance(text, str)})
     for path in [*folder.glob("additional_chat_templates/*.jinja"), *folder.glob("chat_template.jinja")]:
         name = "default" if path.name == "chat_template.jinja" else path.stem
-        found[name] = path.read_text(encoding="utf-8")
+        found[name] = read_text(path)
     return found
 
 

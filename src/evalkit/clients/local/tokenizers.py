@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
+from evalkit.models.weights import added_tokens
 
 _FILE = "tokenizer.json"
 # Where tokenizers of one family differ from those of another.
@@ -137,8 +137,7 @@ def _shown(ids: Sequence[int]) -> str:
 
 
 def _with_special(path: Path) -> list[str]:
-    added = json.loads(path.read_text(encoding="utf-8")).get("added_tokens") or []
-    return [f"a{token['content']}b {token['content']} c" for token in added[:_NUM_SPECIAL]]
+    return [f"a{text}b {text} c" for text in added_tokens(path.parent)[:_NUM_SPECIAL]]
 
 
 def _special_tokens(tokenizer: Any) -> dict[str, Any]:

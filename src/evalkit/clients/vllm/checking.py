@@ -17,6 +17,8 @@ from evalkit.models.weights import read_json
 _READ_BY_NAME = (None, "auto", "safetensors", "pt", "hf")
 # What changes which weights a model has.
 _OTHER_MODEL = ("hf_overrides", "hf_config_path", "config_format", "model_impl")
+# As the format has it.
+_LONGEST_HEADER_BYTES = 100_000_000
 _PREFIX = "base_model.model."
 _LOW_RANK = (".lora_A.weight", ".lora_B.weight", ".lora_embedding_A", ".lora_embedding_B")
 _WHOLE = (".base_layer.weight", ".weight")
@@ -171,9 +173,11 @@ def _tensor_shapes(path: Path) -> dict[str, list[int]] | None:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
+            if length > _LONGEST_HEADER_BYTES:
+                raise ValueError(f"its header would have {length} bytes")
             header = json.loads(file.read(length))
+        return {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, struct.error) as error:
+    except (OSError, ValueError, struct.error, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise UsageError(f"the adapter's weights {path} can't be read: {error}") from None
-    return {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}

@@ -172,5 +172,7 @@ class VllmModel(Client):
 def _lora_rank(folder: Path) -> int:
     """Room for the adapter's largest rank, in a size that vLLM offers."""
     config = read_json(folder / "adapter_config.json")
-    largest = max([config.get("r", 8), *(config.get("rank_pattern") or {}).values()])
+    pattern = config.get("rank_pattern")
+    given = [config.get("r", 8), *(pattern.values() if isinstance(pattern, dict) else ())]
+    largest = max([1, *(rank for rank in given if isinstance(rank, int))])
     return next((rank for rank in _LORA_RANKS if rank >= largest), largest)

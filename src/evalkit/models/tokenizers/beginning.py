@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from evalkit.file_limits import JSON_BYTES, limit_bytes, read_bytes
+
 _KEY = '"post_processor"'
 
 
@@ -16,7 +18,7 @@ def beginning(path: Path) -> tuple[str, ...]:
     Only what follows the key is parsed: the file holds the whole vocabulary.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path, limit_bytes(JSON_BYTES)).decode()
     except (OSError, UnicodeDecodeError):
         return ()
     if (at := text.find(_KEY)) < 0 or (start := text.find(":", at)) < 0:
@@ -27,7 +29,7 @@ def beginning(path: Path) -> tuple[str, ...]:
     try:
         processor, _ = json.JSONDecoder().raw_decode(text, rest)
         return _put_before(processor)
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ()
 
 

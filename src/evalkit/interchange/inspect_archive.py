@@ -1,0 +1,173 @@
+"""The zip archive that a log of Inspect is (`.eval`), read in bounded steps: whatever it says of itself."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from evalkit.errors import StoreError, UsageError
+from evalkit.file_limits import UnfitFileError, too_large
+from evalkit.interchange.foreign_files import REMEDY, ForeignFiles
+
+_ZSTD = 93
+# Others unpack without a limit to what one step gives.
+_KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, _ZSTD)
+_ENCRYPTED = 1
+_START = b"PK\x03\x04"
+_BLOCK_BYTES = 1 << 20
+_LARGEST_WINDOW_BYTES = 1 << 27
+# What Python's zipfile raises for archives that are damaged, or made to do harm.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    ArithmeticError,
+    OSError,
+)
+
+
+class InspectArchive:
+    """A log as a zip archive; a context manager.
+
+    Args:
+        path: The file.
+        files: Reads the members, and has the limit for all of them together.
+
+    Attributes:
+        names: The members, each once, in order.
+        num_doubled: Members of a name that a later one has; the last of each name counts, as for Inspect.
+
+    Raises:
+        StoreError: It is too large, damaged, or cut off.
+    """
+
+    def __init__(self, path: Path, files: ForeignFiles) -> None:
+        self._path, self._files, self._left = path, files, files.max_bytes
+        self._file = files.open(path)
+        try:
+            self._zip = zipfile.ZipFile(self._file)
+            self._members = {info.filename: info for info in self._zip.infolist()}
+        except _DAMAGE as error:
+            self._file.close()
+            if isinstance(error, zipfile.BadZipFile) and "not a zip file" in str(error):
+                raise StoreError(
+                    f"{path} is cut off: it begins as a log of Inspect does, and its end is missing; the copy "
+                    "or the run that wrote it was stopped"
+                ) from None
+            raise StoreError(f"{path} is damaged: {error}") from None
+        counted = Counter(info.filename for info in self._zip.infolist())
+        self.names = list(counted)
+        self.num_doubled = counted.total() - len(counted)
+        declared = sum(info.file_size for info in self._members.values())
+        if declared > self._left:
+            self.close()
+            raise StoreError(f"{path}, unpacked, can't be read: {too_large(declared, self._left, REMEDY)}")
+
+    def __enter__(self) -> InspectArchive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._zip.close()
+        self._file.close()
+
+    def read(self, name: str) -> dict[str, Any]:
+        """The object in a member.
+
+        Raises:
+            StoreError: It is damaged, no JSON object, or larger than allowed.
+            UsageError: It is compressed with Zstandard and nothing here can read that.
+        """
+        place, info = f"{self._path}: {name}", self._members[name]
+        if info.flag_bits & _ENCRYPTED or info.compress_type not in _KINDS:
+            raise StoreError(f"{place} is encrypted or compressed in a way that Inspect does not use")
+        try:
+            blocks = self._zstd_blocks(info) if info.compress_type == _ZSTD else self._blocks(info)
+            content = self._joined(blocks, info)
+        except UnfitFileError as error:
+            raise StoreError(f"{self._path}, unpacked, can't be read: {error}") from None
+        except _DAMAGE as error:
+            raise StoreError(f"{place} is damaged: {error}") from None
+        value = self._files.parse(content, self._path.name, place)
+        if not isinstance(value, dict):
+            raise StoreError(f"{place} is damaged: it holds no JSON object")
+        return value
+
+    def _joined(self, blocks: Iterator[bytes], info: zipfile.ZipInfo) -> bytes:
+        """What a member unpacks to: of the size and checksum that the archive says."""
+        parts, size = [], 0
+        for block in blocks:
+            size += len(block)
+            if size > self._left:
+                raise too_large(None, self._files.max_bytes, REMEDY)
+            parts.append(block)
+        self._left -= size
+        content = b"".join(parts)
+        if size != info.file_size or zlib.crc32(content) != info.CRC:
+            raise ValueError("its size or checksum is another than the archive says")
+        return content
+
+    def _blocks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        with self._zip.open(info) as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                yield block
+
+    def _zstd_blocks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        """A member compressed with Zstandard, which Python's zipfile reads from 3.14 on only."""
+        open_stream = _zstd()
+        self._file.seek(info.header_offset)
+        # The local header repeats name and extra field, and its extra field may be longer.
+        name_length, extra_length = struct.unpack("<26xHH", self._file.read(30))
+        self._file.seek(name_length + extra_length, io.SEEK_CUR)
+        # No more of it than the file has.
+        stream = open_stream(io.BytesIO(self._file.read(info.compress_size)))
+        while block := stream.read(_BLOCK_BYTES):
+            yield block
+
+
+def is_archive(path: Path, files: ForeignFiles) -> bool:
+    """Whether a file begins as a zip archive does, or ends as one.
+
+    Raises:
+        StoreError: It can't be read.
+    """
+    with files.open(path) as file:
+        return file.read(len(_START)) == _START or zipfile.is_zipfile(file)
+
+
+def _zstd() -> Callable[[IO[bytes]], IO[bytes]]:
+    try:
+        import zstandard
+    except ImportError:
+        raise UsageError(
+            "this log is compressed with Zstandard: pip install 'evalkit[inspect]', or convert it with "
+            "`inspect log convert --to json`"
+        ) from None
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW_BYTES)
+
+    class Reading(io.RawIOBase):
+        """A stream whose errors are those of damaged archives."""
+
+        def __init__(self, source: IO[bytes]) -> None:
+            self._stream = decompressor.stream_reader(source, read_across_frames=True)
+
+        def read(self, size: int = -1, /) -> bytes:
+            try:
+                return self._stream.read(size)
+            except zstandard.ZstdError as error:
+                raise ValueError(str(error)) from None
+
+    return Reading
