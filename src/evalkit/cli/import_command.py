@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evalkit.cli.output import echo
+from evalkit.cli.output import echo, remark
 
 if TYPE_CHECKING:
-    from evalkit.interchange.imported_run import ImportedRun
+    from evalkit.interchange.foreign_files import ForeignFiles
+    from evalkit.interchange.imported_run import ImportedRun, Kept
 
 import_app = typer.Typer(help="Read runs of another harness.", no_args_is_help=True)
 
@@ -19,6 +20,10 @@ _Output = Annotated[Path, typer.Option("--output-path", "-o", help="Where runs a
 _Suite = Annotated[str | None, typer.Option("--suite", help="The suite to put them in.")]
 _Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins with metrics to compute anew.")
+]
+_MaxFileMb = Annotated[
+    float | None,
+    typer.Option("--max-file-mb", help="Read files up to this size; unpacked, where they are packed.  [256]"),
 ]
 _DEFAULT_OUTPUT = Path("benchmark_output")
 
@@ -34,21 +39,23 @@ def import_helm(
     output_path: _Output = _DEFAULT_OUTPUT,
     suite: _Suite = None,
     plugins: _Plugins = None,
+    max_file_mb: _MaxFileMb = None,
 ) -> None:
     """Read HELM runs, those of its public results included; each goes into the suite it was in."""
     from evalkit.errors import UsageError
     from evalkit.folder_names import folder_of
     from evalkit.interchange.helm_import import find_helm_runs, read_helm_run
 
-    _prepare(suite, plugins)
-    found = find_helm_runs(path)
-    for each in found:
+    files = _prepare(suite, plugins, max_file_mb)
+    sources = []
+    for each in find_helm_runs(path):
         home = each.resolve().parent
         target = output_path / "runs" / (suite or folder_of(home.name))
         if target.resolve() == home:
             raise UsageError(f"{target} holds HELM's runs themselves; give another --output-path or --suite")
-        _keep([read_helm_run(each)], target)
-    echo(f"imported {len(found)} runs to {output_path}")
+        sources.append((each, target))
+    num = _keep_all(sources, lambda each: [read_helm_run(each, files())])
+    echo(f"imported {num} runs to {output_path}")
 
 
 @import_app.command("lm-eval")
@@ -57,13 +64,15 @@ def import_lm_eval(
     output_path: _Output = _DEFAULT_OUTPUT,
     suite: _Suite = None,
     plugins: _Plugins = None,
+    max_file_mb: _MaxFileMb = None,
 ) -> None:
     """Read results of lm-eval, and the samples beside them (lm-eval writes those with --log_samples)."""
     from evalkit.interchange.lm_eval_import import find_lm_eval_results, read_lm_eval
 
-    _prepare(suite, plugins)
+    files = _prepare(suite, plugins, max_file_mb)
     target = output_path / "runs" / (suite or "lm-eval")
-    num = sum(_keep(read_lm_eval(each), target) for each in find_lm_eval_results(path))
+    sources = [(each, target) for each in find_lm_eval_results(path)]
+    num = _keep_all(sources, lambda each: read_lm_eval(each, files()))
     echo(f"imported {num} runs to {target}")
 
 
@@ -73,32 +82,67 @@ def import_inspect(
     output_path: _Output = _DEFAULT_OUTPUT,
     suite: _Suite = None,
     plugins: _Plugins = None,
+    max_file_mb: _MaxFileMb = None,
 ) -> None:
     """Read logs of Inspect."""
     from evalkit.interchange.inspect_import import find_inspect_logs, read_inspect_log
 
-    _prepare(suite, plugins)
+    files = _prepare(suite, plugins, max_file_mb)
     target = output_path / "runs" / (suite or "inspect")
-    num = sum(_keep([read_inspect_log(each)], target) for each in find_inspect_logs(path))
+    sources = [(each, target) for each in find_inspect_logs(path)]
+    num = _keep_all(sources, lambda each: [read_inspect_log(each, files())])
     echo(f"imported {num} runs to {target}")
 
 
-def _prepare(suite: str | None, plugins: list[str] | None) -> None:
+def _prepare(
+    suite: str | None, plugins: list[str] | None, max_file_mb: float | None
+) -> Callable[[], ForeignFiles]:
+    """Check the options; returns what makes a reader of files."""
+    from evalkit.file_limits import JSON_BYTES, limit_bytes, mb_to_bytes
     from evalkit.folder_names import checked_suite
+    from evalkit.interchange.foreign_files import ForeignFiles
     from evalkit.plugins import load_plugins
 
     if suite is not None:
         checked_suite(suite)
+    limit = limit_bytes(JSON_BYTES) if max_file_mb is None else mb_to_bytes(max_file_mb, "--max-file-mb")
     load_plugins(plugins or ())
+    return lambda: ForeignFiles(limit)
 
 
-def _keep(runs: Iterable[ImportedRun], suite_path: Path) -> int:
-    """Write runs, tell what became of each, and count them."""
-    from evalkit.interchange.imported_run import keep_run
+def _keep_all(sources: Sequence[tuple[Path, Path]], read: Callable[[Path], Iterable[ImportedRun]]) -> int:
+    """Import each source into its suite, and count the runs. One that can't be read does not stop the others.
 
-    num = 0
-    for num, run in enumerate(runs, 1):  # noqa: B007 - the count is the result
-        kept = keep_run(run, suite_path)
+    Args:
+        sources: Where each is, and the folder of its suite.
+        read: Gives the runs of a source.
+
+    Raises:
+        EvalkitError: One of them could not be imported; nothing of it is kept.
+    """
+    from evalkit.errors import EvalkitError, StoreError
+    from evalkit.interchange.imported_run import keep_runs
+
+    num, num_failed = 0, 0
+    for path, suite_path in sources:
+        try:
+            kept = keep_runs(read(path), suite_path)
+        except EvalkitError as error:
+            if len(sources) == 1:
+                raise
+            num_failed += 1
+            echo(remark("error", error), err=True)
+            continue
+        _tell(kept)
+        num += len(kept)
+    if num_failed:
+        raise StoreError(f"{num_failed} of {len(sources)} could not be imported; {num} runs were")
+    return num
+
+
+def _tell(all_kept: Iterable[Kept]) -> None:
+    """Tell what became of each run."""
+    for kept in all_kept:
         echo(f"{kept.path.name}")
         if kept.already_there:
             echo("  already imported")
@@ -109,8 +153,12 @@ def _keep(runs: Iterable[ImportedRun], suite_path: Path) -> int:
         if kept.num_compared:
             outcome = f"{kept.num_different} differ" if kept.num_different else "all agree"
             echo(f"  compared: {kept.num_compared} numbers over the whole run, {outcome}")
+        if kept.uncompared:
+            echo(
+                f"  not compared, as the source has no number over the whole run: {', '.join(kept.uncompared)}"
+            )
         if kept.num_carried:
-            echo(f"  carried over as given: {kept.num_carried} numbers over the whole run")
+            echo(f"  carried over as given: {kept.num_carried} numbers over the whole run, not made here")
         for name, count in kept.differences.items():
             echo(f"  {name}: {count} scores differ from those given; see imported/differences.jsonl")
         if kept.failed:
@@ -120,4 +168,3 @@ def _keep(runs: Iterable[ImportedRun], suite_path: Path) -> int:
             echo(f"  kept under imported/ only: {fields}")
         for note in kept.notes:
             echo(f"  note: {note}")
-    return num

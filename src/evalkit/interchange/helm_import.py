@@ -39,7 +39,8 @@ _REQUEST_FIELDS = frozenset(_REQUEST_FIELD_NAMES.split())
 # Said by the run spec already, or the same for every text request.
 _KNOWN_ELSEWHERE = frozenset(("model", "model_deployment", "embedding"))
 _PERTURBATION_FIELDS = frozenset(("name", "robustness", "fairness", "computed_on", "seed"))
-_MOST_TOKENS = 1_000_000_000
+# No count of HELM is larger.
+_MOST = 1_000_000_000
 _LEFT_OF_RESULT = ("embedding", "request_datetime", "error_flags", "batch_size", "batch_request_time")
 
 
@@ -154,7 +155,7 @@ def _scores_and_usage(run: ImportedRun, per_instance: Iterable[Mapping[str, Any]
         means = {stat["name"]["name"]: stat.get("mean") for stat in row["stats"]}
         if "num_prompt_tokens" in means:
             counts = (finite(means.get(f"num_{part}_tokens")) or 0 for part in ("prompt", "completion"))
-            tokens[unit] = Usage(*(int(min(max(count, 0), _MOST_TOKENS)) for count in counts))
+            tokens[unit] = Usage(*(int(min(max(count, 0), _MOST)) for count in counts))
         scores = run.given.setdefault(unit, {})
         for name, mean in means.items():
             if name not in BOOKKEEPING and (value := finite(mean)) is not None:
@@ -237,11 +238,8 @@ def _each_once(run: ImportedRun, made: list[_Made]) -> list[_Made]:
 
 def _note_missing_instances(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> None:
     """Say how many instances HELM counted that are not in the file of requests."""
-    counted: Counter[str] = Counter()
-    for stat in stats:
-        name = stat["name"]
-        if name["name"] == "num_instances" and name.get("perturbation") is None:
-            counted[name.get("split") or "test"] += _size(stat) if name.get("sub_split") is None or not whole else 0
+    sizes = _sizes([stat for stat in stats if stat["name"].get("perturbation") is None])
+    counted = {split or "test": _size_of(sizes, split) for split, _ in sizes}
     present = Counter(each.split for each in run.instances if each.perturbation is None)
     missing = {split: n - present[split] for split, n in counted.items() if n > present[split]}
     if missing and run.instances:
@@ -393,20 +391,34 @@ def _whole_run(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> list[Sta
         stats = plain
     splits = {stat["name"].get("split") for stat in plain}
     places = {(stat["name"].get("split"), stat["name"].get("sub_split")) for stat in plain}
-    sizes = {
-        (s["name"].get("split"), s["name"].get("sub_split")): _size(s)
-        for s in plain
-        if s["name"]["name"] == "num_instances"
-    }
+    sizes = _sizes(plain)
     found = []
     for stat in stats:
         name, split, sub_split = (stat["name"].get(key) for key in ("name", "split", "sub_split"))
         if name in BOOKKEEPING or (mean := finite(stat.get("mean"))) is None:
             continue
-        n = sizes.get((split, None)) or sum(n for (each, _), n in sizes.items() if each == split) or 1
+        n = _size_of(sizes, split) or 1
         if len(places) == 1:
             sub_split = None
         place = "all" if len(splits) == 1 and sub_split is None else split
         changed = _stat_perturbation(stat["name"].get("perturbation"))
         found.append(whole_run_stat(name, mean, n=n, split=place, sub_split=sub_split, perturbation=changed))
     return found
+
+
+_Sizes = Mapping[tuple[str | None, str | None], int]
+
+
+def _sizes(stats: Iterable[Mapping[str, Any]]) -> _Sizes:
+    """How many instances HELM counted in each split and sub-split."""
+    return {
+        (stat["name"].get("split"), stat["name"].get("sub_split")): round(
+            min(max(finite(stat.get("mean")) or 0, 0), _MOST)
+        )
+        for stat in stats
+        if stat["name"]["name"] == "num_instances"
+    }
+
+
+def _size_of(sizes: _Sizes, split: str | None) -> int:
+    return sizes.get((split, None)) or sum(n for (each, _), n in sizes.items() if each == split)

@@ -44,6 +44,7 @@ class InspectArchive:
         files: Reads the members, and has the limit for all of them together.
 
     Attributes:
+        path: The file.
         names: The members, each once, in order.
         num_doubled: Members of a name that a later one has; the last of each name counts, as for Inspect.
 
@@ -52,7 +53,7 @@ class InspectArchive:
     """
 
     def __init__(self, path: Path, files: ForeignFiles) -> None:
-        self._path, self._files, self._left = path, files, files.max_bytes
+        self.path, self._files, self._left = path, files, files.max_bytes
         self._file = files.open(path)
         try:
             self._zip = zipfile.ZipFile(self._file)
@@ -91,17 +92,17 @@ class InspectArchive:
             StoreError: It is damaged, no JSON object, or larger than allowed.
             UsageError: It is compressed with Zstandard and nothing here can read that.
         """
-        place, info = f"{self._path}: {name}", self._members[name]
+        place, info = f"{self.path}: {name}", self._members[name]
         if info.flag_bits & _ENCRYPTED or info.compress_type not in _KINDS:
             raise StoreError(f"{place} is encrypted or compressed in a way that Inspect does not use")
         try:
             blocks = self._zstd_blocks(info) if info.compress_type == _ZSTD else self._blocks(info)
             content = self._joined(blocks, info)
         except UnfitFileError as error:
-            raise StoreError(f"{self._path}, unpacked, can't be read: {error}") from None
+            raise StoreError(f"{self.path}, unpacked, can't be read: {error}") from None
         except _DAMAGE as error:
             raise StoreError(f"{place} is damaged: {error}") from None
-        value = self._files.parse(content, self._path.name, place)
+        value = self._files.parse(content, self.path.name, place)
         if not isinstance(value, dict):
             raise StoreError(f"{place} is damaged: it holds no JSON object")
         return value

@@ -6,11 +6,8 @@ first generated message. A sample that ended with an error is a failure. Scores 
 
 from __future__ import annotations
 
-import hashlib
-import math
-import struct
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,9 @@ from evalkit.codec import encode
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.interchange.foreign_files import ForeignFiles, finite
+from evalkit.interchange.foreign_shapes import InspectHeader, InspectSample, check, reading
 from evalkit.interchange.imported_run import ImportedRun, Source, UnitKey, label_part, leftover
+from evalkit.interchange.inspect_archive import InspectArchive, is_archive
 from evalkit.interchange.inspect_numbers import carry_numbers
 from evalkit.request import Message, Request, RequestState, request_key
 from evalkit.response import (
@@ -33,7 +32,6 @@ from evalkit.response import (
 )
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
 
-_ZSTD = 93
 # Not `content_filter`: Inspect scores such samples as answers, and its numbers are carried over as they are.
 _FINISH: Mapping[str, FinishReason] = {
     "stop": "stop",
@@ -44,6 +42,7 @@ _FINISH: Mapping[str, FinishReason] = {
 _WORDS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _YES_AND_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 # What the run directory has of a sample in another form.
+_SHOWN_IDS = 5
 _MAPPED = frozenset(("id", "epoch", "input", "choices", "target", "output", "metadata"))
 
 
@@ -57,112 +56,100 @@ def find_inspect_logs(path: Path) -> list[Path]:
         return [path]
     found = sorted([*path.glob("**/*.eval"), *(p for p in path.glob("**/*.json") if _looks_like_a_log(p))])
     if not found:
-        why = "does not exist" if not path.exists() else "has no .eval or .json logs of Inspect"
+        why = (
+            "does not exist"
+            if not path.exists()
+            else "is no file or folder"
+            if not path.is_dir()
+            else "has no .eval or .json logs of Inspect"
+        )
         raise UsageError(f"{path} {why}")
     return found
 
 
-def read_inspect_log(path: Path) -> ImportedRun:
+def read_inspect_log(path: Path, files: ForeignFiles | None = None) -> ImportedRun:
     """Read one log.
 
+    Args:
+        path: The log.
+        files: Reads the files, with a limit of their size.
+
     Raises:
-        StoreError: It is damaged, or is no log of Inspect.
+        StoreError: It is damaged, too large, cut off, or no log of Inspect.
         UsageError: It is compressed with Zstandard and nothing here can read that.
     """
-    files = ForeignFiles()
-    header, samples = _open(path, files)
-    try:
-        about = header["eval"]
-        source = Source("inspect", path.name, str(path), hashlib.sha256(path.read_bytes()).hexdigest())
-        run = ImportedRun(source, _run_spec(header))
-        run.documents = {"header": header}
-        _read_samples(run, samples)
-        carry_numbers(run, header.get("results") or {})
-        planned = (about.get("dataset") or {}).get("samples")
-        if isinstance(planned, int) and planned > len(run.instances):
-            run.notes.append(
-                f"{planned - len(run.instances)} of {planned} samples are not in the log ({header['status']})"
-            )
-        if header["status"] != "success":
-            run.notes.append(f"Inspect's status of the run: {header['status']}")
-        run.notes += files.notes()
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-        raise StoreError(f"{path} is not as Inspect writes it: {type(error).__name__} {error}") from None
+    files = files or ForeignFiles()
+    with reading(str(path), "Inspect"):
+        if not is_archive(path, files):
+            header, samples = _json_log(path, files)
+            return _read_log(path, header, samples, files)
+        with InspectArchive(path, files) as archive:
+            run = _read_log(path, _header(path, archive), _members(archive), files)
+            if archive.num_doubled:
+                run.notes.append(
+                    f"{path.name} has {archive.num_doubled} members twice; the last one of each counts, as for "
+                    "Inspect"
+                )
+            return run
+
+
+def _read_log(
+    path: Path, header: Mapping[str, Any], samples: Iterable[tuple[str, Any]], files: ForeignFiles
+) -> ImportedRun:
+    check(InspectHeader, header, f"{path} is not as Inspect writes it")
+    source = Source("inspect", path.name, str(path), files.sha256(path))
+    run = ImportedRun(source, _run_spec(header))
+    run.documents = {"header": dict(header)}
+    raw_ids = _read_samples(run, samples)
+    carry_numbers(run, header.get("results") or {})
+    _note_missing(run, header, raw_ids)
+    if header["status"] != "success":
+        run.left_out(f"Inspect's status of the run: {header['status']}")
+    run.notes += files.notes()
     return run
 
 
 def _looks_like_a_log(path: Path) -> bool:
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         start = file.read(4096)
     return b'"eval"' in start and b'"status"' in start
 
 
-def _open(path: Path, files: ForeignFiles) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
-    """Header and samples of a log, the samples one by one."""
-    if not zipfile.is_zipfile(path):
-        try:
-            whole = files.read(path)
-        except StoreError as error:
-            raise StoreError(f"{path} is no log of Inspect: {error}") from None
-        if not isinstance(whole, dict):
-            raise StoreError(f"{path} is no log of Inspect: it holds no JSON object")
-        return {k: v for k, v in whole.items() if k != "samples"}, iter(whole.get("samples") or [])
-    archive = zipfile.ZipFile(path)
-    names = archive.namelist()
-    head = next((n for n in ("header.json", "_journal/start.json") if n in names), None)
+def _json_log(path: Path, files: ForeignFiles) -> tuple[dict[str, Any], Iterator[tuple[str, Any]]]:
+    """Header and samples of a log that is one JSON object, and each sample's place."""
+    try:
+        whole = files.read(path)
+    except StoreError as error:
+        raise StoreError(f"{path} is no log of Inspect: {error}") from None
+    if not isinstance(whole, dict):
+        raise StoreError(f"{path} is no log of Inspect: it holds no JSON object")
+    samples = whole.pop("samples", None) or []
+    if not isinstance(samples, list):
+        raise StoreError(f"{path} is not as Inspect writes it: its samples are no list")
+    return whole, ((f"{path}: samples.{position}", sample) for position, sample in enumerate(samples))
+
+
+def _header(path: Path, archive: InspectArchive) -> dict[str, Any]:
+    head = next((n for n in ("header.json", "_journal/start.json") if n in archive.names), None)
     if head is None:
-        archive.close()
         raise StoreError(f"{path} is no log of Inspect: it has no header.json")
-    header = _member(archive, path, head, files)
     # A run that was killed has only what it began with.
-    header.setdefault("status", "started")
-    header.setdefault("plan", {})
-
-    def samples() -> Iterator[dict[str, Any]]:
-        with archive:
-            for name in names:
-                if name.startswith("samples/") and name.endswith(".json"):
-                    yield _member(archive, path, name, files)
-
-    return header, samples()
+    return {"status": "started", "plan": {}, **archive.read(head)}
 
 
-def _member(archive: zipfile.ZipFile, path: Path, name: str, files: ForeignFiles) -> dict[str, Any]:
-    info = archive.getinfo(name)
-    try:
-        content = _zstd_content(path, info) if info.compress_type == _ZSTD else archive.read(info)
-        return dict(files.parse(content, path.name, f"{path}: {name}"))
-    except (zipfile.BadZipFile, struct.error, TypeError, ValueError) as error:
-        raise StoreError(f"{path}: {name} is damaged: {error}") from None
-
-
-def _zstd_content(path: Path, info: zipfile.ZipInfo) -> bytes:
-    """A member compressed with Zstandard, which Python's zipfile reads from 3.14 on only."""
-    decompress = _zstd()
-    with path.open("rb") as file:
-        file.seek(info.header_offset)
-        # The local header repeats name and extra field, and its extra field may be longer.
-        name_length, extra_length = struct.unpack("<26xHH", file.read(30))
-        file.seek(name_length + extra_length, 1)
-        return decompress(file.read(info.compress_size))
-
-
-def _zstd() -> Callable[[bytes], bytes]:
-    try:
-        import zstandard
-    except ImportError:
-        raise UsageError(
-            "this log is compressed with Zstandard: pip install 'evalkit[inspect]', or convert it with "
-            "`inspect log convert --to json`"
-        ) from None
-    decompressor = zstandard.ZstdDecompressor()
-    return lambda content: decompressor.decompressobj().decompress(content)
+def _members(archive: InspectArchive) -> Iterator[tuple[str, Any]]:
+    for name in archive.names:
+        if name.startswith("samples/") and name.endswith(".json"):
+            yield f"{archive.path}: {name}", archive.read(name)
 
 
 def _run_spec(header: Mapping[str, Any]) -> RunSpec:
     about = header["eval"]
     model, task = about["model"], about["task"]
-    settings = {**(about.get("model_generate_config") or {}), **(header["plan"].get("config") or {})}
+    plan = header.get("plan") or {}
+    settings = {**(about.get("model_generate_config") or {}), **(plan.get("config") or {})}
     epochs = (about.get("config") or {}).get("epochs") or 1
     args = {"task": task, "version": about.get("task_version"), **(about.get("task_args") or {})}
     dataset = (about.get("dataset") or {}).get("name")
@@ -186,14 +173,24 @@ def _run_spec(header: Mapping[str, Any]) -> RunSpec:
     )
 
 
-def _read_samples(run: ImportedRun, samples: Iterator[Mapping[str, Any]]) -> None:
+def _read_samples(run: ImportedRun, samples: Iterable[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Instances, requests and scores; returns each instance's id as it is in the log."""
     raw_ids: dict[str, Any] = {}
-    for sample in samples:
+    taken: Counter[tuple[str, int]] = Counter()
+    num_doubled = largest_epoch = 0
+    for place, sample in samples:
+        check(InspectSample, sample, place)
+        epoch = sample["epoch"]
         instance_id = _instance_id(sample["id"], raw_ids)
+        taken[instance_id, epoch] += 1
+        if (number := taken[instance_id, epoch]) > 1:
+            num_doubled += 1
+            instance_id = _other_id(instance_id, number, raw_ids)
         if instance_id not in raw_ids:
             raw_ids[instance_id] = sample["id"]
             run.instances.append(_instance(instance_id, sample))
-        unit = UnitKey(instance_id, 0, sample["epoch"] - 1)
+        unit = UnitKey(instance_id, 0, epoch - 1)
+        largest_epoch = max(largest_epoch, epoch)
         scores, unmapped = _scores(sample.get("scores") or {})
         state = RequestState(
             key=request_key(instance_id, 0, unit.sample),
@@ -207,6 +204,46 @@ def _read_samples(run: ImportedRun, samples: Iterator[Mapping[str, Any]]) -> Non
         rest = [(name, value) for name, value in sample.items() if name not in _MAPPED]
         if (kept := leftover({"key": state.key}, [*rest, ("scores", unmapped)])) is not None:
             run.leftovers.append(kept)
+    if num_doubled:
+        run.notes.append(
+            f"{num_doubled} samples have the id and epoch of an earlier one; each is kept, as <id>#2 and so on"
+        )
+    if largest_epoch > run.run_spec.adapter_spec.num_trials:
+        run.notes.append(
+            f"the log says {run.run_spec.adapter_spec.num_trials} epochs and has {largest_epoch}"
+        )
+        run.run_spec = run.run_spec.with_adapter(num_trials=largest_epoch)
+    return raw_ids
+
+
+def _other_id(instance_id: str, number: int, raw_ids: Mapping[str, Any]) -> str:
+    """The id of a sample whose id another has: `<id>#2`, unless a third is called so."""
+    raw = raw_ids[instance_id]
+    while (other := f"{instance_id}#{number}") in raw_ids and raw_ids[other] != raw:
+        number += 1
+    return other
+
+
+def _note_missing(run: ImportedRun, header: Mapping[str, Any], raw_ids: Mapping[str, Any]) -> None:
+    """Say which of the samples that were to be run are not in the log, and how many of their epochs."""
+    dataset, config = header["eval"].get("dataset") or {}, header["eval"].get("config") or {}
+    present = set(raw_ids.values())
+    if listed := dataset.get("sample_ids"):
+        missing = [each for each in dict.fromkeys(listed) if each not in present]
+        planned, num_missing = len(set(listed)), len(missing)
+        some = ", ".join(map(str, missing[:_SHOWN_IDS])) + (", …" if num_missing > _SHOWN_IDS else "")
+    else:
+        planned, limit, some = dataset.get("samples") or 0, config.get("limit"), ""
+        if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
+            planned = min(planned, limit)
+        num_missing = planned - len(present)
+    if num_missing > 0:
+        which = f": {some}" if some else ""
+        run.left_out(f"{num_missing} of {planned} samples are not in the log ({header['status']}){which}")
+    num_epochs = (config.get("epochs") or 1) * len(present)
+    num_present = len({(raw_ids[s.instance_id], s.sample) for s, _ in run.records})
+    if num_epochs > num_present:
+        run.left_out(f"{num_epochs - num_present} of {num_epochs} epochs of these samples are not in the log")
 
 
 def _instance_id(given: Any, raw_ids: Mapping[str, Any]) -> str:
@@ -258,7 +295,11 @@ def _content(message: Mapping[str, Any]) -> str:
     content = message.get("content") or ""
     if isinstance(content, str):
         return content
-    return "\n".join(part.get("text", "") for part in content if part.get("type") == "text")
+    texts = (
+        part if isinstance(part, str) else part.get("text", "") if part.get("type") == "text" else None
+        for part in content
+    )
+    return "\n".join(text for text in texts if text is not None)
 
 
 def _outcome(sample: Mapping[str, Any]) -> Outcome:
@@ -279,8 +320,12 @@ def _completion(choice: Mapping[str, Any]) -> Completion:
     message, logprobs = choice["message"], (choice.get("logprobs") or {}).get("content")
     content = message.get("content")
     parts = content if isinstance(content, list) else []
-    thinking = "\n".join(part.get("reasoning", "") for part in parts if part.get("type") == "reasoning")
-    tokens = tuple(Token(t["token"], t["logprob"]) for t in logprobs or ()) or None
+    thinking = "\n".join(
+        part.get("reasoning", "")
+        for part in parts
+        if isinstance(part, dict) and part.get("type") == "reasoning"
+    )
+    tokens = _tokens(logprobs or ())
     return Completion(
         text=_content(message),
         finish_reason=_FINISH.get(choice.get("stop_reason") or "", "unknown"),
@@ -288,6 +333,13 @@ def _completion(choice: Mapping[str, Any]) -> Completion:
         tokens=tokens,
         thinking=thinking or None,
     )
+
+
+def _tokens(given: Sequence[Mapping[str, Any]]) -> tuple[Token, ...] | None:
+    """The tokens; None without any, or if one of them has no log-probability."""
+    if not given or any(finite(token["logprob"]) is None for token in given):
+        return None
+    return tuple(Token(token["token"], token["logprob"]) for token in given)
 
 
 def _scores(given: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, Any]]:
@@ -315,7 +367,6 @@ def _number(value: Any) -> float | None:
         if value.casefold() in _YES_AND_NO:
             return _YES_AND_NO[value.casefold()]
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        return finite(float(value))
+    except (TypeError, ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None

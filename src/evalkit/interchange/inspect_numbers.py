@@ -85,6 +85,8 @@ def _is_given_by(
     reduced = [reduce_epochs(reducer, values) for values in by_sample.values()]
     known = [each for each in reduced if each is not None]
     run.num_compared += bool(known)
+    if known:
+        run.compared.add(label.partition(",")[0].rpartition("/")[0])
     if _close(shown, value) and reducer == "mean":
         return True
     if known and not _close(statistics.fmean(known), value):

@@ -7,17 +7,19 @@ a generated one becomes one request with its completions. Scores are lm-eval's, 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalkit.codec import encode
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.interchange.foreign_files import ForeignFiles, finite
+from evalkit.interchange.foreign_shapes import LmEvalGeneration, LmEvalLine, LmEvalResults, check, reading
 from evalkit.interchange.imported_run import (
     ImportedRun,
     Source,
@@ -40,6 +42,11 @@ _PLAIN_FIELDS = frozenset(_PLAIN_FIELD_NAMES.split())
 _HASHES = ("doc_hash", "prompt_hash", "target_hash")
 # A mean that lm-eval rounded nowhere; only the order of summation may differ.
 _TOLERANCE = 1e-6
+_DEFAULT_MAX_TOKENS = 256
+# File systems have no longer names.
+_LONGEST_TASK = 200
+_BLOCK_BYTES = 1 << 20
+_MOST = 1_000_000_000
 _METHODS = {"multiple_choice": "multiple_choice_separate_original", "generate_until": "generation"}
 
 
@@ -53,36 +60,42 @@ def find_lm_eval_results(path: Path) -> list[Path]:
         return [path]
     found = sorted(path.glob("**/results*.json"))
     if not found:
-        why = "does not exist" if not path.exists() else "has no results_*.json of lm-eval"
+        why = (
+            "does not exist"
+            if not path.exists()
+            else "is no file or folder"
+            if not path.is_dir()
+            else "has no results_*.json of lm-eval"
+        )
         raise UsageError(f"{path} {why}")
     return found
 
 
-def read_lm_eval(path: Path) -> Iterator[ImportedRun]:
+def read_lm_eval(path: Path, files: ForeignFiles | None = None) -> Iterator[ImportedRun]:
     """The runs of a results file, one per task that was run (groups are sums of tasks, and are left out).
 
+    Args:
+        path: The file.
+        files: Reads the files, with a limit of their size.
+
     Raises:
-        StoreError: A file is damaged, or is not lm-eval's.
+        StoreError: A file is damaged, too large, or not lm-eval's.
     """
-    files = ForeignFiles()
+    files = files or ForeignFiles()
     results = files.read(path)
     if not isinstance(results, dict) or not isinstance(results.get("results"), dict):
         raise StoreError(f"{path} is no results file of lm-eval: it has no 'results'")
     if "configs" not in results:
-        try:
-            yield from read_old_results(path, results, files.notes())
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise StoreError(f"{path} is not as lm-eval writes it: {type(error).__name__} {error}") from None
+        with reading(str(path), "lm-eval"):
+            yield from read_old_results(path, results, files)
         return
+    check(LmEvalResults, results, f"{path} is not as lm-eval writes it")
+    notes = list(files.notes())
     for task in results["configs"]:
-        if task not in results["results"]:
-            continue
-        try:
-            yield _read_task(path, results, task, files.notes())
-        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-            raise StoreError(
-                f"task {task} of {path} is not as lm-eval writes it: {type(error).__name__} {error}"
-            ) from None
+        if task in results["results"]:
+            with reading(f"task {task} of {path}", "lm-eval"):
+                run = _read_task(path, results, task, ForeignFiles(files.max_bytes), notes)
+            yield run
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +108,9 @@ class _Task:
     generation: Mapping[str, Any]
 
 
-def _read_task(path: Path, results: Mapping[str, Any], name: str, notes: Iterable[str]) -> ImportedRun:
+def _read_task(
+    path: Path, results: Mapping[str, Any], name: str, files: ForeignFiles, notes: Iterable[str]
+) -> ImportedRun:
     config = results["configs"][name]
     task = _Task(
         name=name,
@@ -104,7 +119,6 @@ def _read_task(path: Path, results: Mapping[str, Any], name: str, notes: Iterabl
         generation=config.get("generation_kwargs") or {},
     )
     samples_path = _samples_path(path, name)
-    content = hashlib.sha256(path.read_bytes())
     run = ImportedRun(
         Source("lm-eval", f"{path.name}:{name}", str(path), ""), _run_spec(results, config, task)
     )
@@ -112,9 +126,14 @@ def _read_task(path: Path, results: Mapping[str, Any], name: str, notes: Iterabl
     if samples_path is None:
         run.notes.append(f"no samples_{name}_*.jsonl: only the numbers were taken over (see --log_samples)")
     else:
-        content.update(samples_path.read_bytes())
-        _read_samples(run, samples_path, task)
-    run.source = Source("lm-eval", run.source.run, str(path), content.hexdigest())
+        if not samples_path.stem.endswith(_moment(path)):
+            run.notes.append(
+                f"the samples are those of {samples_path.name}, of another time than the results"
+            )
+        _read_samples(run, files, samples_path, task)
+        _note_missing(run, results, name)
+    content = _sha256(path, samples_path, files)
+    run.source = Source("lm-eval", run.source.run, str(path), content)
     run.documents = {
         "results": results["results"][name],
         "config": config,
@@ -126,19 +145,47 @@ def _read_task(path: Path, results: Mapping[str, Any], name: str, notes: Iterabl
 
 def _samples_path(path: Path, task: str) -> Path | None:
     """The samples file of the same moment, else the newest one of the task."""
-    moment = path.stem.removeprefix("results")
-    exact = path.with_name(f"samples_{task}{moment}.jsonl")
+    if "\0" in task or "/" in task or len(task) > _LONGEST_TASK:
+        return None  # no file can be called so
+    exact = path.with_name(f"samples_{task}{_moment(path)}.jsonl")
     if exact.exists():
         return exact
     # The moment begins with a digit; a longer task name does not match.
-    others = sorted(path.parent.glob(f"samples_{task}_[0-9]*.jsonl"))
+    others = sorted(path.parent.glob(f"samples_{glob.escape(task)}_[0-9]*.jsonl"))
     return others[-1] if others else None
+
+
+def _moment(path: Path) -> str:
+    return path.stem.removeprefix("results")
+
+
+def _sha256(path: Path, samples_path: Path | None, files: ForeignFiles) -> str:
+    """One checksum over both files, one behind the other."""
+    whole = hashlib.sha256()
+    for each in (path, samples_path):
+        if each is not None:
+            with files.open(each) as file:
+                while block := file.read(_BLOCK_BYTES):
+                    whole.update(block)
+    return whole.hexdigest()
+
+
+def _note_missing(run: ImportedRun, results: Mapping[str, Any], task: str) -> None:
+    """Say how many questions lm-eval counted that are not among the samples."""
+    planned = _num_planned(results, task)
+    if planned is not None and planned > len(run.instances):
+        run.left_out(f"{planned - len(run.instances)} of {planned} questions are not among the samples")
+
+
+def _num_planned(results: Mapping[str, Any], task: str) -> int | None:
+    planned: int | None = ((results.get("n-samples") or {}).get(task) or {}).get("effective")
+    return planned
 
 
 def _run_spec(results: Mapping[str, Any], config: Mapping[str, Any], task: _Task) -> RunSpec:
     model = results.get("model_name") or model_name(results.get("config") or {})
-    shots = results.get("n-shot", {}).get(task.name, config.get("num_fewshot"))
-    until = task.generation.get("until", ())
+    shots = (results.get("n-shot") or {}).get(task.name, config.get("num_fewshot"))
+    until = task.generation.get("until") or ()
     adapter = AdapterSpec(
         method=_METHODS.get(task.output_type, task.output_type),
         instructions=config["description"] if isinstance(config.get("description"), str) else "",
@@ -147,14 +194,12 @@ def _run_spec(results: Mapping[str, Any], config: Mapping[str, Any], task: _Task
         model=model,
         model_deployment=model,
         temperature=_temperature(task.generation),
-        max_tokens=int(task.generation.get("max_gen_toks", 256))
-        if task.output_type == "generate_until"
-        else 0,
+        max_tokens=_max_tokens(task.generation) if task.output_type == "generate_until" else 0,
         stop_sequences=(until,) if isinstance(until, str) else tuple(until),
     )
     args = {
         "task": task.name,
-        "version": results.get("versions", {}).get(task.name),
+        "version": (results.get("versions") or {}).get(task.name),
         "dataset_path": config.get("dataset_path"),
         "dataset_name": config.get("dataset_name"),
     }
@@ -169,26 +214,46 @@ def _run_spec(results: Mapping[str, Any], config: Mapping[str, Any], task: _Task
 
 
 def _groups_of(subtasks: Mapping[str, Sequence[str]], task: str) -> tuple[str, ...]:
-    """The groups that a task is in, the widest first."""
-    for group, members in subtasks.items():
-        if task in members and group != task:
-            return (*_groups_of(subtasks, group), group)
-    return ()
+    """The groups that a task is in, the widest first; of a circle, each once."""
+    found: list[str] = []
+    inner = task
+    while True:
+        outer = next(
+            (g for g, members in subtasks.items() if inner in members and g not in (task, *found)), None
+        )
+        if outer is None:
+            return tuple(reversed(found))
+        found.append(inner := outer)
 
 
 def _temperature(generation: Mapping[str, Any]) -> float:
     """lm-eval is greedy unless told to sample."""
-    return float(generation.get("temperature", 1.0)) if generation.get("do_sample") else 0.0
+    temperature = generation.get("temperature")
+    if not generation.get("do_sample"):
+        return 0.0
+    return 1.0 if temperature is None else float(temperature)
 
 
-def _read_samples(run: ImportedRun, path: Path, task: _Task) -> None:
+def _max_tokens(generation: Mapping[str, Any]) -> int:
+    given = generation.get("max_gen_toks")
+    return _DEFAULT_MAX_TOKENS if given is None else int(given)
+
+
+def _read_samples(run: ImportedRun, files: ForeignFiles, path: Path, task: _Task) -> None:
     """Instances, requests and scores; a document has a line per filter, with the same answers."""
-    files = ForeignFiles()
     seen: set[str] = set()
-    lines: Counter[tuple[str, str]] = Counter()
-    for line in files.lines(path):
+    lines: dict[tuple[str, str], bytes] = {}
+    num_equal = num_other = 0
+    for line in files.lines(path, LmEvalLine):
         instance_id, filtered_by = f"doc{line['doc_id']}", line.get("filter", _NO_FILTER)
-        lines[instance_id, filtered_by] += 1
+        content = hashlib.sha256(encode(line, sort_keys=True)).digest()
+        if (before := lines.setdefault((instance_id, filtered_by), content)) is not content:
+            num_equal += before == content
+            if before != content:
+                num_other += 1
+                place = {"instance_id": instance_id, "filter": filtered_by}
+                run.leftovers.append({**place, "second_line": line})
+            continue
         first = instance_id not in seen
         if first:
             seen.add(instance_id)
@@ -208,9 +273,13 @@ def _read_samples(run: ImportedRun, path: Path, task: _Task) -> None:
         if (kept := leftover({"instance_id": instance_id, "filter": filtered_by}, rest)) is not None:
             run.leftovers.append(kept)
     run.notes += files.notes()
-    repeated = sum(count - 1 for count in lines.values())
-    if repeated:
-        run.notes.append(f"{path.name} has {repeated} lines twice; the last one of each counts")
+    if num_equal:
+        run.notes.append(f"{path.name} has {num_equal} lines twice; each counts once")
+    if num_other:
+        run.left_out(
+            f"{path.name} has {num_other} lines for a question that it has already, with another content; the "
+            "first of each counts, the others are in imported/leftovers.jsonl"
+        )
 
 
 def _score_name(metric: str, filtered_by: str) -> str:
@@ -298,12 +367,13 @@ def _request(given: Sequence[Any], answer: Sequence[Any], task: _Task) -> Reques
     if task.output_type != "generate_until":
         return Request("".join(str(part) for part in given), temperature=0, max_tokens=0, echo_prompt=True)
     settings = given[1] if len(given) > 1 and isinstance(given[1], Mapping) else task.generation
+    check(LmEvalGeneration, settings, "the arguments of a request")
     until = settings.get("until") or ()
     return Request(
         prompt=str(given[0]),
         temperature=_temperature(settings),
         num_completions=max(1, len(answer)),
-        max_tokens=int(settings.get("max_gen_toks", 256)),
+        max_tokens=_max_tokens(settings),
         stop_sequences=(until,) if isinstance(until, str) else tuple(until),
     )
 
@@ -336,8 +406,8 @@ def _greedy(line: Mapping[str, Any], task: _Task) -> list[Any]:
 def _whole_run(run: ImportedRun, results: Mapping[str, Any], task: str) -> Iterator[Any]:
     """The task's numbers that are no mean of scores per sample (perplexity, F1, corpus BLEU)."""
     given = results["results"][task]
-    n = results.get("n-samples", {}).get(task, {}).get("effective") or given.get("sample_len")
-    n = n or max(1, len(run.instances))
+    size = _num_planned(results, task) or given.get("sample_len")
+    n = size if isinstance(size, int) and 0 < size < _MOST else max(1, len(run.instances))
     for key, value in given.items():
         metric, comma, filtered_by = key.partition(",")
         if not comma or metric.endswith("_stderr") or not isinstance(value, bool | int | float):
@@ -346,6 +416,7 @@ def _whole_run(run: ImportedRun, results: Mapping[str, Any], task: str) -> Itera
         scores = [s[name] for s in run.given.values() if name in s]
         if scores:
             run.num_compared += 1
+            run.compared.add(name)
             mean = math.fsum(scores) / len(scores)
             if math.isclose(mean, value, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
                 continue

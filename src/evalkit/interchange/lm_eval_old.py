@@ -5,13 +5,13 @@ They hold numbers only: one object per task under `results`, and neither `config
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import StoreError
-from evalkit.interchange.foreign_files import finite
+from evalkit.interchange.foreign_files import ForeignFiles, finite
+from evalkit.interchange.foreign_shapes import LmEvalOldResults, check
 from evalkit.interchange.imported_run import ImportedRun, Source, label_part, whole_run_stat
 from evalkit.metrics.stat import Stat
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
@@ -19,15 +19,16 @@ from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
 _STDERR = "_stderr"
 # The leaderboard's mean over its tasks.
 _ALL = "all"
+_MOST = 1_000_000_000
 
 
-def read_old_results(path: Path, results: Mapping[str, Any], notes: Iterable[str]) -> Iterator[ImportedRun]:
+def read_old_results(path: Path, results: Mapping[str, Any], files: ForeignFiles) -> Iterator[ImportedRun]:
     """One run per task, with its numbers alone.
 
     Args:
         path: The file.
         results: What it holds.
-        notes: What is to be said of the file.
+        files: What read it.
 
     Raises:
         StoreError: It has neither of these layouts.
@@ -38,12 +39,13 @@ def read_old_results(path: Path, results: Mapping[str, Any], notes: Iterable[str
             f"{path} is no results file of lm-eval: beside 'results' it has neither 'configs' (lm-eval since "
             "0.4) nor 'config' (before) nor 'config_general' (the first Open LLM Leaderboard)"
         )
+    check(LmEvalOldResults, results, f"{path} is not as lm-eval writes it")
     notes = [
         f"{path.name} is of lm-eval before 0.4, which has no samples: only its numbers were taken over",
-        *notes,
+        *files.notes(),
     ]
     versions = results.get("versions") or {}
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = files.sha256(path)
     for label, given in results["results"].items():
         if label == _ALL or not isinstance(given, Mapping):
             continue
@@ -72,9 +74,9 @@ def _task(label: str, general: Mapping[str, Any]) -> tuple[str, int]:
     """Name and few-shot examples of a task; the leaderboard writes `harness|arc:challenge|25`."""
     parts = label.split("|")
     if len(parts) >= 3 and parts[2].isdigit():
-        return parts[1], int(parts[2])
+        return parts[1], min(int(parts[2]), _MOST)
     shots = general.get("num_fewshot")
-    return label, shots if isinstance(shots, int) else 0
+    return label, shots if isinstance(shots, int) and 0 <= shots < _MOST else 0
 
 
 def _run_spec(task: str, shots: int, model: str, version: Any) -> RunSpec:
@@ -101,4 +103,4 @@ def _size(results: Mapping[str, Any], label: str) -> int:
     bare = label.rpartition("|")[0] or label
     described = tasks.get(label) or tasks.get(bare) or {}
     size = described.get("effective_num_docs") if isinstance(described, Mapping) else None
-    return size if isinstance(size, int) and size > 0 else 1
+    return size if isinstance(size, int) and 0 < size < _MOST else 1

@@ -20,6 +20,8 @@ from evalkit.metrics.slices import Slice, slices_of
 from evalkit.metrics.stat import Label, Observations, Stat, StatKind
 from evalkit.response import Failure
 
+MOST_UNITS = 20_000_000
+"""A run of more is a mistake, and would take all memory."""
 Status = Literal["scored", "failed", "missing"]
 Rank = tuple[int, int]
 
@@ -120,6 +122,11 @@ class Sheet:
             raise UsageError(
                 f"nothing to score: {len(self.instances)} instances, {self.num_trials} trials, "
                 f"{self.num_samples} samples"
+            )
+        if self.num_slots > MOST_UNITS:
+            raise UsageError(
+                f"{self.num_slots:,} units ({len(self.instances)} instances, {self.num_trials} trials, "
+                f"{self.num_samples} samples) are more than the {MOST_UNITS:,} that can be scored at once"
             )
         self._positions = {}
         for position, instance in enumerate(self.instances):
