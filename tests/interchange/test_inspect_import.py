@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +136,13 @@ def _recompress(path: Path, compress: Any) -> None:
         for name, content in members.items():
             archive.writestr(name, compress(content))
     raw = bytearray(path.read_bytes())
-    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
-        at = raw.find(signature)
-        while at >= 0:
-            raw[at + offset : at + offset + 2] = (93).to_bytes(2, "little")
-            at = raw.find(signature, at + 4)
+    # Where method, checksum and unpacked size are, in a member's own header and in the directory.
+    for signature, method, checksum, size in ((b"PK\x03\x04", 8, 14, 22), (b"PK\x01\x02", 10, 16, 24)):
+        at = 0
+        for content in members.values():
+            at = raw.index(signature, at)
+            raw[at + method : at + method + 2] = (93).to_bytes(2, "little")
+            raw[at + checksum : at + checksum + 4] = zlib.crc32(content).to_bytes(4, "little")
+            raw[at + size : at + size + 4] = len(content).to_bytes(4, "little")
+            at += 4
     path.write_bytes(raw)

@@ -154,9 +154,8 @@ def _tell(all_kept: Iterable[Kept]) -> None:
             outcome = f"{kept.num_different} differ" if kept.num_different else "all agree"
             echo(f"  compared: {kept.num_compared} numbers over the whole run, {outcome}")
         if kept.uncompared:
-            echo(
-                f"  not compared, as the source has no number over the whole run: {', '.join(kept.uncompared)}"
-            )
+            names = ", ".join(kept.uncompared)
+            echo(f"  not compared, as the source has no number over the whole run: {names}")
         if kept.num_carried:
             echo(f"  carried over as given: {kept.num_carried} numbers over the whole run, not made here")
         for name, count in kept.differences.items():

@@ -146,3 +146,10 @@ def finite(value: Any) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) and abs(number) <= _LARGEST else None
+
+
+def why_not(path: Path, otherwise: str) -> str:
+    """Why nothing was found at a path: there is nothing, or no file or folder, or else as given."""
+    if not path.exists():
+        return "does not exist"
+    return otherwise if path.is_dir() else "is no file or folder"

@@ -377,7 +377,7 @@ def reading(place: str, harness: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise StoreError(f"{place} is not as {harness} writes it: {what_is_wrong(error)}") from None
+        raise StoreError(f"{place}: {what_is_wrong(error)}") from None
     except UnfitFileError as error:
         raise StoreError(f"{place} can't be read: {error}") from None
     except OSError as error:

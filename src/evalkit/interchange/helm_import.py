@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import Instance, PerturbationDescription, Reference
-from evalkit.interchange.foreign_files import ForeignFiles, finite
+from evalkit.interchange.foreign_files import ForeignFiles, finite, why_not
 from evalkit.interchange.foreign_shapes import (
     HelmRunSpec,
     HelmScenarioState,
@@ -41,6 +41,7 @@ _KNOWN_ELSEWHERE = frozenset(("model", "model_deployment", "embedding"))
 _PERTURBATION_FIELDS = frozenset(("name", "robustness", "fairness", "computed_on", "seed"))
 # No count of HELM is larger.
 _MOST = 1_000_000_000
+_COMPARED_PARTS = 8
 _LEFT_OF_RESULT = ("embedding", "request_datetime", "error_flags", "batch_size", "batch_request_time")
 
 
@@ -55,8 +56,8 @@ def find_helm_runs(path: Path) -> list[Path]:
     patterns = ("*", "*/*", "runs/*/*", "benchmark_output/runs/*/*")
     found = {each for pattern in patterns for each in path.glob(pattern) if _is_helm_run(each)}
     if not found:
-        why = "does not exist" if not path.exists() else "has no HELM runs (run_spec.json and stats.json)"
-        raise UsageError(f"{path} {why}")
+        what = "has no HELM runs (run_spec.json and stats.json)"
+        raise UsageError(f"{path} {why_not(path, what)}")
     return sorted(found)
 
 
@@ -208,32 +209,28 @@ _Made = tuple[Mapping[str, Any], RequestState, list[tuple[str, Any]]]
 
 
 def _each_once(run: ImportedRun, made: list[_Made]) -> list[_Made]:
-    """The states without those that are in the file a second time; what is said of these is kept.
+    """The states without exact copies. Others that share a place are parts of one unit.
 
-    Parts of one text (language modelling) share a place, and differ in their prompts.
+    So are the parts of one text (language modelling); in other layouts that is worth a note.
     """
-    if run.run_spec.adapter_spec.method == "language_modeling":
-        return made
-    once: dict[str, _Made] = {}
-    num_equal = num_other = 0
+    once: dict[str, list[_Made]] = {}
+    num_copies = num_shared = 0
     for each in made:
         plain, state, _ = each
-        first = once.setdefault(state.key, each)
-        if first is each:
+        others = once.setdefault(state.key, [])
+        if any(other == plain for other, _, _ in others[:_COMPARED_PARTS]):
+            num_copies += 1
             continue
-        if first[0] == plain:
-            num_equal += 1
-        else:
-            num_other += 1
-            run.leftovers.append({"key": state.key, "second_state": dict(plain)})
-    if num_equal:
-        run.notes.append(f"scenario_state.json has {num_equal} requests twice; each counts once")
-    if num_other:
-        run.left_out(
-            f"scenario_state.json has {num_other} requests twice, with another question or answer; the first "
-            "of each counts, the others are in imported/leftovers.jsonl"
+        num_shared += bool(others)
+        others.append(each)
+    if num_copies:
+        run.notes.append(f"scenario_state.json has {num_copies} requests twice; each counts once")
+    if num_shared and run.run_spec.adapter_spec.method != "language_modeling":
+        run.notes.append(
+            f"{num_shared} requests of scenario_state.json share instance, trial and reference with an "
+            "earlier one, and differ in question or answer: they are kept, and scored as parts of one"
         )
-    return list(once.values())
+    return [each for parts in once.values() for each in parts]
 
 
 def _note_missing_instances(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> None:

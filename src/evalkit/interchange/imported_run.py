@@ -206,9 +206,9 @@ def _check_size(run: ImportedRun) -> None:
     num_units = len(run.instances) * spec.num_train_trials * spec.num_trials
     if num_units > max(_MOST_EMPTY_UNITS, _MOST_UNITS_PER_REQUEST * len(run.records)):
         raise StoreError(
-            f"{run.source.run} claims {num_units} units ({len(run.instances)} instances, "
-            f"{spec.num_train_trials} train trials, {spec.num_trials} repetitions) and has {len(run.records)} "
-            "requests: its settings are damaged"
+            f"{run.source.run} has {len(run.records)} requests and claims {num_units} units "
+            f"({len(run.instances)} instances, {spec.num_train_trials} train trials, {spec.num_trials} "
+            "repetitions): its settings are damaged"
         )
 
 

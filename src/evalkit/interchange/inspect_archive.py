@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from evalkit.errors import StoreError, UsageError
 from evalkit.file_limits import UnfitFileError, too_large
@@ -62,8 +62,8 @@ class InspectArchive:
             self._file.close()
             if isinstance(error, zipfile.BadZipFile) and "not a zip file" in str(error):
                 raise StoreError(
-                    f"{path} is cut off: it begins as a log of Inspect does, and its end is missing; the copy "
-                    "or the run that wrote it was stopped"
+                    f"{path} is cut off: it begins as a log of Inspect does, and its end is missing; the "
+                    "copy or the run that wrote it was stopped"
                 ) from None
             raise StoreError(f"{path} is damaged: {error}") from None
         counted = Counter(info.filename for info in self._zip.infolist())
@@ -139,6 +139,10 @@ class InspectArchive:
             yield block
 
 
+class _HasBlocks(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
 def is_archive(path: Path, files: ForeignFiles) -> bool:
     """Whether a file begins as a zip archive does, or ends as one.
 
@@ -149,7 +153,7 @@ def is_archive(path: Path, files: ForeignFiles) -> bool:
         return file.read(len(_START)) == _START or zipfile.is_zipfile(file)
 
 
-def _zstd() -> Callable[[IO[bytes]], IO[bytes]]:
+def _zstd() -> Callable[[IO[bytes]], _HasBlocks]:
     try:
         import zstandard
     except ImportError:
@@ -159,15 +163,15 @@ def _zstd() -> Callable[[IO[bytes]], IO[bytes]]:
         ) from None
     decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW_BYTES)
 
-    class Reading(io.RawIOBase):
+    class Reading:
         """A stream whose errors are those of damaged archives."""
 
         def __init__(self, source: IO[bytes]) -> None:
             self._stream = decompressor.stream_reader(source, read_across_frames=True)
 
-        def read(self, size: int = -1, /) -> bytes:
+        def read(self, size: int, /) -> bytes:
             try:
-                return self._stream.read(size)
+                return bytes(self._stream.read(size))
             except zstandard.ZstdError as error:
                 raise ValueError(str(error)) from None
 

@@ -14,7 +14,7 @@ from typing import Any
 from evalkit.codec import encode
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import CORRECT, Instance, Reference
-from evalkit.interchange.foreign_files import ForeignFiles, finite
+from evalkit.interchange.foreign_files import ForeignFiles, finite, why_not
 from evalkit.interchange.foreign_shapes import InspectHeader, InspectSample, check, reading
 from evalkit.interchange.imported_run import ImportedRun, Source, UnitKey, label_part, leftover
 from evalkit.interchange.inspect_archive import InspectArchive, is_archive
@@ -56,14 +56,8 @@ def find_inspect_logs(path: Path) -> list[Path]:
         return [path]
     found = sorted([*path.glob("**/*.eval"), *(p for p in path.glob("**/*.json") if _looks_like_a_log(p))])
     if not found:
-        why = (
-            "does not exist"
-            if not path.exists()
-            else "is no file or folder"
-            if not path.is_dir()
-            else "has no .eval or .json logs of Inspect"
-        )
-        raise UsageError(f"{path} {why}")
+        what = "has no .eval or .json logs of Inspect"
+        raise UsageError(f"{path} {why_not(path, what)}")
     return found
 
 
@@ -87,8 +81,8 @@ def read_inspect_log(path: Path, files: ForeignFiles | None = None) -> ImportedR
             run = _read_log(path, _header(path, archive), _members(archive), files)
             if archive.num_doubled:
                 run.notes.append(
-                    f"{path.name} has {archive.num_doubled} members twice; the last one of each counts, as for "
-                    "Inspect"
+                    f"{path.name} has {archive.num_doubled} members twice; the last one of each counts, as "
+                    "for Inspect"
                 )
             return run
 
@@ -206,7 +200,7 @@ def _read_samples(run: ImportedRun, samples: Iterable[tuple[str, Any]]) -> Mappi
             run.leftovers.append(kept)
     if num_doubled:
         run.notes.append(
-            f"{num_doubled} samples have the id and epoch of an earlier one; each is kept, as <id>#2 and so on"
+            f"{num_doubled} samples have the id and epoch of an earlier one; each is kept, as <id>#2 or so"
         )
     if largest_epoch > run.run_spec.adapter_spec.num_trials:
         run.notes.append(

@@ -18,7 +18,7 @@ from typing import Any
 from evalkit.codec import encode
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import CORRECT, Instance, Reference
-from evalkit.interchange.foreign_files import ForeignFiles, finite
+from evalkit.interchange.foreign_files import ForeignFiles, finite, why_not
 from evalkit.interchange.foreign_shapes import LmEvalGeneration, LmEvalLine, LmEvalResults, check, reading
 from evalkit.interchange.imported_run import (
     ImportedRun,
@@ -60,14 +60,8 @@ def find_lm_eval_results(path: Path) -> list[Path]:
         return [path]
     found = sorted(path.glob("**/results*.json"))
     if not found:
-        why = (
-            "does not exist"
-            if not path.exists()
-            else "is no file or folder"
-            if not path.is_dir()
-            else "has no results_*.json of lm-eval"
-        )
-        raise UsageError(f"{path} {why}")
+        what = "has no results_*.json of lm-eval"
+        raise UsageError(f"{path} {why_not(path, what)}")
     return found
 
 
@@ -277,7 +271,7 @@ def _read_samples(run: ImportedRun, files: ForeignFiles, path: Path, task: _Task
         run.notes.append(f"{path.name} has {num_equal} lines twice; each counts once")
     if num_other:
         run.left_out(
-            f"{path.name} has {num_other} lines for a question that it has already, with another content; the "
+            f"{path.name} has {num_other} lines twice, with another content; the "
             "first of each counts, the others are in imported/leftovers.jsonl"
         )
 
