@@ -115,12 +115,18 @@ class SystemicError(EvalkitError):
     """Going on makes no sense; what is done stays done and can be resumed."""
 
 
+# After these the server has done no work that it bills, unless it says otherwise.
+_FREE_REASONS = frozenset({"overload", "server_error", "bad_request", "authentication", "quota"})
+
+
 class ClientError(EvalkitError):
     """One request failed. Its message is one line, without keys and control characters.
 
     Attributes:
         reason: One word for tables and journals: `timeout`, `connection`, `overload`, `server_error`,
             `malformed`, `bad_request`, `content_filter`, `authentication`, `quota`.
+        may_be_billed: Whether the server may have done the work and may bill it; set by who knows better than
+            the reason says.
     """
 
     reason: str = "error"
@@ -129,6 +135,7 @@ class ClientError(EvalkitError):
         super().__init__(one_line(message))
         if reason is not None:
             self.reason = reason
+        self.may_be_billed = self.reason not in _FREE_REASONS
 
 
 class TransientError(ClientError):

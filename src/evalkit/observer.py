@@ -33,7 +33,10 @@ class Observer:
         """A run's instances are loaded; so many requests, of which so many were answered before."""
 
     def finished_request(self, name: str, outcome: Outcome, cost_usd: float | None) -> None:
-        """One request has its answer or failure, kept in the journal."""
+        """One request has its answer or failure, kept in the journal.
+
+        `cost_usd` is None for a failure, and where prices are not known or the server reports no tokens.
+        """
 
     def scored(self, name: str, num_scored: int, scores: Mapping[str, float]) -> None:
         """Some answers of a run have been scored, soon after they came; told for many at once.

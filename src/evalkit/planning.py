@@ -187,6 +187,8 @@ def make_plan(place: Workplace, *, fetch: bool = False) -> Plan:
                 raise EntryError(str(error), entry.description, whole, entry.source) from None
     kept, more_notes = _told_apart(runs)
     notes += _likely_slips(kept, place.models)
+    moved = place.models.moved
+    notes += dict.fromkeys(moved[name] for run in kept if (name := run.deployment.name) in moved)
     notes += dict.fromkeys(run.note for run in kept if run.note)
     notes += [f"left out, since it is wrong: {entry}" for entry in dict.fromkeys(bad)]
     return Plan(tuple(kept), (*notes, *_changed_for_models(kept), *more_notes), tuple(dict.fromkeys(bad)))

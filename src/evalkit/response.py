@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -84,10 +84,15 @@ class Efficiency:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts as the server bills them; zero where it reports none."""
+    """Token counts as the server bills them; both zero where it does not report them."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether the server said anything: no request takes no tokens."""
+        return self.prompt_tokens > 0 or self.completion_tokens > 0
 
     @property
     def total_tokens(self) -> int:
@@ -140,6 +145,13 @@ class Failure:
 
 
 Outcome = Response | Failure
+
+
+def summed(usages: Sequence[Usage]) -> Usage:
+    """What several sends for one request took together; not reported as soon as one of them is not."""
+    if not all(usage.is_reported for usage in usages):
+        return Usage()
+    return Usage(sum(u.prompt_tokens for u in usages), sum(u.completion_tokens for u in usages))
 
 
 def total_logprob(tokens: Iterable[Token]) -> float | None:

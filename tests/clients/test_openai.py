@@ -333,7 +333,9 @@ def test_an_upstream_that_broke_off_is_no_answer(canned: Canned) -> None:
 def test_usage_may_be_missing_or_null(canned: Canned) -> None:
     assert read(canned, choice(content="a")).usage == Usage()
     nulls = {**choice(content="a"), "usage": {"prompt_tokens": 3, "completion_tokens": None}}
-    assert read(canned, nulls).usage == Usage(3, 0)
+    assert read(canned, nulls).usage == Usage()
+    nulls["usage"]["total_tokens"] = 5
+    assert read(canned, nulls).usage == Usage(3, 2)
 
 
 def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

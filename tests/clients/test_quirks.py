@@ -377,7 +377,7 @@ QUIRKS = [
         "usage with fractions", used({"prompt_tokens": 12.0, "completion_tokens": 3.5}), A, usage=Usage(12, 3)
     ),
     Quirk("usage null", used(None), A, usage=Usage()),
-    Quirk("usage of nulls", used({"prompt_tokens": None, "completion_tokens": 2}), A, usage=Usage(0, 2)),
+    Quirk("usage of nulls", used({"prompt_tokens": None, "completion_tokens": 2}), A, usage=Usage()),
     Quirk("usage as a number", used(3), A, usage=Usage()),
     Quirk("usage as a list", used([]), A, usage=Usage()),
     Quirk("usage without sense", used({"prompt_tokens": {}, "completion_tokens": "n/a"}), A, usage=Usage()),

@@ -225,3 +225,16 @@ def test_the_search_finds_what_is_there(workspace: Workspace) -> None:
     for spelling, spelled in spellings(KEY).items():
         (workspace.path / "file").write_text(f"text {spelled} text", encoding="utf-8")
         assert places_of({KEY}, workspace.path, KEY_FILES), spelling
+
+
+def test_a_shipped_name_on_another_host_is_told_before_the_key_goes_there(workspace: Workspace) -> None:
+    plant(workspace)
+    with repeating([lambda said: answer()]) as server:
+        workspace.deploy("openai/gpt-4o-mini", server.url, api_key_env="TEST_KEY")
+        workspace.env["OPENAI_API_KEY"] = workspace.env["TEST_RELAY"]
+        entry = "arithmetic:num_test=2,model=openai/gpt-4o-mini"
+        for command in ("plan", "run"):
+            told = workspace.evalkit(command, "-r", entry).err
+            host = server.url.removeprefix("http://")
+            assert f"'openai/gpt-4o-mini' goes to {host}, not to api.openai.com" in told
+        assert "goes to" not in workspace.evalkit("plan", "-r", "arithmetic:model=evalkit/echo").err

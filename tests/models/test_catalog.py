@@ -6,18 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.clients import anthropic, baselines, openai, unavailable  # registers them
 from evalkit.clients.factory import check_client
 from evalkit.errors import ConfigError, UnknownNameError
 from evalkit.models.catalog import ModelCatalog
 from evalkit.models.metadata import FULL_FUNCTIONALITY_TEXT, TEXT
+from evalkit.plugins import load_plugins
 from evalkit.specs.model_names import ModelNames
 
-assert anthropic
-assert baselines
-assert openai
-assert unavailable
-
+load_plugins(())
 EXAMPLE = Path(__file__).resolve().parents[2] / "model_deployments.yaml"
 
 FILE = """\
@@ -179,3 +175,45 @@ def test_loading_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+OTHER_HOST = "client_spec: {class_name: openai, args: {base_url: 'http://127.0.0.1:9/v1'}}"
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "there"),
+    [
+        ("openai/gpt-4o-mini", OTHER_HOST, "api.openai.com"),
+        ("openai/not-shipped", OTHER_HOST, "api.openai.com"),
+        ("openrouter/a/b", OTHER_HOST, "openrouter.ai"),
+        ("anthropic/claude-haiku-4-5", OTHER_HOST, "api.anthropic.com"),
+        ("evalkit/tiny", OTHER_HOST, "the client 'transformers'"),
+        ("openai/gpt-4o", "client_spec: {class_name: anthropic}", "api.openai.com"),
+    ],
+)
+def test_a_known_name_that_is_sent_elsewhere_is_reported(
+    tmp_path: Path, name: str, spec: str, there: str
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"model_deployments:\n  - name: {name}\n    {spec}\n", encoding="utf-8")
+    told = ModelCatalog.load([path]).moved[name]
+    assert str(path) in told
+    assert f"'{name}' goes to " in told
+    assert told.endswith(f", not to {there}")
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        ("openai/gpt-4o-mini", "client_spec: {class_name: openai, args: {reasoning_tokens: 5}}"),
+        (
+            "openai/gpt-4o-mini",
+            "client_spec: {class_name: openai, args: {base_url: https://API.openai.com/v1}}",
+        ),
+        ("local/mine", OTHER_HOST),
+    ],
+)
+def test_what_is_sent_where_it_was_is_no_news(tmp_path: Path, name: str, spec: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"model_deployments:\n  - name: {name}\n    {spec}\n", encoding="utf-8")
+    assert not ModelCatalog.load([path]).moved

@@ -51,6 +51,7 @@ class RunProgress:
     num_answered: int = 0
     num_failed: int = 0
     num_tokens: int = 0
+    num_without_usage: int = 0
     cost_usd: float | None = None
     score: tuple[str, float] | None = None
     began_s: float = 0.0
@@ -77,6 +78,15 @@ class RunProgress:
         rate = self.rate_per_s(now_s)
         return None if rate is None else (self.num_requests - self.num_done) / rate
 
+    @property
+    def _at_least(self) -> str:
+        return "≥ " if self.num_without_usage else ""
+
+    def _tokens(self) -> str:
+        if self.num_without_usage and not self.num_tokens:
+            return "not reported"
+        return f"{self._at_least}{self.num_tokens:,}"
+
     def cells(self, now_s: float) -> tuple[str, ...]:
         """The run as a row: name, done, failed, rate, ETA, tokens, cost, score so far."""
         running = self.status == "running"
@@ -89,8 +99,8 @@ class RunProgress:
             str(self.num_failed),
             self.status if not running else "" if rate is None else f"{rate:,.1f}/s",
             "" if eta_s is None else _duration(eta_s),
-            f"{self.num_tokens:,}",
-            "" if self.cost_usd is None else f"${self.cost_usd:.4f}",
+            self._tokens(),
+            "" if self.cost_usd is None else f"{self._at_least}${self.cost_usd:.4f}",
             f"{self.score[0]} {self.score[1]:.3f}" if running and self.score else "",
         )
 
@@ -141,6 +151,7 @@ class ProgressObserver(QuietProgress):
             return
         run.num_answered += 1
         run.num_tokens += outcome.usage.total_tokens
+        run.num_without_usage += not (outcome.usage.is_reported or outcome.cached)
         if cost_usd is not None:
             run.cost_usd = (run.cost_usd or 0.0) + cost_usd
 
@@ -208,7 +219,7 @@ class PlainProgress(ProgressObserver):
             f"{failed} failed",
             rate,
             f"ETA {eta}" if eta else "",
-            f"{tokens} tokens",
+            f"tokens {tokens}" if tokens == "not reported" else f"{tokens} tokens",
             cost,
             f"{score} so far" if score else "",
         ]

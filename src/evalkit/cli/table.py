@@ -34,6 +34,8 @@ def shown_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
 
     `metric@k` is left out where it says the same as `metric`: HELM reports both even for a single completion.
     """
+    from evalkit.results.summary import NOT_REPORTED, is_unreported
+
     means = {(row.get("suite"), row["run"], row["split"], row["metric"]): row["mean"] for row in rows}
     several_suites = len({row.get("suite") for row in rows}) > 1
     shown: list[tuple[str, ...]] = []
@@ -49,7 +51,7 @@ def shown_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
             (
                 name,
                 metric,
-                _number(row["mean"]),
+                NOT_REPORTED if is_unreported(row) else _number(row["mean"]),
                 _number(row["stderr"]),
                 "" if row["ci95_low"] is None else f"{row['ci95_low']:.3f} – {row['ci95_high']:.3f}",
                 f"{row['n']:,}" if row["n"] == row["n_total"] else f"{row['n']:,} of {row['n_total']:,}",
@@ -103,10 +105,9 @@ def show_results(
             echo_note(line)
     for line in (*_complaints(results), *(f"left out, since it is wrong: {entry}" for entry in bad_entries)):
         echo(line, err=True)
-    costs = [result.cost_usd for result in results if result.cost_usd is not None]
-    if costs and not as_json:
-        echo(f"cost: ${sum(costs):.4f}")
     if not as_json:
+        if cost := _cost_line(results):
+            echo(cost)
         echo(f"kept in {suite_path}")
 
 
@@ -121,6 +122,21 @@ def without_answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         for run, share in shares.items()
         if share
     ]
+
+
+def _cost_line(results: Sequence[RunResult]) -> str | None:
+    """What the runs cost: all of it, or as much as servers have reported; None without prices."""
+    from evalkit.results.manifest import WITHOUT_USAGE
+    from evalkit.results.summary import NOT_REPORTED
+
+    num_without = sum(result.counts.get(WITHOUT_USAGE, 0) for result in results)
+    costs = [r.reported_cost_usd if r.cost_usd is None else r.cost_usd for r in results]
+    known = [usd for usd in costs if usd is not None]
+    if not known:
+        return f"cost: {NOT_REPORTED} by the server" if num_without else None
+    if not num_without:
+        return f"cost: ${sum(known):.4f}"
+    return f"cost: at least ${sum(known):.4f}; for {num_without:,} answers it is {NOT_REPORTED} by the server"
 
 
 def _complaints(results: Sequence[RunResult]) -> list[str]:
@@ -144,6 +160,7 @@ def _describe(result: RunResult) -> dict[str, Any]:
         "counts": dict(result.counts),
         "failures": dict(result.failures),
         "cost_usd": result.cost_usd,
+        "reported_cost_usd": result.reported_cost_usd,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, tokens_at_most
 from evalkit.clients.client import Client
-from evalkit.clients.completions import finish_reason, num_tokens, refuse_blocked, send_all
+from evalkit.clients.completions import finish_reason, refuse_blocked, send_all, token_count
 from evalkit.clients.credentials import names_header, read_key, sent_headers
 from evalkit.clients.http import Endpoint, error_in, sent_before, served_model
 from evalkit.clients.refused import RefusedParameters
@@ -155,7 +155,8 @@ class AnthropicClient(Client):
             detail = f"{type(error).__name__}: {error}"
             raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
         refuse_blocked([completion])
-        completion, usage = self._answers.answer(request, completion), _usage(answer.get("usage"))
+        usage = _usage(answer.get("usage"), wrote=bool(completion.text))
+        completion = self._answers.answer(request, completion)
         return Response(
             (completion,), usage, latency_s, served_model(answer), efficiency=sent_before(latency_s)
         )
@@ -183,9 +184,17 @@ def _completion(answer: Mapping[str, Any]) -> Completion:
     return Completion("".join(texts), reason, thinking="".join(thoughts) if has_thought else None)
 
 
-def _usage(usage: Any) -> Usage:
-    """Tokens billed: those written to and read from the prompt cache are prompt tokens too."""
+def _usage(usage: Any, *, wrote: bool) -> Usage:
+    """Tokens billed: those written to and read from the prompt cache are prompt tokens too.
+
+    Not reported as soon as one of them is no count, or where a text was written with none.
+    """
     if not isinstance(usage, Mapping):
         return Usage()
-    prompt = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-    return Usage(sum(num_tokens(usage.get(name)) for name in prompt), num_tokens(usage.get("output_tokens")))
+    names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    parts = [token_count(value) for name in names if (value := usage.get(name)) is not None]
+    prompt = 0 if None in parts else sum(part or 0 for part in parts)
+    written = token_count(usage.get("output_tokens"))
+    if not prompt or written is None or (wrote and not written):
+        return Usage()
+    return Usage(prompt, written)

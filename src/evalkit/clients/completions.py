@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from evalkit.errors import ContentFilterError
-from evalkit.response import Completion, FinishReason, Response, Usage, total_logprob
+from evalkit.response import Completion, FinishReason, Response, summed, total_logprob
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "stop": "stop",
@@ -45,6 +45,7 @@ BROKEN_OFF = frozenset(
     }
 )
 _MOST_TOKENS = 10**9
+_NUMERAL = re.compile(r"\s*\d{1,12}(\.\d{1,12})?\s*", re.ASCII)
 _WORD_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|[- ]")
 
 
@@ -79,17 +80,23 @@ def refuse_blocked(completions: Sequence[Completion]) -> None:
 
 
 def num_tokens(value: Any) -> int:
-    """A count of tokens, which servers also give as text or with a fraction; 0 for what is no count.
+    """A count of tokens, which servers also give as text or with a fraction; 0 for what is no count."""
+    return token_count(value) or 0
+
+
+def token_count(value: Any) -> int | None:
+    """A count of tokens, also one given as text or with a fraction; None for what is no count.
 
     No request takes a billion tokens: a larger number is none either.
     """
-    if type(value) is int and 0 <= value <= _MOST_TOKENS:
-        return value
-    try:
-        number = int(float(value))
-    except (TypeError, ValueError, OverflowError):
-        return 0
-    return number if 0 <= number <= _MOST_TOKENS else 0
+    if type(value) is int:
+        return value if 0 <= value <= _MOST_TOKENS else None
+    if type(value) is str and _NUMERAL.fullmatch(value):
+        value = float(value)
+    # Neither NaN nor an infinite number is between these.
+    if type(value) is float and 0 <= value <= _MOST_TOKENS:
+        return int(value)
+    return None
 
 
 def cut_at_stop(completion: Completion, stop_sequences: Sequence[str]) -> Completion:
@@ -135,9 +142,7 @@ async def send_all(sends: Iterable[Coroutine[Any, Any, Response]]) -> Response:
 
 def merged(responses: Sequence[Response]) -> Response:
     """The completions of several sends at once as one response: tokens added up, latency of the slowest."""
-    usage = Usage(
-        sum(r.usage.prompt_tokens for r in responses), sum(r.usage.completion_tokens for r in responses)
-    )
+    usage = summed([response.usage for response in responses])
     completions = tuple(completion for response in responses for completion in response.completions)
     latency_s, first = max(r.latency_s for r in responses), responses[0]
     return Response(completions, usage, latency_s, first.served_model, efficiency=first.efficiency)

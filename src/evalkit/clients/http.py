@@ -26,6 +26,8 @@ DEFAULT_TIMEOUT_S = 300.0
 _MAX_MESSAGE_CHARACTERS = 300
 _MAX_NAME_CHARACTERS = 200
 _KEEPALIVE_S = 30.0
+# A gateway gave up waiting, and what it waited for may go on.
+_TIMED_OUT = (408, 499, 504, 524, 598)
 _MOST_ODD_BYTES = 4_000_000
 # Python's own notations, some of which take very long to read.
 _NO_CHARSETS = ("punycode", "idna", "unicode_escape", "raw-unicode-escape", "unicode-escape", "undefined")
@@ -93,7 +95,6 @@ class Endpoint:
 
         session = self._session or self._open()
         sent_at = time.perf_counter()
-        status = None
         try:
             async with session.post(self._target, data=encode(body), allow_redirects=False) as answer:
                 status, headers = answer.status, answer.headers
@@ -105,7 +106,10 @@ class Endpoint:
         except (aiohttp.ClientError, OSError) as error:
             cause = getattr(error, "os_error", error)  # without aiohttp's words about ssl
             detail = self._clean(getattr(cause, "strerror", None) or str(error) or type(error).__name__)
-            raise TransientError(f"connection to {self.url} failed: {detail}", "connection") from None
+            lost = TransientError(f"connection to {self.url} failed: {detail}", "connection")
+            # Once the request is out, the server may work on it, and bill it, whatever comes back.
+            lost.may_be_billed = not isinstance(error, aiohttp.ClientConnectorError)
+            raise lost from None
         # As the journal keeps it: numbers made from the journal later are the same to the last digit.
         latency_s = round(time.perf_counter() - sent_at, 6)
         if status != 200:
@@ -145,7 +149,11 @@ class Endpoint:
             raise TransientError("the server's answer is no JSON object", "malformed")
         if error := self._find_error(parsed):
             complaint = complaint_of(error)
-            raise self._error(status_of(complaint), complaint, headers, in_200=True)
+            failed = self._error(status_of(complaint), complaint, headers, in_200=True)
+            # Something was written, or counted, or went wrong behind the server that says so.
+            began = any(parsed.get(name) for name in ("choices", "content", "usage"))
+            failed.may_be_billed |= began or failed.reason == "server_error"
+            raise failed
         return parsed
 
     def _no_json(self, raw: bytes) -> str:
@@ -163,7 +171,10 @@ class Endpoint:
         told = f"HTTP 200 with error {status}: {said}" if in_200 else f"HTTP {status}: {said}"
         if not in_200 and (status == 404 or 300 <= status < 400):
             told += f" ({self.url})"
-        return error_of(status, complaint, told, retry_after_s(headers))
+        error = error_of(status, complaint, told, retry_after_s(headers))
+        if not in_200:
+            error.may_be_billed = status in _TIMED_OUT
+        return error
 
     def _clean(self, text: str) -> str:
         return one_line(text)[:_MAX_MESSAGE_CHARACTERS]

@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from evalkit.clients.completions import finish_reason, is_broken_off, num_tokens, refuse_blocked
+from evalkit.clients.completions import (
+    finish_reason,
+    is_broken_off,
+    num_tokens,
+    refuse_blocked,
+    token_count,
+)
 from evalkit.clients.http import error_in
 from evalkit.errors import ClientError, TransientError
 from evalkit.response import Completion, FinishReason, Token, Usage, total_logprob
@@ -136,11 +142,20 @@ def _says_something(choice: Mapping[str, Any]) -> bool:
     return in_message or bool(choice.get("text"))
 
 
-def usage_of(usage: Any) -> Usage:
-    """Tokens billed; zero where the server does not say, or says no number."""
-    if not isinstance(usage, Mapping):
+def usage_of(usage: Any, *, wrote: bool) -> Usage:
+    """Tokens billed; not reported where the server does not say, or says what can't be.
+
+    Args:
+        usage: What it says.
+        wrote: Whether it has written a text, which takes tokens.
+    """
+    if not isinstance(usage, Mapping) or not (prompt := token_count(usage.get("prompt_tokens"))):
         return Usage()
-    return Usage(num_tokens(usage.get("prompt_tokens")), num_tokens(usage.get("completion_tokens")))
+    completion = usage.get("completion_tokens")
+    if completion is None and (total := token_count(usage.get("total_tokens"))) is not None:
+        completion = total - prompt  # some leave out a zero
+    counted = token_count(completion)
+    return Usage() if counted is None or (wrote and not counted) else Usage(prompt, counted)
 
 
 def has_thought(usage: Any) -> bool:

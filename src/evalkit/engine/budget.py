@@ -19,6 +19,8 @@ _TEMPLATE_TOKENS = 16
 _MESSAGE_ROOM = 8
 _TEMPLATE_ROOM_BESIDE_BYTES = 8
 _TEMPLATE_ROOM_BESIDE_TOKENS = 56
+# No request takes so many tokens more than it can: a larger count is a mistake of whoever counts.
+_MOST_UNEXPLAINED_TOKENS = 1_000_000
 
 
 class Cost(NamedTuple):
@@ -40,6 +42,7 @@ class Budget:
 
     Attributes:
         spent: All that was spent so far.
+        estimated: What of that no server has reported: requests that count with what was set aside for them.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Budget:
         self.max_usd = max_usd
         self.max_tokens = max_tokens
         self.spent = spent or Cost()
+        self.estimated = Cost()
         self._reserved = Cost()
         self._in_flight = 0
         self._waiters: deque[tuple[asyncio.Future[None], Cost]] = deque()
@@ -85,10 +89,16 @@ class Budget:
                 self._admit()
             raise
 
-    def settle(self, reserved: Cost, actual: Cost) -> None:
-        """A request for which `reserved` was set aside is over and has cost `actual`."""
+    def settle(self, reserved: Cost, actual: Cost | None) -> None:
+        """A request for which `reserved` was set aside is over and has cost `actual`.
+
+        None: it is not known what, so that it counts with all that was set aside. Nothing is ever paid back.
+        """
         self._in_flight -= 1
-        self.spent = Cost(self.spent.usd + actual.usd, self.spent.tokens + actual.tokens)
+        if actual is None:
+            actual = reserved
+            self.estimated = _sum(self.estimated, reserved)
+        self.spent = _sum(self.spent, Cost(max(0.0, actual.usd), max(0, actual.tokens)))
         if self._in_flight == 0:
             self._reserved = Cost()  # no rounding errors are carried along
         else:
@@ -133,7 +143,17 @@ class Budget:
                 f"{self.spent.tokens:,} of {self.max_tokens:,} tokens used, "
                 f"the next request may take {estimate.tokens:,}"
             )
-        return f"the budget is spent: {'; '.join(parts)}"
+        told = f"the budget is spent: {'; '.join(parts)}"
+        if self.estimated.tokens:
+            part = f"{self.estimated.tokens:,} tokens"
+            if self.max_usd is not None:
+                part = f"${_dollars(self.estimated.usd)}"
+            told += f"; {part} of what is spent are an estimate: the server did not report what it bills"
+        return told
+
+
+def _sum(first: Cost, second: Cost) -> Cost:
+    return Cost(first.usd + second.usd, first.tokens + second.tokens)
 
 
 def _dollars(amount_usd: float) -> str:
@@ -196,6 +216,14 @@ class TokenEstimator:
         """The most prompt tokens that the server can bill for the request, over all sends."""
         allowed = self._allowance(request)
         return (self._most_in_one_prompt(request, allowed) + self._prompt_excess) * allowed.sends
+
+    def is_credible(self, request: Request, usage: Usage) -> bool:
+        """Whether a request may have taken this: of either kind at most a million tokens more than it can."""
+        if usage.total_tokens <= _MOST_UNEXPLAINED_TOKENS:
+            return True
+        allowed = self._allowance(request).completion_tokens
+        excess = usage.completion_tokens - (allowed if allowed is not None else usage.completion_tokens)
+        return max(excess, usage.prompt_tokens - self.most_prompt_tokens(request)) <= _MOST_UNEXPLAINED_TOKENS
 
     def learn(self, request: Request, usage: Usage) -> None:
         """Take in what a request really took; counts of zero are taken as not reported."""

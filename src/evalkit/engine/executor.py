@@ -23,6 +23,7 @@ from evalkit.engine.retry import RetryPolicy
 from evalkit.errors import (
     AuthenticationError,
     BadRequestError,
+    ClientError,
     ContentFilterError,
     CutThinkingError,
     EvalkitError,
@@ -33,7 +34,7 @@ from evalkit.errors import (
 )
 from evalkit.redaction import one_line, without_keys
 from evalkit.request import Request, RequestState
-from evalkit.response import Failure, Outcome, Response, Usage, sound
+from evalkit.response import Failure, Outcome, Response, Usage, sound, summed
 
 if TYPE_CHECKING:
     import random
@@ -46,9 +47,11 @@ if TYPE_CHECKING:
 _STARTS_PER_TURN = 8
 _OUTAGE_GRACE_S = 30.0
 _MESSAGE_CHARACTERS = 2000
-# After these the server may have done the work, and may bill it, though no usage came back.
-_PERHAPS_BILLED = ("timeout", "malformed")
 _FREE = Cost()
+_UNKNOWN_BILLS = (
+    "attempts failed after the server may have done the work: it may bill them, and no cost has them in it"
+)
+_ABSURD_USAGE = "the server reports more tokens than a request can take; those counts are not reported"
 _ADVICE = {
     "authentication": "check the deployment's API key (api_key_env or api_key_file)",
     "quota": "check the account's credit",
@@ -182,6 +185,7 @@ class Executor:
         self._lanes: set[_Lane] = set()
         self._sending: set[asyncio.Task[Outcome | None]] = set()
         self._outstanding = self._sent = self._retries = 0
+        self._money_notes: dict[str, None] = {}
         self._halted_by: Literal["user"] | SystemicError | None = None
         self._grace_timer: asyncio.TimerHandle | None = None
 
@@ -202,8 +206,8 @@ class Executor:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the client has found out of the model or its server so far."""
-        return self._client.notes
+        """What the user should know of the model or its server, as far as it has been found out."""
+        return (*self._client.notes, *self._money_notes)
 
     @property
     def stats(self) -> ExecutorStats:
@@ -395,7 +399,7 @@ class Executor:
                 return self._give_up(error, attempts)
             self._breaker.succeeded()
             if attempts != 1:
-                usage = response.usage if cut is None else _sum(cut, response.usage)
+                usage = response.usage if cut is None else summed((cut, response.usage))
                 response = replace(response, attempts=attempts, usage=usage)
             if self._cache is not None:
                 self._cache.put(cache_key(self._identity_digest, state.request, state.sample), response)
@@ -459,8 +463,10 @@ class Executor:
             if self._estimates:
                 self._estimator.learn(request, error.usage)
             raise
-        except BaseException:
+        except BaseException as error:
             self._limiter.failed(slot)
+            if self._prices is not None and self._may_be_billed(request, error):
+                self._money_notes[_UNKNOWN_BILLS] = None
             raise
         if self._estimates:
             self._limiter.succeeded(slot, response.usage.total_tokens or expected)
@@ -476,17 +482,19 @@ class Executor:
         loop = asyncio.get_running_loop()
         asked_s = loop.time()
         bound = self._estimator.bound(request)
-        reserved, actual = self._cost(bound), _FREE
+        reserved = self._cost(bound)
+        # Whatever happens from here on counts in full, but for what is known to cost less.
+        actual: Cost | None = None
         await self.budget.reserve(reserved)
         waited_s = loop.time() - asked_s
         try:
             response = await self._send(request)
-            actual = self._cost(response.usage if response.usage.total_tokens else bound)
+            actual = self._cost(response.usage) if response.usage.is_reported else None
         except CutThinkingError as error:
-            actual = self._cost(error.usage if error.usage.total_tokens else bound)
+            actual = self._cost(error.usage) if error.usage.is_reported else None
             raise
         except BaseException as error:
-            actual = self._cost_of_failure(request, error, reserved)
+            actual = None if self._may_be_billed(request, error) else _FREE
             raise
         finally:
             self.budget.settle(reserved, actual)
@@ -494,18 +502,15 @@ class Executor:
             response.efficiency.queue_s += waited_s
         return response
 
-    def _cost_of_failure(self, request: Request, error: BaseException, reserved: Cost) -> Cost:
-        """Nothing, or all that was set aside where the server may have worked and bills it.
+    def _may_be_billed(self, request: Request, error: BaseException) -> bool:
+        """Whether the server may bill an attempt that failed, as far as is known: any bug of a client's, say.
 
         Of several sends for one request that fails, others may have been answered.
         """
-        perhaps_billed = (
-            isinstance(error, asyncio.CancelledError)
-            or getattr(error, "reason", "") in _PERHAPS_BILLED
-            or bool(getattr(error, "text", ""))  # cut off by a content filter
-            or self._estimator.sends(request) > 1
-        )
-        return reserved if perhaps_billed else _FREE
+        if not isinstance(error, ClientError) or self._estimator.sends(request) > 1:
+            return True
+        cut_off_by_a_filter = isinstance(error, ContentFilterError) and bool(error.text)
+        return error.may_be_billed or cut_off_by_a_filter
 
     async def _send(self, request: Request) -> Response:
         """One attempt of the client within the time limit."""
@@ -531,7 +536,11 @@ class Executor:
             self._sending.discard(task)
         if not isinstance(response, Response):
             raise TypeError(f"the client returned {type(response).__name__}, not a Response")
-        return sound(response)
+        response = sound(response)
+        if not self._estimator.is_credible(request, response.usage):
+            self._money_notes[_ABSURD_USAGE] = None
+            response = replace(response, usage=Usage())
+        return response
 
     def _cost(self, usage: Usage) -> Cost:
         usd = 0.0 if self._prices is None else self._prices.cost_usd(usage)
@@ -563,12 +572,6 @@ class Executor:
     def _cancel_sending(self) -> None:
         for task in self._sending:
             task.cancel()
-
-
-def _sum(first: Usage, second: Usage) -> Usage:
-    return Usage(
-        first.prompt_tokens + second.prompt_tokens, first.completion_tokens + second.completion_tokens
-    )
 
 
 def _failure(reason: str, message: str, attempts: int, text: str = "") -> Failure:

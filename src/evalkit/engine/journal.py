@@ -80,6 +80,7 @@ class JournalIndex:
         torn_bytes: Length of an incomplete last line, which the next `Journal.open` cuts.
         prompt_tokens: Sum over all responses that were paid for (cached ones left out).
         completion_tokens: Likewise.
+        num_without_usage: Of those responses, the ones whose server reported no tokens.
         num_lines: Whole lines with an outcome.
         winners: Byte offset of the line that counts, for each key.
         requests: The digest that its checksums are over; None where nothing says so.
@@ -92,6 +93,7 @@ class JournalIndex:
     torn_bytes: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    num_without_usage: int = 0
     num_lines: int = 0
     winners: dict[str, int] = field(default_factory=dict)
     requests: str | None = None
@@ -462,8 +464,10 @@ class _Scan:
             return
         index.num_lines += 1
         if response is not None and "cached" not in response:
-            index.prompt_tokens += response.get("prompt_tokens", 0)
-            index.completion_tokens += response.get("completion_tokens", 0)
+            prompt, completion = response.get("prompt_tokens", 0), response.get("completion_tokens", 0)
+            index.prompt_tokens += prompt
+            index.completion_tokens += completion
+            index.num_without_usage += not (prompt or completion)
         if is_done:
             return
         failure = to_failure(plain["failure"]) if response is None else blocked_answer(response)

@@ -257,9 +257,9 @@ def _facts(state: RequestState, response: Response, instance: Instance, num_trai
     facts: Facts = {
         "num_references": len(instance.references),
         "num_train_trials": num_train_trials,
-        "num_prompt_tokens": usage.prompt_tokens,
-        "num_completion_tokens": usage.completion_tokens,
-        "num_output_tokens": usage.completion_tokens,
+        "num_prompt_tokens": usage.prompt_tokens if usage.is_reported else None,
+        "num_completion_tokens": usage.completion_tokens if usage.is_reported else None,
+        "num_output_tokens": usage.completion_tokens if usage.is_reported else None,
         "training_co2_cost": None,
         "training_energy_cost": None,
         "inference_runtime": response.latency_s,

@@ -304,7 +304,7 @@ def _outcome(sample: Mapping[str, Any]) -> Outcome:
     usage = output.get("usage") or {}
     return Response(
         completions=tuple(_completion(choice) for choice in output.get("choices") or ()),
-        usage=Usage(usage.get("input_tokens") or 0, usage.get("output_tokens") or 0),
+        usage=Usage(*(max(0, int(finite(usage.get(f"{part}_tokens")) or 0)) for part in ("input", "output"))),
         latency_s=finite(output.get("time")) or finite(sample.get("working_time")) or 0.0,
         served_model=output.get("model") or None,
     )

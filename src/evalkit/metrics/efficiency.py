@@ -80,6 +80,7 @@ class Workload:
     _first_token_s: array[float] = field(default_factory=_seconds)
     _prompt_tokens: int = 0
     _completion_tokens: int = 0
+    _is_reported: bool = True
     _padded_tokens: int = 0
     _needed_tokens: int = 0
     _reused_tokens: int | None = None
@@ -98,6 +99,7 @@ class Workload:
         of_engine: list[Efficiency] = []
         queue_s = service_s = 0.0
         completion_tokens = num_requests = 0
+        is_reported = True
         for answer in answers:
             response = answer.response
             if (efficiency := response.efficiency) is None or response.cached:
@@ -108,6 +110,7 @@ class Workload:
             self._service_s.append(took_s)
             self._prompt_tokens += response.usage.prompt_tokens
             self._completion_tokens += response.usage.completion_tokens
+            is_reported = is_reported and response.usage.is_reported
             if _is_of_engine(efficiency):
                 self._count(efficiency, response)
                 of_engine.append(efficiency)
@@ -117,8 +120,9 @@ class Workload:
         if not num_requests:
             return {}
         self.num_units += 1
+        self._is_reported = self._is_reported and is_reported
         found = {"queue_s": queue_s / num_requests, "service_s": service_s / num_requests}
-        if completion_tokens and service_s:
+        if is_reported and completion_tokens and service_s:
             found["output_tokens_per_s"] = completion_tokens / service_s
         return found | _of_engine(of_engine) if of_engine else found
 
@@ -150,11 +154,13 @@ class Workload:
             "run_requests": num_requests,
             "run_busy_s": busy_s,
             "run_requests_per_s": _ratio(num_requests, busy_s),
-            "run_output_tokens_per_s": _ratio(self._completion_tokens, busy_s) or None,
+            "run_output_tokens_per_s": None,
             "run_concurrency": _ratio(math.fsum(self._service_s), busy_s),
-            "run_prompt_tokens": self._prompt_tokens,
-            "run_completion_tokens": self._completion_tokens,
         }
+        if self._is_reported:
+            found["run_output_tokens_per_s"] = _ratio(self._completion_tokens, busy_s) or None
+            found["run_prompt_tokens"] = self._prompt_tokens
+            found["run_completion_tokens"] = self._completion_tokens
         for name, values in (
             ("run_queue_s", self._queue_s),
             ("run_service_s", self._service_s),

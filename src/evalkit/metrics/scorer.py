@@ -48,10 +48,10 @@ class Scorer:
     reason `metric_error`; so does a unit that no metric applies to.
 
     Besides what the metrics give, every answered unit has the usage stats `num_prompt_tokens`,
-    `num_completion_tokens` and `latency_s` (sums over its requests), `finish_reason_length` (share of the
-    completions that hit the token limit), `num_train_instances`, `prompt_truncated` and `no_answer` (share of
-    the completions in which the model never came to an answer). Where clients tell how answers came about,
-    efficiency stats follow (see `evalkit.metrics.efficiency`).
+    `num_completion_tokens` (both where they are reported) and `latency_s` (sums over its requests),
+    `finish_reason_length` (share of the completions that hit the token limit), `num_train_instances`,
+    `prompt_truncated` and `no_answer` (share of the completions in which the model never came to an answer).
+    Where clients tell how answers came about, efficiency stats follow (see `evalkit.metrics.efficiency`).
 
     One thread adds; `progress` and the counts may be read from another meanwhile.
 
@@ -195,7 +195,8 @@ class Scorer:
         sheet.answered[slot] = 1
         sheet.failures.pop(slot, None)
         for column, value in zip(self._usage, _usage(answers), strict=True):
-            column.set(slot, value)
+            if value is not None:
+                column.set(slot, value)
         for name, value in self._workload.add(answers).items():
             sheet.column(name, "efficiency", (0, UNIT_STATS.index(name)), False).set(slot, value)
         unit = Unit(sheet.instance_at(slot), state.trial, state.sample, answers)
@@ -276,14 +277,15 @@ def _answer_order(answer: Answer) -> tuple[int, bool, str]:
     return (state.reference_index or 0, state.request_mode == "calibration", state.key)
 
 
-def _usage(answers: tuple[Answer, ...]) -> tuple[float, ...]:
-    """The values of the usage stats for one unit, in their order."""
+def _usage(answers: tuple[Answer, ...]) -> tuple[float | None, ...]:
+    """The values of the usage stats for one unit, in their order; None for tokens that are not reported."""
     prompt_tokens = completion_tokens = num_train_instances = num_completions = num_cut = num_empty = 0
-    latency_s, truncated = 0.0, False
+    latency_s, truncated, is_reported = 0.0, False, True
     for answer in answers:
         state, response = answer.state, answer.response
         prompt_tokens += response.usage.prompt_tokens
         completion_tokens += response.usage.completion_tokens
+        is_reported = is_reported and response.usage.is_reported
         latency_s += response.latency_s
         num_completions += len(response.completions)
         for completion in response.completions:
@@ -294,7 +296,8 @@ def _usage(answers: tuple[Answer, ...]) -> tuple[float, ...]:
         truncated = truncated or state.prompt_truncated
     cut_share = num_cut / num_completions if num_completions else 0.0
     empty_share = num_empty / num_completions if num_completions else 0.0
+    tokens = (prompt_tokens, completion_tokens) if is_reported else (None, None)
     return (
-        *(prompt_tokens, completion_tokens, latency_s, cut_share),
+        *(*tokens, latency_s, cut_share),
         *(num_train_instances, truncated, empty_share),
     )

@@ -19,7 +19,7 @@ from evalkit.models.metadata import (
     ModelMetadata,
     undescribed,
 )
-from evalkit.models.provider import PROVIDERS, prefixed_deployment
+from evalkit.models.provider import PROVIDERS, described_by_name, place_of, prefixed_deployment
 from evalkit.specs.run_spec import Spec
 
 SHIPPED = (Path(__file__).with_name("models.yaml"), Path(__file__).with_name("models_helm.yaml"))
@@ -37,10 +37,12 @@ class ModelCatalog:
 
     Attributes:
         notes: What the user should know of the files that were read.
+        moved: Names of deployments that a file sends elsewhere than evalkit does, and a remark on each.
     """
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.moved: dict[str, str] = {}
         self._models: dict[str, ModelMetadata] = {}
         self._deployments: dict[str, ModelDeployment] = {}
         self._by_model: dict[str, list[ModelDeployment]] = {}
@@ -62,6 +64,7 @@ class ModelCatalog:
         for path in SHIPPED:
             catalog._add_file(path)
         catalog._places.clear()  # from here on a name may be defined anew
+        catalog.moved.clear()
         for path in files:
             if is_helms(path):
                 catalog._add_helm_file(path)
@@ -116,6 +119,9 @@ class ModelCatalog:
         self._claim("model deployment", deployment.name, place)
         if (replaced := self._deployments.pop(deployment.name, None)) is not None:
             self._by_model[replaced.model_name].remove(replaced)
+        known = replaced or described_by_name(deployment.name)
+        if known is not None and (there := place_of(known)) != (here := place_of(deployment)):
+            self.moved[deployment.name] = f"{place}: '{deployment.name}' goes to {here}, not to {there}"
         deployment = as_its_family(deployment)
         self._deployments[deployment.name] = deployment
         self._by_model.setdefault(deployment.model_name, []).append(deployment)

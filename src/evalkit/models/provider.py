@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from evalkit.errors import UsageError
 from evalkit.models.deployment import ClientSpec, ModelDeployment
@@ -175,3 +176,25 @@ def served_name(deployment: ModelDeployment) -> str:
         if rest and prefix in PROVIDERS and deployment.name.startswith(f"{prefix}/")
         else (deployment.model_name)
     )
+
+
+def described_by_name(name: str) -> ModelDeployment | None:
+    """The deployment that a name describes by itself; None where it describes none, or not completely."""
+    try:
+        return prefixed_deployment(name)
+    except UsageError:
+        return None
+
+
+def place_of(deployment: ModelDeployment) -> str:
+    """The host and port that a deployment asks; without an address of its own, its client's, or the client.
+
+    Two places are the same exactly if these are.
+    """
+    spec = deployment.client_spec
+    address = spec.args.get("base_url")
+    if not isinstance(address, str):
+        known = PROVIDERS.get(spec.class_name)
+        address = known.base_url if known is not None else ""
+    host = urlsplit(address.strip()).netloc.rpartition("@")[2].lower()
+    return host or f"the client '{spec.class_name}'"

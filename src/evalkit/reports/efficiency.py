@@ -8,11 +8,14 @@ from typing import Any
 from evalkit.metrics.efficiency import RUN_STATS
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scoring import read_stats
+from evalkit.results.summary import NOT_REPORTED
 
 Row = Mapping[str, Any]
 
 _PREFIX = "run_"
 _NO_NUMBER = "–"
+# Servers say these; where one does not, that is said.
+_REPORTED = frozenset({"prompt_tokens"})
 
 
 def efficiency_rows(directories: Iterable[RunDirectory]) -> list[dict[str, Any]]:
@@ -46,15 +49,19 @@ def has_numbers(row: Row) -> bool:
 def shown_rows(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Headings and rows as texts, without columns that are empty for all runs."""
     several_suites = len({row["suite"] for row in rows}) > 1
-    columns = [c for c in _COLUMNS if any(row[c[1]] is not None for row in rows)]
+    columns = [c for c in _COLUMNS if c[1] in _REPORTED or any(row[c[1]] is not None for row in rows)]
     texts = [
         (
             f"{row['suite']}/{row['run']}" if several_suites else row["run"],
-            *(_NO_NUMBER if row[name] is None else text(row[name]) for _, name, text in columns),
+            *(_unknown(name) if row[name] is None else text(row[name]) for _, name, text in columns),
         )
         for row in rows
     ]
     return ("run", *(title for title, _, _ in columns)), texts
+
+
+def _unknown(name: str) -> str:
+    return NOT_REPORTED if name in _REPORTED else _NO_NUMBER
 
 
 def _seconds(value: float) -> str:

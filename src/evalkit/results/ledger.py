@@ -15,7 +15,7 @@ from evalkit.engine.journal_line import Owner
 from evalkit.errors import DamageError
 from evalkit.response import BLOCKED, Failure, Outcome, Usage
 from evalkit.results.integrity import fingerprint, fits, sealed
-from evalkit.results.manifest import Manifest, RunStatus
+from evalkit.results.manifest import WITHOUT_USAGE, Manifest, RunStatus
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scoring import SCORING_RULES
 from evalkit.specs.digest import RunDigest
@@ -63,6 +63,7 @@ class Ledger:
         self._num_answered = 0
         self._num_requests = 0
         self._usage = Usage()
+        self._num_without_usage = 0
         self._cost_usd = 0.0
 
     @classmethod
@@ -118,6 +119,7 @@ class Ledger:
         self.failures = {key: failure.reason for key, failure in index.failures.items()}
         self._num_answered, self._num_requests = len(index.answered), num_requests
         self._usage = Usage(index.prompt_tokens, index.completion_tokens)
+        self._num_without_usage = index.num_without_usage
         # From the journal, not the last manifest: a start that was killed wrote none, and was billed.
         self._cost_usd = 0.0 if self._prices is None else self._prices.cost_usd(self._usage)
         self.manifest = replace(
@@ -136,7 +138,7 @@ class Ledger:
         self.directory.write_manifest(self.manifest)
 
     def count(self, key: str, outcome: Outcome) -> float | None:
-        """Count an outcome; returns what it cost in US dollars, None where prices are not known."""
+        """Count an outcome; returns what it cost in US dollars, None where prices or tokens are not known."""
         if isinstance(outcome, Failure):
             self.failures[key] = outcome.reason
             self.last_failure = f"({outcome.reason}) {outcome.message}"
@@ -146,6 +148,9 @@ class Ledger:
         if outcome.cached:
             return 0.0
         used = outcome.usage
+        if not used.is_reported:
+            self._num_without_usage += 1
+            return None
         self._usage = Usage(
             self._usage.prompt_tokens + used.prompt_tokens,
             self._usage.completion_tokens + used.completion_tokens,
@@ -170,6 +175,9 @@ class Ledger:
             num_unscored: Answered instances that a metric could not score.
         """
         counts = self._counts()
+        reported_usd = None if self._prices is None else round(self._cost_usd, 6)
+        if self._num_without_usage and not self._usage.is_reported:
+            reported_usd = None
         if status is None:
             # What a content filter blocked is settled; a run of which it blocked everything has no result.
             done = self.num_owed == 0 and (self._num_answered or not self._num_requests)
@@ -179,11 +187,9 @@ class Ledger:
             status=status,
             message=message or self._failure_summary(num_unscored),
             counts={**self.manifest.counts, **counts, "num_unscored": num_unscored},
-            usage={
-                "prompt_tokens": self._usage.prompt_tokens,
-                "completion_tokens": self._usage.completion_tokens,
-            },
-            cost_usd=None if self._prices is None else round(self._cost_usd, 6),
+            usage=self._reported_usage(),
+            cost_usd=reported_usd if self._num_without_usage == 0 else None,
+            reported_cost_usd=reported_usd,
             seconds=round(self.manifest.seconds + time.monotonic() - self._began_s, 3),
             finished_at=_now(),
         )
@@ -205,7 +211,18 @@ class Ledger:
         }
         if (num_blocked := self.num_blocked) or self.manifest.counts.get("num_blocked"):
             counts["num_blocked"] = num_blocked
+        if self._num_without_usage or self.manifest.counts.get(WITHOUT_USAGE):
+            counts[WITHOUT_USAGE] = self._num_without_usage
         return counts
+
+    def _reported_usage(self) -> dict[str, int | None]:
+        """The tokens that were reported; None where none were, though there are answers that took some."""
+        if self._num_without_usage and not self._usage.is_reported:
+            return {"prompt_tokens": None, "completion_tokens": None}
+        return {
+            "prompt_tokens": self._usage.prompt_tokens,
+            "completion_tokens": self._usage.completion_tokens,
+        }
 
     def _failure_summary(self, num_unscored: int) -> str:
         parts = [f"{count} {reason}" for reason, count in self.failures_by_reason().items()]

@@ -13,6 +13,8 @@ from evalkit.errors import REMEDY, DamageError, StoreError
 from evalkit.specs.digest import run_digest
 
 FORMAT_VERSION = 1
+WITHOUT_USAGE = "num_without_usage"
+"""The count of answers, paid for and not from the cache, for which the server reported no tokens."""
 RunStatus = Literal["running", "complete", "partial", "stopped", "interrupted", "error"]
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "name": (str,),
@@ -25,6 +27,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "counts": (dict,),
     "usage": (dict,),
     "cost_usd": (int, float, type(None)),
+    "reported_cost_usd": (int, float, type(None)),
     "seconds": (int, float),
     "starts": (int,),
     "started_at": (str,),
@@ -47,7 +50,11 @@ class Manifest:
             server), `interrupted`, `error`, or `running`, also after a kill.
         message: Why it is not complete.
         counts: num_instances, num_requests, num_answered, num_failed; num_blocked where a content filter
-            blocked some of the failed ones.
+            blocked some of the failed ones; `num_without_usage` where the server reported no tokens for some
+            answers.
+        usage: Tokens over all starts, as far as they are reported; None where no answer has any.
+        cost_usd: Over all starts; None where prices are not known, or the tokens of some answers.
+        reported_cost_usd: The same over the answers whose tokens are known; None where there are none.
         seconds: Wall time over all starts.
         notes: What evalkit did otherwise than asked, such as a parameter left out that the server refuses.
         files: Name to fingerprint of the other files, as the run left them (`evalkit.results.integrity`).
@@ -61,8 +68,9 @@ class Manifest:
     status: RunStatus = "running"
     message: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
-    usage: Mapping[str, int] = field(default_factory=dict)
+    usage: Mapping[str, int | None] = field(default_factory=dict)
     cost_usd: float | None = None
+    reported_cost_usd: float | None = None
     seconds: float = 0.0
     starts: int = 0
     started_at: str = ""
@@ -122,8 +130,9 @@ def _problem(plain: Mapping[str, Any]) -> str | None:
             return f"its {name} is of another type"
     if plain.get("status", "running") not in get_args(RunStatus):
         return f"its status is '{plain['status']}'"
-    for name in ("counts", "usage"):
-        if any(type(count) is not int or count < 0 for count in plain.get(name, {}).values()):
+    counts, usage = plain.get("counts", {}).values(), plain.get("usage", {}).values()
+    for name, values in (("counts", counts), ("usage", [count for count in usage if count is not None])):
+        if any(type(count) is not int or count < 0 for count in values):
             return f"its {name} are no counts"
     identity = plain["identity"]
     if "metric_specs" in identity and run_digest(identity).full != plain["digest"]:

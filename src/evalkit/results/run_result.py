@@ -21,7 +21,8 @@ class RunResult:
         counts: num_instances, num_requests, num_answered, num_failed; num_blocked where a content filter
             blocked some of the failed ones.
         failures: Failed requests by reason.
-        cost_usd: Over all starts of the run; None where prices are not known.
+        cost_usd: Over all starts of the run; None where prices are not known, or the tokens of some answers.
+        reported_cost_usd: The same over the answers whose tokens are known; None where there are none.
     """
 
     name: str
@@ -32,6 +33,7 @@ class RunResult:
     counts: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     cost_usd: float | None = None
+    reported_cost_usd: float | None = None
 
 
 def result_of(directory: RunDirectory, manifest: Manifest, stats: tuple[Stat, ...]) -> RunResult:
@@ -44,4 +46,5 @@ def result_of(directory: RunDirectory, manifest: Manifest, stats: tuple[Stat, ..
         stats=stats,
         counts=manifest.counts,
         cost_usd=manifest.cost_usd,
+        reported_cost_usd=manifest.reported_cost_usd,
     )

@@ -122,7 +122,7 @@ def _num_behind(directory: RunDirectory) -> int:
         stats = read_stats(directory)
     except StoreError:
         return 0
-    found = [s.n + s.n_blocked for s in stats if s.name == "num_prompt_tokens" and s.kind == "usage"]
+    found = [s.n + s.n_blocked for s in stats if s.name == "latency_s" and s.kind == "usage"]
     return max(found, default=0)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evalkit.metrics.stat import NO_ANSWER, Stat
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scoring import read_stats
+
+NOT_REPORTED = "not reported"
+"""What tables say of tokens and cost where the server does not say."""
+TOKEN_STATS = ("num_prompt_tokens", "num_completion_tokens")
 
 
 def stat_row(run: str, stat: Stat) -> dict[str, Any]:
@@ -33,6 +37,11 @@ def stat_row(run: str, stat: Stat) -> dict[str, Any]:
         "num_trials": stat.num_trials,
         "trial_stderr": stat.trial_stderr,
     }
+
+
+def is_unreported(row: Mapping[str, Any]) -> bool:
+    """Whether a row is about tokens of answers, none of which the server has reported."""
+    return row["metric"] in TOKEN_STATS and row["mean"] is None
 
 
 def summary_rows(
