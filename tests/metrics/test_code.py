@@ -10,8 +10,9 @@ import pytest
 import evalkit.metrics.code
 from evalkit.errors import DataError, UsageError
 from evalkit.metrics.code import pass_at_k
-from evalkit.metrics.execution import Execution
 from evalkit.response import Completion
+from evalkit.sandbox.program import Program
+from evalkit.sandbox.verdict import Verdict
 from evalkit.specs.run_spec import AdapterSpec
 from tests.metrics.units import built, instance, unit
 
@@ -21,7 +22,7 @@ TWO = AdapterSpec(method="generation", num_outputs=2)
 
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
-    evalkit.metrics.code._run.cache_clear()
+    evalkit.metrics.code._passes.cache_clear()
 
 
 def test_the_estimator_is_helms(golden: Callable[[str], Any]) -> None:

@@ -1,10 +1,11 @@
 """Whether generated programs pass their tests: HELM's code metrics for HumanEval (Chen et al. 2021).
 
-Programs only ever run in an isolated process (`evalkit.metrics.execution`).
+Programs only ever run in a sandbox (`evalkit.sandbox`), and their tests beside them in a process of their own.
 """
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -13,10 +14,11 @@ from typing import Any, ClassVar
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
 from evalkit.metrics.code_blocks import ends_in_block, program_of
-from evalkit.metrics.execution import Execution, require_isolation, run_program
 from evalkit.metrics.metric import Metric, Unit, likeliest_first
 from evalkit.registry import Output, metric
 from evalkit.response import Completion
+from evalkit.sandbox.judge import judge, require_sandbox
+from evalkit.sandbox.program import Checks, Limits, Program
 from evalkit.specs.run_spec import AdapterSpec
 from evalkit.thinking import without_thinking
 
@@ -41,8 +43,8 @@ class CodeMetric(Metric):
     """Runs each completion against the instance's tests; the base of the metrics below.
 
     `Instance.extra["test_cases"]` is the row of the benchmark, with `prompt`, `test` and `entry_point`: the
-    program is prompt, completion and test, and it passes if `check(entry_point)` comes to its end. The
-    completion is taken as generated, blanks before its first line included: without them a function's body
+    program is prompt and completion, and it passes if `check(entry_point)` of the test comes to its end. The
+    test calls the function from another process, and only plain values come back (`Checks`). The completion is taken as generated, blanks before its first line included: without them a function's body
     is not part of the function.
     """
 
@@ -61,21 +63,21 @@ class CodeMetric(Metric):
         self.full_marks = dict.fromkeys(self.names, 1.0)
 
     def check(self, instance: Instance) -> None:
-        """Refuse an instance without tests, and a machine on which programs can't be isolated.
+        """Refuse an instance without tests, and a machine without a sandbox.
 
         Raises:
             DataError: The instance has no tests.
-            UsageError: Programs can't be isolated here; says what is missing.
+            UsageError: Programs can't be run here; says what is missing.
         """
         _test_cases(instance)
-        require_isolation()
+        require_sandbox()
 
     def score(self, unit: Unit) -> Mapping[str, float]:
         """The stat for one program and, where `k` programs were asked for, for `k`.
 
         Raises:
             DataError: The answer holds no completion.
-            UsageError: The program could not be isolated.
+            UsageError: No sandbox could be made; the program has not run.
         """
         return dict(zip(self.names, self.estimates(self._passes(unit), self._num_outputs), strict=False))
 
@@ -106,11 +108,11 @@ class CodeMetric(Metric):
         return [self._passes_one(case, self.program(case, completion)) for completion in completions]
 
     def _passes_one(self, case: Mapping[str, Any], program: str) -> bool:
-        program = f"{program}\n{case['test']}\ncheck({case['entry_point']})"
-        execution = _run(program, self._timeout_s)
-        if execution.ending == "unavailable":
-            raise UsageError(f"the program could not be isolated: {execution.message}")
-        return execution.ending == "passed"
+        entry_point, test = case["entry_point"], case["test"]
+        source = f"{test}\ncheck({entry_point})"
+        # Without what follows, a last line that ends in a backslash would be none.
+        program = f"{program}\n\n"
+        return _passes(program, source, entry_point, _helpers(case["prompt"], test, entry_point), self._timeout_s)
 
 
 @metric("code_eval_acc")
@@ -182,9 +184,29 @@ class CodeBlockPass(_BlockProgram, PassAtK):
 
 
 @lru_cache(maxsize=64)
-def _run(program: str, timeout_s: float) -> Execution:
-    """How the program ended; remembered for a while, since several metrics run the same programs in turn."""
-    return run_program(program, timeout_s)
+def _passes(program: str, source: str, entry_point: str, helpers: str, timeout_s: float) -> bool:
+    """Whether a program passes; remembered for a while, since several metrics run the same programs in turn."""
+    checks = Checks(source, (entry_point,), helpers)
+    return judge(Program(program, checks, Limits(time_s=timeout_s))).has_passed
+
+
+def _helpers(prompt: str, test: str, entry_point: str) -> str:
+    """The prompt, if the test uses something else that it defines (in HumanEval, 3 of 164 do)."""
+    try:
+        used = {node.id for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Name)}
+        given = ast.parse(prompt).body
+    except SyntaxError:
+        return ""
+    named: set[str] = set()
+    for node in given:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                named.add(name)
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                named.update(alias.asname or alias.name for alias in aliases)
+            case ast.Assign(targets=targets):
+                named.update(target.id for target in targets if isinstance(target, ast.Name))
+    return prompt if (named - {entry_point}) & used else ""
 
 
 def _test_cases(instance: Instance) -> Mapping[str, Any]:

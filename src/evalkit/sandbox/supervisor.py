@@ -1,0 +1,289 @@
+"""The two processes of a sandbox; its code is sent there and runs under `python -I -S`.
+
+`supervise` runs in the first process, which nothing in the sandbox can signal, trace or read. It makes itself an
+ordinary user, starts the second process, and only then asks for a program. The program runs in the second
+(`_serve`), which has two pipes to the first, for calls and their results, and nothing else. The tests arrive in the
+first process afterwards and run there: the program never sees them, and the verdict is not its to give.
+
+Uses `evalkit.sandbox.values`, which is sent along, and the standard library.
+"""
+
+from __future__ import annotations
+
+import builtins
+import marshal
+import os
+
+from evalkit.sandbox.values import decode, encode
+
+TYPE_CHECKING = False  # the import of `typing` would take as long as a short program
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+# From the kernel's headers: prctl.h, seccomp.h.
+_SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE, _SET_NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 1, 4, 38, 22, 2
+_SIGINT, _SIGKILL = 2, 9
+_MAX_MESSAGE, _MAX_REPLY_BYTES = 200, 16 << 20
+_POLL_S = 0.05
+
+
+class _ProgramError(Exception):
+    """The program ended, went over a limit or raised what can't be raised here."""
+
+
+def supervise(settings: dict[str, Any]) -> NoReturn:
+    """Isolate, say so, take a program and its tests from standard input, and report on standard output."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    _become_ordinary(settings["user_id"])
+    # A change of user forgets this, so it has to be said here again.
+    _control(libc, _SET_PARENT_DEATH_SIGNAL, _SIGKILL)
+    _control(libc, _SET_DUMPABLE, 0)
+    _limit(settings)
+    calls, calls_write = os.pipe()
+    replies_read, replies = os.pipe()
+    _ignore_interrupts()
+    if os.fork() == 0:
+        try:
+            _close_all_but(calls, replies)
+            _filter(libc, settings["filter"])
+            _serve(calls, replies)
+        finally:
+            os._exit(1)
+    os.close(calls)
+    os.close(replies)
+    program = _Connection(calls_write, replies_read, settings["files"])
+    program.receive()  # its process is closed off
+    os.write(1, b"ready\n")
+    _report(_judge(program))
+
+
+def _judge(program: _Connection) -> str:
+    """Nothing if the program loads and its tests come to their end, else what stopped them."""
+    program.send(_take())
+    try:
+        program.receive()
+        checks = _take_checks()
+        if checks is not None:
+            names: dict[str, Any] = {}
+            exec(compile(checks["helpers"], "<helpers>", "exec"), names)
+            names.update({name: program.function(name) for name in checks["functions"]})
+            exec(compile(checks["source"], "<tests>", "exec"), names)
+    except BaseException as error:  # noqa: BLE001 - whatever is raised, the program has not passed
+        return f"{error}" if isinstance(error, _ProgramError) else f"{type(error).__name__}: {error}"
+    return ""
+
+
+class _Connection:
+    """The program's functions, seen from the process that has the tests."""
+
+    def __init__(self, calls: int, replies: int, max_files: int) -> None:
+        self._calls, self._replies, self._max_files = calls, replies, max_files
+
+    def send(self, data: bytes) -> None:
+        try:
+            _write_frame(self._calls, data)
+        except BrokenPipeError:
+            raise _ProgramError("the process was killed") from None
+
+    def receive(self) -> Any:
+        """The program's reply; raises what the program raised."""
+        size = int.from_bytes(self._read(8), "little")
+        if size > _MAX_REPLY_BYTES:
+            raise _ProgramError(f"a result of more than {_MAX_REPLY_BYTES} bytes")
+        reply = decode(self._read(size))
+        if not isinstance(reply, tuple) or len(reply) != 3:
+            raise _ProgramError("the process sent something else than a reply")
+        kind, value, more = reply
+        if kind != "value":
+            raise _error(value, more)
+        return value, more
+
+    def function(self, name: str) -> Any:
+        """A function that calls the program's."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.send(encode((name, list(args), kwargs)))
+            value, changed = self.receive()
+            if isinstance(changed, list) and len(changed) == len(args):
+                for given, left in zip(args, changed, strict=True):
+                    _update(given, left)
+            return value
+
+        call.__name__ = name
+        return call
+
+    def _read(self, size: int) -> bytes:
+        """Bytes from the program; looks at its folder while waiting."""
+        import select
+
+        data = bytearray()
+        while len(data) < size:
+            if not select.select([self._replies], [], [], _POLL_S)[0]:
+                self._count_files()
+                continue
+            part = os.read(self._replies, min(size - len(data), 1 << 20))
+            if not part:
+                raise _ProgramError("the process was killed")
+            data += part
+        return bytes(data)
+
+    def _count_files(self) -> None:
+        folder = os.statvfs(".")
+        if folder.f_files - folder.f_ffree > self._max_files:
+            raise _ProgramError(f"more than {self._max_files} files")
+
+
+def _error(class_name: Any, message: Any) -> BaseException:
+    """The program's exception, as far as it is one of Python's own."""
+    if not isinstance(class_name, str) or not isinstance(message, str):
+        return _ProgramError("the process sent something else than a reply")
+    kind = getattr(builtins, class_name, None)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        try:
+            return kind(message)
+        except TypeError:  # UnicodeDecodeError and the like take other arguments
+            pass
+    return _ProgramError(f"{class_name}: {message}")
+
+
+def _update(given: Any, left: Any) -> None:
+    """Do to an argument here what the program did to its copy."""
+    if isinstance(given, list) and isinstance(left, list):
+        given[:] = left
+    elif isinstance(given, (dict, set)) and type(given) is type(left):
+        given.clear()
+        given.update(left)
+
+
+def _serve(calls: int, replies: int) -> None:
+    """Run the program, then call its functions as asked; whatever goes wrong here is the program's failure."""
+    _write_frame(replies, encode(("value", None, None)))
+    runner = os.getpid()
+    names: dict[str, Any] = {}
+    source = _read_frame(calls).decode("utf-8", "surrogatepass")
+    try:
+        exec(compile(source, "<program>", "exec"), names)
+        reply = encode(("value", None, None))
+    except BaseException as error:  # noqa: BLE001 - whatever the program raises is its failure
+        reply = _encode_error(error)
+    while os.getpid() == runner:
+        _write_frame(replies, reply)
+        request = _read_frame(calls)
+        try:
+            name, args, kwargs = decode(request)
+            before = encode(args)
+            value = names[name](*args, **kwargs)
+            reply = encode(("value", value, args if encode(args) != before else None))
+        except BaseException as error:  # noqa: BLE001 - as above
+            reply = _encode_error(error)
+
+
+def _encode_error(error: BaseException) -> bytes:
+    try:
+        message = str(error)
+    except BaseException:  # noqa: BLE001 - the text is the program's code too
+        message = ""
+    return encode(("error", type(error).__name__, message[:_MAX_MESSAGE]))
+
+
+def _become_ordinary(user_id: int | None) -> None:
+    """Root becomes a user that nobody else is; for others the sandbox has no user but theirs."""
+    if user_id is not None:
+        os.setgroups([])
+        os.setresgid(user_id, user_id, user_id)
+        os.setresuid(user_id, user_id, user_id)
+    if os.getuid() == 0 or os.geteuid() == 0:
+        raise OSError("the sandbox must not run as root")
+
+
+def _limit(settings: dict[str, Any]) -> None:
+    import resource
+
+    for kind, limit in (
+        (resource.RLIMIT_CPU, settings["processor_s"]),
+        (resource.RLIMIT_AS, settings["memory_bytes"]),
+        (resource.RLIMIT_FSIZE, settings["disk_bytes"]),
+        (resource.RLIMIT_NOFILE, settings["open_files"]),
+        (resource.RLIMIT_NPROC, settings["threads"] + 2),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (limit, limit))
+
+
+def _ignore_interrupts() -> None:
+    """As the first process of its namespace, this one only gets signals that it handles: then none."""
+    import _signal
+
+    _signal.signal(_SIGINT, _signal.SIG_DFL)
+
+
+def _close_all_but(*kept: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    start = 3
+    for number in sorted(kept):
+        os.closerange(start, number)
+        start = number + 1
+    os.closerange(start, 1 << 16)
+
+
+def _filter(libc: Any, instructions: bytes) -> None:
+    """Load a filter of system calls (seccomp) into this process."""
+    import ctypes
+
+    class _Filter(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+    loaded = _Filter(len(instructions) // 8, instructions)
+    _control(libc, _SET_NO_NEW_PRIVILEGES, 1)
+    _control(libc, _SET_SECCOMP, _FILTER, ctypes.byref(loaded))
+
+
+def _control(libc: Any, option: int, value: int, more: Any = 0) -> None:
+    import ctypes
+
+    word = ctypes.c_ulong
+    if libc.prctl(option, word(value), more or word(0), word(0), word(0)) != 0:
+        raise OSError(f"prctl {option} was refused")
+
+
+def _take() -> bytes:
+    """The next part of what stands on standard input."""
+    return _read_frame(0)
+
+
+def _take_checks() -> dict[str, Any] | None:
+    checks: dict[str, Any] | None = marshal.loads(_take())
+    return checks
+
+
+def _read_frame(pipe: int) -> bytes:
+    size = int.from_bytes(_read_exactly(pipe, 8), "little")
+    return _read_exactly(pipe, size)
+
+
+def _read_exactly(pipe: int, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        part = os.read(pipe, size - len(data))
+        if not part:
+            os._exit(1)
+        data += part
+    return bytes(data)
+
+
+def _write_frame(pipe: int, data: bytes) -> None:
+    view = memoryview(len(data).to_bytes(8, "little") + data)
+    while view:
+        view = view[os.write(pipe, view) :]
+
+
+def _report(problem: str) -> NoReturn:
+    message = "".join(char if char.isprintable() else " " for char in problem[:_MAX_MESSAGE])
+    os.write(1, f"failed: {message}\n".encode("utf-8", "replace") if problem else b"passed\n")
+    os._exit(0)
