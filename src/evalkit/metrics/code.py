@@ -112,7 +112,9 @@ class CodeMetric(Metric):
         source = f"{test}\ncheck({entry_point})"
         # Without what follows, a last line that ends in a backslash would be none.
         program = f"{program}\n\n"
-        return _passes(program, source, entry_point, _helpers(case["prompt"], test, entry_point), self._timeout_s)
+        return _passes(
+            program, source, entry_point, _helpers(case["prompt"], test, entry_point), self._timeout_s
+        )
 
 
 @metric("code_eval_acc")

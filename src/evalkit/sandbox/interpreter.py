@@ -74,7 +74,9 @@ def _shared_libraries(program: Path, extensions: Path) -> tuple[Path, ...]:
         capture_output=True,
         check=False,
     )
-    paths = [Path(match[1]) for line in os.fsdecode(listed.stdout).splitlines() if (match := _PATH.search(line))]
+    paths = [
+        Path(match[1]) for line in os.fsdecode(listed.stdout).splitlines() if (match := _PATH.search(line))
+    ]
     if listed.returncode != 0 or not paths:
         raise UsageError(f"the system's loader does not list the shared libraries of {program}")
     return tuple(path for path in dict.fromkeys((*paths, _LOADER_CACHE)) if path.is_file())

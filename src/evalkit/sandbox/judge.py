@@ -8,6 +8,7 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from evalkit.errors import UsageError
+from evalkit.sandbox.bubblewrap import installed
 from evalkit.sandbox.process import NoSandboxError, SandboxProcess
 from evalkit.sandbox.program import Limits, Program
 from evalkit.sandbox.verdict import Verdict
@@ -38,11 +39,24 @@ def judge(program: Program) -> Verdict:
     Raises:
         UsageError: No sandbox could be made; says what is missing.
     """
+    return _judge(_bwrap(), program)
+
+
+def require_sandbox() -> None:
+    """Nothing, if programs can be run on this machine; tried once per process.
+
+    Raises:
+        UsageError: They can't be; says what is missing.
+    """
+    _bwrap()
+
+
+def _judge(bwrap: str, program: Program) -> Verdict:
     limits = program.limits
     source = program.source.encode("utf-8", "surrogatepass")
     checks = marshal.dumps(asdict(program.checks) if program.checks else None)
     try:
-        with SandboxProcess(limits) as process:
+        with SandboxProcess(bwrap, limits) as process:
             process.deliver(source, checks)
             report = process.report(limits.time_s)
     except NoSandboxError as error:
@@ -54,30 +68,38 @@ def judge(program: Program) -> Verdict:
     return Verdict("failed", report.removeprefix("failed: ") or "the process was killed")
 
 
-def require_sandbox() -> None:
-    """Nothing, if programs can be run on this machine; tried once per process.
-
-    Raises:
-        UsageError: They can't be; says what is missing.
-    """
-    if missing := _missing():
+def _bwrap() -> str:
+    found, missing = _tried()
+    if found is None:
         raise UsageError(missing)
+    return found
 
 
 @lru_cache(maxsize=1)
-def _missing() -> str:
+def _tried() -> tuple[str | None, str]:
+    """The first bubblewrap that keeps the promises, else what is missing."""
     if not sys.platform.startswith("linux"):
-        return _refusal(f"{sys.platform} is not Linux")
+        return None, _refusal(f"{sys.platform} is not Linux")
+    missing = ""
     try:
-        verdict = judge(Program(_PROBE, limits=Limits(time_s=_PROBE_TIMEOUT_S)))
+        for bwrap in installed():
+            try:
+                verdict = _judge(bwrap, Program(_PROBE, limits=Limits(time_s=_PROBE_TIMEOUT_S)))
+            except UsageError as error:
+                missing = missing or str(error)
+                continue
+            if verdict.has_passed:
+                return bwrap, ""
+            missing = missing or _refusal(f"{bwrap} does not keep its promises ({verdict.message})")
     except UsageError as error:
-        return str(error)
-    return "" if verdict.has_passed else _refusal(f"it does not keep its promises ({verdict.message})")
+        missing = str(error)
+    return None, missing
 
 
 def _refusal(reason: str) -> str:
     return (
-        f"model-written programs are only run in a sandbox, which can't be made here: {reason}. It takes Linux, "
-        "and either unprivileged user namespaces, or root with the right to mount (in a container, the capability "
-        "SYS_ADMIN)"
+        f"model-written programs are only run in a sandbox, which can't be made here: {reason}. It takes Linux "
+        "5.14 or later and either user namespaces that ordinary users may make (on Ubuntu: sysctl "
+        "kernel.apparmor_restrict_unprivileged_userns=0), or root with the right to mount (in a container, the "
+        "capability SYS_ADMIN)"
     )

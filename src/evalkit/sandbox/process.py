@@ -27,7 +27,9 @@ _OPEN_FILES = 64
 _MAX_REPORT_BYTES = 4096
 # What the group may have beside the program's memory and its folder: the interpreter with the tests, the kernel.
 _BESIDE_BYTES = 64 << 20
-_FIRST_USER_ID = 2_000_000_000  # plus a process number: a user that nobody is, so that only the sandbox counts
+_FIRST_USER_ID = (
+    2_000_000_000  # plus a process number: a user that nobody is, so that only the sandbox counts
+)
 _NOBODY = 65534
 
 
@@ -40,15 +42,17 @@ class SandboxProcess:
 
     Raises:
         NoSandboxError: It can't be made (on entering).
-        UsageError: Something that it takes is not installed (on entering).
+        UsageError: The interpreter's files or the machine's system calls are not known (on entering).
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, bwrap: str, limits: Limits) -> None:
+        self._bwrap, self._limits = bwrap, limits
 
     def __enter__(self) -> Self:
         limits = self._limits
-        self._group = ControlGroup(limits.memory_bytes + limits.disk_bytes + _BESIDE_BYTES, limits.threads + 8)
+        self._group = ControlGroup(
+            limits.memory_bytes + limits.disk_bytes + _BESIDE_BYTES, limits.threads + 8
+        )
         self._first: int | None = None
         try:
             self._start()
@@ -60,11 +64,8 @@ class SandboxProcess:
 
     def __exit__(self, *_: object) -> None:
         if process := getattr(self, "_process", None):
-            if self._first is None:
-                process.kill()
-            else:  # with the first process all others of the sandbox end, and bubblewrap then ends by itself
-                with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._first, signal.SIGKILL)
+            self._kill()
+            if self._first is not None:
                 os.close(self._first)
             process.wait()
             for pipe in (process.stdin, process.stdout, process.stderr):
@@ -93,14 +94,16 @@ class SandboxProcess:
         return line.decode("utf-8", "replace").strip()
 
     def _start(self) -> None:
-        bwrap, interpreter = bubblewrap.find_bubblewrap(), this_interpreter()
+        interpreter = this_interpreter()
         filter_read, filter_write = os.pipe()
         info, info_write = os.pipe()
         try:
             with os.fdopen(filter_write, "wb") as pipe:
                 pipe.write(system_calls.sandbox_filter())
             self._process = subprocess.Popen(
-                bubblewrap.command(bwrap, interpreter, self._limits.disk_bytes, (filter_read, info_write)),
+                bubblewrap.command(
+                    self._bwrap, interpreter, self._limits.disk_bytes, (filter_read, info_write)
+                ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -146,9 +149,17 @@ class SandboxProcess:
             "filter": system_calls.program_filter(),
         }
 
+    def _kill(self) -> None:
+        """With the first process all others of the sandbox end, and bubblewrap then ends by itself."""
+        if self._first is None:
+            self._process.kill()
+        else:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+
     def _complaint(self) -> str:
         """What bubblewrap or the interpreter wrote on standard error, after both have ended."""
-        self._process.kill()
+        self._kill()
         assert self._process.stderr is not None
         text = self._process.stderr.read(_MAX_REPORT_BYTES).decode("utf-8", "replace").strip()
         return text.rpartition("\n")[2] or "it did not start"
@@ -169,7 +180,9 @@ def _user_id(process_id: int) -> int | None:
     """
     if os.geteuid() != 0:
         return None
-    ranges = [[int(part) for part in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    ranges = [
+        [int(part) for part in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()
+    ]
     for user_id in (_FIRST_USER_ID + process_id, _NOBODY):
         if any(start <= user_id < start + size for start, _, size in ranges):
             return user_id

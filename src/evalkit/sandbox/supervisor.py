@@ -1,9 +1,9 @@
 """The two processes of a sandbox; its code is sent there and runs under `python -I -S`.
 
 `supervise` runs in the first process, which nothing in the sandbox can signal, trace or read. It makes itself an
-ordinary user, starts the second process, and only then asks for a program. The program runs in the second
-(`_serve`), which has two pipes to the first, for calls and their results, and nothing else. The tests arrive in the
-first process afterwards and run there: the program never sees them, and the verdict is not its to give.
+ordinary user, starts the second process, and only then asks for a program and its tests. The program runs in the
+second (`_serve`), which has two pipes to the first, for calls and their results, and nothing else. The tests run in the
+first: the program never sees them, and the verdict is not its to give.
 
 Uses `evalkit.sandbox.values`, which is sent along, and the standard library.
 """
@@ -28,7 +28,11 @@ _POLL_S = 0.05
 
 
 class _ProgramError(Exception):
-    """The program ended, went over a limit or raised what can't be raised here."""
+    """The program raised an exception of its own class."""
+
+
+class _EndedError(BaseException):
+    """The program's process has ended, went over a limit or broke the protocol; no test can catch it by accident."""
 
 
 def supervise(settings: dict[str, Any]) -> NoReturn:
@@ -56,22 +60,28 @@ def supervise(settings: dict[str, Any]) -> NoReturn:
     program = _Connection(calls_write, replies_read, settings["files"])
     program.receive()  # its process is closed off
     os.write(1, b"ready\n")
-    _report(_judge(program))
+    source, checks = _read_frame(0), marshal.loads(_read_frame(0))
+    report = os.dup(1)
+    _silence()  # what a test prints is no report
+    problem = _judge(program, source, checks)
+    message = "".join(char if char.isprintable() else " " for char in problem[:_MAX_MESSAGE])
+    os.write(report, f"failed: {message}\n".encode("utf-8", "replace") if problem else b"passed\n")
+    os._exit(0)
 
 
-def _judge(program: _Connection) -> str:
+def _judge(program: _Connection, source: bytes, checks: dict[str, Any] | None) -> str:
     """Nothing if the program loads and its tests come to their end, else what stopped them."""
-    program.send(_take())
     try:
+        program.send(source)
         program.receive()
-        checks = _take_checks()
         if checks is not None:
             names: dict[str, Any] = {}
             exec(compile(checks["helpers"], "<helpers>", "exec"), names)
             names.update({name: program.function(name) for name in checks["functions"]})
             exec(compile(checks["source"], "<tests>", "exec"), names)
     except BaseException as error:  # noqa: BLE001 - whatever is raised, the program has not passed
-        return f"{error}" if isinstance(error, _ProgramError) else f"{type(error).__name__}: {error}"
+        is_own = isinstance(error, (_ProgramError, _EndedError))
+        return (f"{error}" if is_own else f"{type(error).__name__}: {error}") or "failed"
     return ""
 
 
@@ -80,21 +90,25 @@ class _Connection:
 
     def __init__(self, calls: int, replies: int, max_files: int) -> None:
         self._calls, self._replies, self._max_files = calls, replies, max_files
+        self._counted_s = 0.0
 
     def send(self, data: bytes) -> None:
         try:
             _write_frame(self._calls, data)
         except BrokenPipeError:
-            raise _ProgramError("the process was killed") from None
+            raise _EndedError("the process was killed") from None
 
     def receive(self) -> Any:
         """The program's reply; raises what the program raised."""
         size = int.from_bytes(self._read(8), "little")
         if size > _MAX_REPLY_BYTES:
-            raise _ProgramError(f"a result of more than {_MAX_REPLY_BYTES} bytes")
-        reply = decode(self._read(size))
+            raise _EndedError(f"a result of more than {_MAX_REPLY_BYTES} bytes")
+        try:
+            reply = decode(self._read(size))
+        except ValueError:
+            reply = None
         if not isinstance(reply, tuple) or len(reply) != 3:
-            raise _ProgramError("the process sent something else than a reply")
+            raise _EndedError("the process sent something else than a reply")
         kind, value, more = reply
         if kind != "value":
             raise _error(value, more)
@@ -117,28 +131,32 @@ class _Connection:
     def _read(self, size: int) -> bytes:
         """Bytes from the program; looks at its folder while waiting."""
         import select
+        import time
 
         data = bytearray()
         while len(data) < size:
-            if not select.select([self._replies], [], [], _POLL_S)[0]:
+            is_ready = select.select([self._replies], [], [], _POLL_S)[0]
+            if time.monotonic() > self._counted_s + _POLL_S:
                 self._count_files()
+                self._counted_s = time.monotonic()
+            if not is_ready:
                 continue
             part = os.read(self._replies, min(size - len(data), 1 << 20))
             if not part:
-                raise _ProgramError("the process was killed")
+                raise _EndedError("the process was killed")
             data += part
         return bytes(data)
 
     def _count_files(self) -> None:
         folder = os.statvfs(".")
         if folder.f_files - folder.f_ffree > self._max_files:
-            raise _ProgramError(f"more than {self._max_files} files")
+            raise _EndedError(f"more than {self._max_files} files")
 
 
 def _error(class_name: Any, message: Any) -> BaseException:
     """The program's exception, as far as it is one of Python's own."""
     if not isinstance(class_name, str) or not isinstance(message, str):
-        return _ProgramError("the process sent something else than a reply")
+        return _EndedError("the process sent something else than a reply")
     kind = getattr(builtins, class_name, None)
     if isinstance(kind, type) and issubclass(kind, Exception):
         try:
@@ -151,6 +169,8 @@ def _error(class_name: Any, message: Any) -> BaseException:
 def _update(given: Any, left: Any) -> None:
     """Do to an argument here what the program did to its copy."""
     if isinstance(given, list) and isinstance(left, list):
+        given[:] = left
+    elif isinstance(given, bytearray) and isinstance(left, bytearray):
         given[:] = left
     elif isinstance(given, (dict, set)) and type(given) is type(left):
         given.clear()
@@ -173,9 +193,9 @@ def _serve(calls: int, replies: int) -> None:
         request = _read_frame(calls)
         try:
             name, args, kwargs = decode(request)
-            before = encode(args)
             value = names[name](*args, **kwargs)
-            reply = encode(("value", value, args if encode(args) != before else None))
+            is_changed = encode((name, args, kwargs)) != request
+            reply = encode(("value", value, args if is_changed else None))
         except BaseException as error:  # noqa: BLE001 - as above
             reply = _encode_error(error)
 
@@ -221,10 +241,15 @@ def _ignore_interrupts() -> None:
     _signal.signal(_SIGINT, _signal.SIG_DFL)
 
 
-def _close_all_but(*kept: int) -> None:
+def _silence() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
+    os.close(nothing)
+
+
+def _close_all_but(*kept: int) -> None:
+    _silence()
     start = 3
     for number in sorted(kept):
         os.closerange(start, number)
@@ -252,16 +277,6 @@ def _control(libc: Any, option: int, value: int, more: Any = 0) -> None:
         raise OSError(f"prctl {option} was refused")
 
 
-def _take() -> bytes:
-    """The next part of what stands on standard input."""
-    return _read_frame(0)
-
-
-def _take_checks() -> dict[str, Any] | None:
-    checks: dict[str, Any] | None = marshal.loads(_take())
-    return checks
-
-
 def _read_frame(pipe: int) -> bytes:
     size = int.from_bytes(_read_exactly(pipe, 8), "little")
     return _read_exactly(pipe, size)
@@ -281,9 +296,3 @@ def _write_frame(pipe: int, data: bytes) -> None:
     view = memoryview(len(data).to_bytes(8, "little") + data)
     while view:
         view = view[os.write(pipe, view) :]
-
-
-def _report(problem: str) -> NoReturn:
-    message = "".join(char if char.isprintable() else " " for char in problem[:_MAX_MESSAGE])
-    os.write(1, f"failed: {message}\n".encode("utf-8", "replace") if problem else b"passed\n")
-    os._exit(0)

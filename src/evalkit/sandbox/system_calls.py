@@ -96,7 +96,9 @@ _DENIED = {
 }
 _NEW_PROCESS = {"fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281)}
 _NEW_PROCESS_OR_THREAD = {"clone": (56, 220)}
-_MISSING = {"clone3": (435, 435)}  # its flags lie in memory, where no filter sees them; glibc then takes clone
+_MISSING = {
+    "clone3": (435, 435)
+}  # its flags lie in memory, where no filter sees them; glibc then takes clone
 _SOCKET = {"socket": (41, 198)}
 _LAST_KNOWN = 462
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _CONSTANTS = {b"N": None, b"T": True, b"F": False}
 _MAX_ITERATED = 100_000
 _LAZY = ("builtins", "itertools")
+_NUMBERS = {("decimal", "Decimal"): b"D", ("fractions", "Fraction"): b"q"}
 
 
 class Foreign:
@@ -57,12 +58,13 @@ def _write(value: Any, out: bytearray) -> None:
             write(value, out)
             return
     module = type(value).__module__
-    if module == "decimal" and type(value).__name__ == "Decimal":
-        _write_sized(b"D", str(value).encode(), out)
+    name = type(value).__name__
+    if (module, name) in _NUMBERS:
+        _write_sized(_NUMBERS[module, name], str(value).encode(), out)
     elif module in _LAZY and hasattr(type(value), "__next__"):
         _write_items(b"I", _bounded(value), out)
     else:
-        _write_sized(b"o", type(value).__name__.encode("utf-8", "replace"), out)
+        _write_sized(b"o", name.encode("utf-8", "replace"), out)
 
 
 def _write_int(value: int, out: bytearray) -> None:
@@ -156,11 +158,18 @@ def _decimal(data: bytes) -> Any:
     return Decimal(data.decode())
 
 
+def _fraction(data: bytes) -> Any:
+    from fractions import Fraction
+
+    return Fraction(data.decode())
+
+
 _SIZED: dict[bytes, Callable[[bytes], Any]] = {
     b"s": lambda data: data.decode("utf-8", "surrogatepass"),
     b"b": bytes,
     b"y": bytearray,
     b"D": _decimal,
+    b"q": _fraction,
     b"o": lambda data: Foreign(data.decode("utf-8", "replace")),
 }
 _COLLECTIONS: dict[bytes, Callable[[list[Any]], Any]] = {
