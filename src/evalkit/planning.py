@@ -217,6 +217,7 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
         skip = ("gold", "prediction", "adapter_spec")
         bind_arguments("metric", metric_spec.name, METRICS.get(metric_spec.name), metric_spec.args, skip)
     refuse_unfitting(type(adapter), method, run_spec.metric_specs)
+    missing = _missing_here(run_spec, is_plan=not fetch)
     deployment = place.models.deployment(run_spec.adapter_spec.model_deployment)
     deployment = completed(deployment, fetch=fetch and not place.options.offline)
     if place.options.no_window:
@@ -245,9 +246,26 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
         digest=run_digest(covered) if known else None,
         identity=covered,
         problem=problem,
-        note=note,
+        note="; ".join(filter(None, (note, missing))),
         read_early=(*read_at_import(scenario_class.__module__), *reads.files),
     )
+
+
+def _missing_here(run_spec: RunSpec, *, is_plan: bool) -> str:
+    """What the metrics miss on this machine, in words; a plan only notes it, it may be for another machine.
+
+    Raises:
+        UsageError: Something is missing, and the run would start here.
+    """
+    from evalkit.metrics.fit import refuse_machine
+
+    try:
+        refuse_machine(run_spec.metric_specs)
+    except UsageError as error:
+        if not is_plan:
+            raise
+        return f"{run_spec.name} can't run on this machine: {error}"
+    return ""
 
 
 def _with_usable_tokenizer(deployment: ModelDeployment) -> tuple[ModelDeployment, str]:

@@ -1,6 +1,6 @@
 """Whether generated programs pass their tests: HELM's code metrics for HumanEval (Chen et al. 2021).
 
-Programs only ever run in a sandbox (`evalkit.sandbox`), and their tests beside them in a process of their own.
+Programs only ever run in a sandbox (`evalkit.sandbox`); their tests run beside them in another process.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class CodeMetric(Metric):
 
     `Instance.extra["test_cases"]` is the row of the benchmark, with `prompt`, `test` and `entry_point`: the
     program is prompt and completion, and it passes if `check(entry_point)` of the test comes to its end. The
-    test calls the function from another process, and only plain values come back (`Checks`). The completion is taken as generated, blanks before its first line included: without them a function's body
-    is not part of the function.
+    test calls the function from another process, and only plain values come back (`Checks`). The completion
+    is taken as generated, blanks before its first line included: without them a function's body is not part
+    of the function.
     """
 
     takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
@@ -62,15 +63,22 @@ class CodeMetric(Metric):
             self.names = (self.stat, f"{self.stat}@{self._num_outputs}")
         self.full_marks = dict.fromkeys(self.names, 1.0)
 
-    def check(self, instance: Instance) -> None:
-        """Refuse an instance without tests, and a machine without a sandbox.
+    @classmethod
+    def check_machine(cls, args: Mapping[str, Any]) -> None:
+        """Refuse a machine without a sandbox.
 
         Raises:
-            DataError: The instance has no tests.
             UsageError: Programs can't be run here; says what is missing.
         """
-        _test_cases(instance)
         require_sandbox()
+
+    def check(self, instance: Instance) -> None:
+        """Refuse an instance without tests.
+
+        Raises:
+            DataError: It has none.
+        """
+        _test_cases(instance)
 
     def score(self, unit: Unit) -> Mapping[str, float]:
         """The stat for one program and, where `k` programs were asked for, for `k`.
@@ -187,7 +195,7 @@ class CodeBlockPass(_BlockProgram, PassAtK):
 
 @lru_cache(maxsize=64)
 def _passes(program: str, source: str, entry_point: str, helpers: str, timeout_s: float) -> bool:
-    """Whether a program passes; remembered for a while, since several metrics run the same programs in turn."""
+    """Whether a program passes; remembered for a while, since several metrics run the same in turn."""
     checks = Checks(source, (entry_point,), helpers)
     return judge(Program(program, checks, Limits(time_s=timeout_s))).has_passed
 

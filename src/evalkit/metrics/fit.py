@@ -1,4 +1,4 @@
-"""Whether metrics can score what an adapter gives; a plan asks before anything is sent."""
+"""Whether metrics can score what an adapter gives, and on this machine; asked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -40,6 +40,18 @@ def takes_of(spec: MetricSpec) -> frozenset[Output] | None:
     if not isinstance(target, type):
         return frozenset({"generated_text"})
     return target.takes_with(spec.args) if issubclass(target, Metric) else None
+
+
+def refuse_machine(specs: Iterable[MetricSpec]) -> None:
+    """Nothing, if all metrics can score on this machine.
+
+    Raises:
+        UsageError: One of them can't; says what is missing.
+    """
+    for spec in specs:
+        target: Any = METRICS.get(spec.name)
+        if isinstance(target, type) and issubclass(target, Metric):
+            target.check_machine(spec.args)
 
 
 def refuse_unfitting(adapter: type[Adapter], method: str, specs: Sequence[MetricSpec]) -> None:

@@ -131,6 +131,14 @@ class Metric:
         """What it can score when it is made with these arguments."""
         return cls.takes
 
+    @classmethod
+    def check_machine(cls, args: Mapping[str, Any]) -> None:
+        """Refuse a machine on which it can't score with these arguments; called before data is loaded.
+
+        Raises:
+            UsageError: What is missing here, and how to get it.
+        """
+
     @property
     def lower_is_better(self) -> frozenset[str]:
         """The scores of which less is better: here, those that are 0 for right answers.

@@ -10,7 +10,7 @@ from typing import Any
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
 from evalkit.metrics.corpus import Row
-from evalkit.metrics.fit import takes_of
+from evalkit.metrics.fit import refuse_machine, takes_of
 from evalkit.metrics.metric import Answer, Metric, Unit, build_metric
 from evalkit.registry import Output, metric
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
@@ -94,6 +94,11 @@ class OutputProcessingMetric(Metric):
         takes = [takes_of(MetricSpec.model_validate(spec)) for spec in args.get("metric_specs", ())]
         known = [one for one in takes if one is not None]
         return frozenset[Output]().union(*known) if len(known) == len(takes) else None
+
+    @classmethod
+    def check_machine(cls, args: Mapping[str, Any]) -> None:
+        """Refuse a machine on which one of the metrics can't score."""
+        refuse_machine([MetricSpec.model_validate(spec) for spec in args.get("metric_specs", ())])
 
     def check(self, instance: Instance) -> None:
         """Refuse what any of the metrics refuses."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from evalkit.engine.journal import read_winners, scan_journal
 from evalkit.errors import REMEDY, REMEDY_RUN, DamageError, StoreError
 from evalkit.instance import Instance
+from evalkit.metrics.fit import refuse_machine
 from evalkit.metrics.metric import build_metric
 from evalkit.metrics.scorer import Scorer
 from evalkit.metrics.stat import Stat, StatPlace
@@ -21,7 +22,13 @@ SCORING_RULES = "2"
 
 
 def make_scorer(run_spec: RunSpec, instances: Sequence[Instance]) -> Scorer:
-    """A scorer for the evaluated instances of a run spec."""
+    """A scorer for the evaluated instances of a run spec.
+
+    Raises:
+        UsageError: A metric is not known, or can't score on this machine.
+        DataError: A metric can't score one of the instances.
+    """
+    refuse_machine(run_spec.metric_specs)
     adapter_spec = run_spec.adapter_spec
     metrics = [build_metric(spec, adapter_spec) for spec in run_spec.metric_specs]
     return Scorer(

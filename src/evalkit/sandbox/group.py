@@ -1,4 +1,4 @@
-"""Limits for all processes of a sandbox together: a control group of Linux (version 1 or 2), where one can be made."""
+"""Limits for all processes of a sandbox together: a control group of Linux, version 1 or 2, if possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that a Python interpreter needs to run: the program, its standard library and its shared libraries."""
+"""The files that a Python interpreter needs: the program, its standard library and its shared libraries."""
 
 from __future__ import annotations
 

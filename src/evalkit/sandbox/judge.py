@@ -29,8 +29,8 @@ assert refused(os.fork) and refused(os.mkdir, "/made") and refused(socket.socket
 def judge(program: Program) -> Verdict:
     """Run a program in a sandbox of its own.
 
-    The sandbox has a file system of its own (Python's standard library, read-only, and an empty working folder
-    that it may write), `/dev/null`, `/dev/zero` and `/dev/urandom`, no network, no other processes, no
+    The sandbox has a file system of its own (Python's standard library, read-only, and an empty working
+    folder that it may write), `/dev/null`, `/dev/zero` and `/dev/urandom`, no network, no other processes, no
     environment and no privileges; it never runs as root. What a program prints is dropped. All its processes
     have ended when this returns.
 
@@ -98,8 +98,8 @@ def _tried() -> tuple[str | None, str]:
 
 def _refusal(reason: str) -> str:
     return (
-        f"model-written programs are only run in a sandbox, which can't be made here: {reason}. It takes Linux "
-        "5.14 or later and either user namespaces that ordinary users may make (on Ubuntu: sysctl "
-        "kernel.apparmor_restrict_unprivileged_userns=0), or root with the right to mount (in a container, the "
-        "capability SYS_ADMIN)"
+        f"model-written programs only run in a sandbox, which can't be made here: {reason}. It takes Linux "
+        "5.14 or later, and either user namespaces that ordinary users may make (on Ubuntu: sysctl "
+        "kernel.apparmor_restrict_unprivileged_userns=0), or root with the right to mount (in a container: "
+        "the capability SYS_ADMIN)"
     )

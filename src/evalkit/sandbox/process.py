@@ -25,7 +25,7 @@ from evalkit.sandbox.program import Limits
 _START_TIMEOUT_S = 60.0
 _OPEN_FILES = 64
 _MAX_REPORT_BYTES = 4096
-# What the group may have beside the program's memory and its folder: the interpreter with the tests, the kernel.
+# What the group may have beside the program's memory and folder: the interpreter with the tests, the kernel.
 _BESIDE_BYTES = 64 << 20
 _FIRST_USER_ID = (
     2_000_000_000  # plus a process number: a user that nobody is, so that only the sandbox counts
@@ -118,7 +118,8 @@ class SandboxProcess:
         finally:
             os.close(filter_read)
             os.close(info_write)
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout.fileno()
         with os.fdopen(info, "rb") as answer:
             self._first_id = _process_id(answer.read())
@@ -195,6 +196,7 @@ def _code() -> tuple[CodeType, ...]:
     codes = []
     for module in (values, supervisor):
         spec = importlib.util.find_spec(module.__name__)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         codes.append(spec.loader.get_code(module.__name__))  # type: ignore[attr-defined]
     return tuple(codes)

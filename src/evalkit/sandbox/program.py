@@ -50,8 +50,8 @@ class Program:
     Attributes:
         source: Python source. It runs as a module without a main block: `__name__` is "builtins", as it is
             where OpenAI's human-eval executes a program.
-        checks: What then calls its functions; None: the program passes if it comes to its end. That is its own
-            word: a program that looks for the way can say so early.
+        checks: What then calls its functions; None: the program passes if it comes to its end. That is its
+            own word: a program that looks for the way can say so early.
         limits: What it may use.
     """
 

@@ -1,9 +1,9 @@
 """The two processes of a sandbox; its code is sent there and runs under `python -I -S`.
 
-`supervise` runs in the first process, which nothing in the sandbox can signal, trace or read. It makes itself an
-ordinary user, starts the second process, and only then asks for a program and its tests. The program runs in the
-second (`_serve`), which has two pipes to the first, for calls and their results, and nothing else. The tests run in the
-first: the program never sees them, and the verdict is not its to give.
+`supervise` runs in the first process, which nothing in the sandbox can signal, trace or read. It makes itself
+an ordinary user, starts the second process, and only then asks for a program and its tests. The program runs
+in the second (`_serve`), which has two pipes to the first, for calls and their results, and nothing else. The
+tests run in the first: the program never sees them, and the verdict is not its to give.
 
 Uses `evalkit.sandbox.values`, which is sent along, and the standard library.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # From the kernel's headers: prctl.h, seccomp.h.
 _SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE, _SET_NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 1, 4, 38, 22, 2
-_SIGINT, _SIGKILL = 2, 9
+_SIGKILL = 9
 _MAX_MESSAGE, _MAX_REPLY_BYTES = 200, 16 << 20
 _POLL_S = 0.05
 
@@ -32,7 +32,7 @@ class _ProgramError(Exception):
 
 
 class _EndedError(BaseException):
-    """The program's process has ended, went over a limit or broke the protocol; no test can catch it by accident."""
+    """The program's process ended, went over a limit or broke the protocol; no test takes it for an error."""
 
 
 def supervise(settings: dict[str, Any]) -> NoReturn:
@@ -168,17 +168,17 @@ def _error(class_name: Any, message: Any) -> BaseException:
 
 def _update(given: Any, left: Any) -> None:
     """Do to an argument here what the program did to its copy."""
-    if isinstance(given, list) and isinstance(left, list):
+    if type(given) is not type(left):
+        return
+    if isinstance(given, (list, bytearray)):
         given[:] = left
-    elif isinstance(given, bytearray) and isinstance(left, bytearray):
-        given[:] = left
-    elif isinstance(given, (dict, set)) and type(given) is type(left):
+    elif isinstance(given, (dict, set)):
         given.clear()
         given.update(left)
 
 
 def _serve(calls: int, replies: int) -> None:
-    """Run the program, then call its functions as asked; whatever goes wrong here is the program's failure."""
+    """Run the program, then call its functions as asked; what goes wrong here is the program's failure."""
     _write_frame(replies, encode(("value", None, None)))
     runner = os.getpid()
     names: dict[str, Any] = {}
@@ -193,6 +193,8 @@ def _serve(calls: int, replies: int) -> None:
         request = _read_frame(calls)
         try:
             name, args, kwargs = decode(request)
+            if name not in names:
+                raise NameError(f"name {name!r} is not defined")
             value = names[name](*args, **kwargs)
             is_changed = encode((name, args, kwargs)) != request
             reply = encode(("value", value, args if is_changed else None))
@@ -236,9 +238,9 @@ def _limit(settings: dict[str, Any]) -> None:
 
 def _ignore_interrupts() -> None:
     """As the first process of its namespace, this one only gets signals that it handles: then none."""
-    import _signal
+    import signal
 
-    _signal.signal(_SIGINT, _signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _silence() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import platform
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from evalkit.errors import UsageError
@@ -169,7 +169,7 @@ def _machine() -> _Machine:
     return _MACHINES[name]
 
 
-def _numbers(table: dict[str, tuple[int | None, ...]], machine: _Machine) -> list[int]:
+def _numbers(table: Mapping[str, tuple[int | None, ...]], machine: _Machine) -> list[int]:
     return [number for row in table.values() if (number := row[machine.column]) is not None]
 
 

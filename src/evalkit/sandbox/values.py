@@ -1,6 +1,6 @@
 """Plain values as bytes: all that passes between a model's program and its tests.
 
-Reading makes nothing but plain values, whatever the bytes are; that is why this is neither `pickle` nor `marshal`.
+Reading makes nothing but plain values, whatever the bytes are; so this is neither `pickle` nor `marshal`.
 Runs in the sandbox too: imports the standard library alone, and that only when needed.
 """
 

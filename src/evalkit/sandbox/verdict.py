@@ -13,8 +13,8 @@ class Verdict:
     """How a program ended.
 
     Attributes:
-        ending: "passed": it came to its end and its tests did; "failed": it or a test raised, or it exited, was
-            killed or went over a limit; "timeout": it was killed when its time was up.
+        ending: "passed": it came to its end and its tests did; "failed": it or a test raised, or it exited,
+            was killed or went over a limit; "timeout": it was killed when its time was up.
         message: What was raised, or which limit was met; "" if it passed.
     """
 

@@ -1,0 +1,1 @@
+"""Programs that try what a model's program must not be able to do, by kind."""
