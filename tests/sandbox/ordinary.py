@@ -1,7 +1,7 @@
 """Runs a command as an ordinary user, where that user can read evalkit and its interpreter.
 
-Started by root: `python ordinary.py [--no-namespaces] COMMAND …`. In a mount namespace, folders that are closed
-to others (root's home) are covered by empty ones, in which only what the command needs is.
+Started by root: `python ordinary.py [--no-namespaces] COMMAND …`. In a mount namespace, folders that are
+closed to others (root's home) are covered by empty ones, in which only what the command needs is.
 """
 
 from __future__ import annotations

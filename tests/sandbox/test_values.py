@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.sandbox.values import Foreign, decode, encode
@@ -24,6 +24,7 @@ _VALUES = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(_VALUES)
 def test_what_is_written_is_read(value: Any) -> None:
     read = decode(encode(value))
@@ -37,6 +38,7 @@ def test_any_bytes_are_a_value_or_an_error(data: bytes) -> None:
         decode(data)
 
 
+@settings(max_examples=50)
 @given(_VALUES, st.data())
 def test_damaged_bytes_are_a_value_or_an_error(value: Any, data: st.DataObject) -> None:
     written = bytearray(encode(value))

@@ -101,7 +101,7 @@ def time() -> Iterator[Attack]:
         "import signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n"
         "    except (OSError, ValueError): pass\nwhile True: pass",
         "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
-        "import threading\nthreading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()\nwhile True: pass",
+        "import threading\nthreading.Thread(target=lambda: sum(iter(int, 1))).start()\nwhile True: pass",
         "sum(iter(int, 1))",
         "10 ** (10 ** 10)",
     ):
@@ -118,7 +118,7 @@ def time() -> Iterator[Attack]:
     yield lasts(
         "time",
         "import threading\nfor _ in range(20):\n"
-        "    threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()\ndef attack(): return None\n",
+        "    threading.Thread(target=lambda: sum(iter(int, 1))).start()\ndef attack(): return None\n",
         ending="",
     )
 
