@@ -22,7 +22,7 @@ _FRAME = """    import os, sys
 """
 FORGED = {
     "the token of the verdict": _FRAME.format(
-        act="'task' in local and 'report' in local and os.write(local['report'], local['task']['token'].encode())"
+        act="'report' in local and os.write(local['report'], local['task']['token'].encode())"
     ),
     "taking itself out": "    import os\n    os.write(3, b'unavailable: no namespaces\\n')\n    os._exit(0)\n",
     "a word on every descriptor": (

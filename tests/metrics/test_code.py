@@ -105,7 +105,7 @@ def test_a_machine_without_a_sandbox_is_found_before_data_is_loaded(
         raise AssertionError("the data is loaded")
 
     monkeypatch.setattr(Code, "instances", loaded)
-    options = {"data_dir": data_dir, "output_path": tmp_path / "out", "max_eval_instances": 2}
+    options: dict[str, Any] = {"data_dir": data_dir, "output_path": tmp_path / "out", "max_eval_instances": 2}
     entry = "code:dataset=humaneval,model=evalkit/echo"
     with pytest.raises(EntryError, match=r"pip install 'evalkit\[sandbox\]'.*\n  code:dataset=humaneval"):
         evalkit.run(entry, **options)
@@ -127,7 +127,7 @@ def test_metrics_within_others_are_asked_too(no_sandbox: None) -> None:
         refuse_machine([MetricSpec(name="output_processing", args=inner)])
     with pytest.raises(UsageError, match="bubblewrap, which is not installed"):
         make_scorer(RUN_SPEC, [instance("x", extra={"test_cases": CASE})])
-    refuse_machine([MetricSpec(name="exact_match"), MetricSpec(name="classification")])
+    refuse_machine([MetricSpec(name="exact_match"), MetricSpec(name="classification_micro_f1")])
 
 
 def test_what_can_not_be_scored_is_refused() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 NOBODY = 65534
 _NEW_MOUNTS, _NEW_USERS = 0x00020000, 0x10000000
+_SET_DUMPABLE = 4  # linux/prctl.h
 _BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 1 << 18
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -64,8 +65,11 @@ def become_ordinary() -> None:
 
 def forbid_namespaces() -> None:
     """Enter a user namespace in which no network namespace can be made."""
+    _check(libc.prctl(_SET_DUMPABLE, 1, 0, 0, 0))  # a change of user gives the files below to root
     _check(libc.unshare(_NEW_USERS))
-    Path("/proc/self/uid_map").write_text(f"{NOBODY} {NOBODY} 1")
+    Path("/proc/self/setgroups").write_text("deny")
+    for kind in ("uid_map", "gid_map"):
+        Path("/proc/self", kind).write_text(f"{NOBODY} {NOBODY} 1")
     Path("/proc/sys/user/max_net_namespaces").write_text("0")
 
 

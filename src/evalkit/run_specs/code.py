@@ -16,7 +16,7 @@ def code(
     timeout: float = 3.0,
     answers: Literal["completion", "blocks"] = "completion",
 ) -> RunSpec:
-    """Functions to be completed; the completions run against tests, in isolation.
+    """Functions to be completed; the completions run against tests, in a sandbox.
 
     Args:
         dataset: humaneval; HELM's apps is not here yet.
