@@ -24,7 +24,9 @@ FORGED = {
     "the token of the verdict": _FRAME.format(
         act="'report' in local and os.write(local['report'], local['task']['token'].encode())"
     ),
-    "taking itself out": "    import os\n    os.write(3, b'unavailable: no namespaces\\n')\n    os._exit(0)\n",
+    "taking itself out": (
+        "    import os\n    os.write(3, b'unavailable: no namespaces\\n')\n    os._exit(0)\n"
+    ),
     "a word on every descriptor": (
         "    import os\n    for fd in range(64):\n        try: os.write(fd, b'passed\\n')\n"
         "        except OSError: pass\n    os._exit(0)\n"
