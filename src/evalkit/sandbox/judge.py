@@ -99,7 +99,7 @@ def _tried() -> tuple[str | None, str]:
 def _refusal(reason: str) -> str:
     return (
         f"model-written programs only run in a sandbox, which can't be made here: {reason.rstrip('.')}. "
-        "It takes Linux 5.14 or later, and either user namespaces that ordinary users may make (on Ubuntu: sysctl "
-        "kernel.apparmor_restrict_unprivileged_userns=0), or root with the right to mount (in a container: "
-        "the capability SYS_ADMIN)"
+        "It takes Linux 5.14 or later, and either user namespaces that ordinary users may make (on Ubuntu: "
+        "sysctl kernel.apparmor_restrict_unprivileged_userns=0), or root with the right to mount (in a "
+        "container: the capability SYS_ADMIN)"
     )
