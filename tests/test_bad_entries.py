@@ -100,7 +100,8 @@ def test_run_tells_at_the_start_at_the_end_and_in_json(call: Call, conf: Path, t
     assert call("run", *given, "-q").code == 2
     done = call("run", *given, "--skip-bad-entries")
     assert done.code == 1
-    assert done.err.count("'stop' is given twice") == 2
+    assert done.err.count("'stop' is given twice") == 1
+    assert done.err.count("stop=none,stop=none") == 2
     plain = json.loads(call("run", *given, "--skip-bad-entries", "--json", "-q").out)
     assert [bad["source"] for bad in plain["bad_entries"]] == [f"{conf}:3", f"{conf}:5"]
     assert {run["status"] for run in plain["runs"]} == {"complete"}

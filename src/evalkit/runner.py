@@ -72,7 +72,9 @@ async def run_one(run: PlannedRun, shop: Workshop) -> RunResult:
         raise DataError(run.problem or f"{run.name}: its data is not local")
     # Runs that differ only in their metrics follow each other: the later ones take over the answers.
     async with shop.twins[run.name, run.digest.requests]:
-        return await _claim_and_work(run, Subject(run.run_spec, run.entry, run.digest, run.identity), shop)
+        own_files = tuple(path.name for file in run.files() if (path := file.local_path) is not None)
+        subject = Subject(run.run_spec, run.entry, run.digest, run.identity, own_files)
+        return await _claim_and_work(run, subject, shop)
 
 
 async def _claim_and_work(run: PlannedRun, subject: Subject, shop: Workshop) -> RunResult:
@@ -99,7 +101,7 @@ async def _claim_and_work(run: PlannedRun, subject: Subject, shop: Workshop) -> 
                 shop.observer.note(f"{path.name}: {note}; going through the run again")
         try:
             return await _work(run, shop, ledger, subject.owner, lock)
-        except StoreError as error:
+        except (StoreError, DataError) as error:
             with suppress(StoreError):
                 lock.check()
                 ledger.close("error", str(error))

@@ -155,3 +155,29 @@ def test_a_scenario_that_raises_ends_its_own_run_only(call: Call) -> None:
     assert "reverse_words.py:28" in called.err
     assert "ValueError" in called.err
     assert "100/100 done" in called.err
+
+
+def test_the_tokenizer_that_comes_with_evalkit_is_listed(call: Call) -> None:
+    listed = {entry["name"] for entry in json.loads(call("list", "tokenizer", "--json").out)}
+    assert {"evalkit/tiny", "bytes", "huggingface"} <= listed
+    assert "evalkit/tiny" in call("list", "tokenizer").out
+
+
+def test_a_kind_without_members_is_said_in_words(call: Call) -> None:
+    assert call("list", "judge").out.startswith("no judge: ")
+    assert json.loads(call("list", "judge", "--json").out) == []
+
+
+def test_a_resumed_run_says_which_cost_is_which(call: Call) -> None:
+    from evalkit.cli.progress import PlainProgress
+    from evalkit.response import Completion, Response, Usage
+
+    progress = PlainProgress()
+    progress.opened("r", 10, 4)
+    progress.finished_request("r", Response((Completion("a"),), Usage(3, 2)), 0.25)
+    progress._print(progress.runs["r"], 0.0)
+    progress.opened("s", 10, 0)
+    progress._print(progress.runs["s"], 0.0)
+    called = call("list", "judge")
+    assert "5 tokens, $0.2500 in this start" in called.err
+    assert "s: 0/10 done, 0 failed, 0 tokens\n" in called.err

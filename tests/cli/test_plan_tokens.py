@@ -56,3 +56,23 @@ def test_of_many_prompts_a_sample_is_counted(tmp_path: Path, monkeypatch: pytest
 def test_bytes_are_no_measure_of_cost(tmp_path: Path) -> None:
     planned, prompts, _ = prompt_tokens(tmp_path, "bytes")
     assert planned == sum(map(estimate_tokens, prompts))
+
+
+def test_the_table_says_which_cost_is_estimated_and_which_is_a_bound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    path = tmp_path / "model_deployments.yaml"
+    path.write_text(DEPLOYMENTS.format(tokenizer="bytes", length=2048))
+    options = RunOptions(run_entries=("simple_mcqa:model=mine/model",), model_deployments=(path,))
+    place = open_workplace(options)
+    plan = make_plan(place)
+    row = describe_run(plan.runs[0], place)
+    plan_command.show_plan(plan, place, as_json=False)
+    printed = capsys.readouterr()
+    about, most = f"≈ ${row['max_cost_usd']:.4f}", f"≤ ${row['max_cost_usd_by_bytes']:.4f}"
+    assert row["max_cost_usd"] < row["max_cost_usd_by_bytes"]
+    assert printed.out.splitlines()[0].split()[-3:] == ["cost", "at", "most"]
+    assert printed.out.splitlines()[2].endswith(f"{about}  {most}")
+    assert f"in all {about} with" in printed.err
+    assert f"{most} with one token for every byte" in printed.err

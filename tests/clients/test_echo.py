@@ -91,6 +91,49 @@ def test_what_was_not_scored_is_refused(canned: Canned, sent: Tokens, said: str)
     assert caught.value.reason == "malformed"
 
 
+def words(number: int) -> list[str]:
+    return [f" w{position}" for position in range(number)]
+
+
+def with_zeros(texts: Sequence[str], zeros: range) -> Tokens:
+    return [(text, 0.0 if position in zeros else -1.5) for position, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize("start", [(), (("<s>", None),), (("<s>", 0.0),)])
+@pytest.mark.parametrize(
+    ("number", "zeros"),
+    [
+        pytest.param(40, range(20), id="first half"),
+        pytest.param(200, range(9), id="a beginning"),
+        pytest.param(40, range(1, 20), id="first half, the first token scored"),
+        pytest.param(40, range(20, 40), id="second half"),
+        pytest.param(100, range(40, 60), id="a block in the middle"),
+        pytest.param(40, range(1, 39), id="all but the last"),
+    ],
+)
+def test_many_exact_zeros_in_a_row_were_not_computed(
+    canned: Canned, number: int, zeros: range, start: Tokens
+) -> None:
+    sent = [*start, *with_zeros(words(number), zeros)]
+    with pytest.raises(BadRequestError, match="in a row have a log-probability of exactly 0") as caught:
+        scored(canned, answer_of(sent), "".join(words(number)))
+    assert caught.value.reason == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("texts", "zeros"),
+    [
+        pytest.param(words(40), range(1, 8), id="seven at the beginning"),
+        pytest.param(words(40), range(10, 25), id="fifteen further on"),
+        pytest.param([*words(30), *words(30)], range(31, 60), id="a text once more"),
+        pytest.param([" x", *[" a"] * 60], range(12, 61), id="one word again and again"),
+    ],
+)
+def test_what_a_model_can_be_certain_of_stays(canned: Canned, texts: list[str], zeros: range) -> None:
+    completion = scored(canned, answer_of(with_zeros(texts, zeros)), "".join(texts))
+    assert completion.logprob == -1.5 * (len(texts) - len(zeros))
+
+
 def test_a_server_that_leaves_log_probabilities_out_is_refused(canned: Canned) -> None:
     for logprobs in ({}, {"logprobs": None}):
         with pytest.raises(BadRequestError, match="did not score the prompt") as caught:

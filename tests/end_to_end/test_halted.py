@@ -52,6 +52,24 @@ def test_a_server_that_refuses_everything_stops_a_run_of_any_size(
         server.close()
 
 
+@pytest.mark.parametrize("num_test", [20, 33])
+def test_the_refusal_that_ends_a_run_is_counted_too(workspace: Workspace, num_test: int) -> None:
+    """The message says that 20 requests were refused; so does the count beside it."""
+    server = refusing(400, b'{"error": {"message": "no"}}')
+    server.start()
+    try:
+        workspace.deploy("test/a", server.url)
+        assert_stopped(
+            workspace, workspace.evalkit("run", "-q", "-n", 1, "-r", entry(num_test)), "first 20 requests"
+        )
+    finally:
+        server.close()
+    [run] = workspace.runs()
+    manifest = run.manifest()
+    assert manifest is not None
+    assert manifest.counts["num_failed"] == 20
+
+
 @pytest.mark.parametrize("num_test", [1, 9, 10, 40])
 def test_a_server_that_fails_at_everything_stops_a_run_of_any_size(
     workspace: Workspace, serve: Serve, num_test: int

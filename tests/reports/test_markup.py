@@ -53,6 +53,10 @@ def test_latex_escapes_and_needs_no_package(board: Leaderboard) -> None:
     assert r"$\approx$" in text
     assert text.startswith(r"\begin{tabular}{lrrrr}")
     assert "\\toprule" not in text
+    after = text.partition(r"\end{tabular}")[2]
+    assert "bold: best of its column" in after
+    assert all(note.replace("_", r"\_") in after for note in board.notes)
+    assert board.notes
 
 
 def test_records_are_one_per_number(board: Leaderboard) -> None:

@@ -54,12 +54,29 @@ def test_the_newest_setting_stands_in_the_cell_with_its_own_interval(tmp_path: P
 def test_all_runs_give_each_setting_a_row(tmp_path: Path) -> None:
     board = make_leaderboard(three(tmp_path), all_runs=True)
     assert {row.model for row in board.rows} == {
-        "a",
+        "a (max_eval_instances=20, temperature=0.7)",
         "a (max_eval_instances=20, temperature=0)",
         "a (max_eval_instances=10, temperature=0)",
     }
     assert all(cell(board, row.model, "gsm_like").num_runs == 1 for row in board.rows)
     assert any("each setting has a row" in note for note in board.notes)
+
+
+def test_a_row_of_all_runs_keeps_its_other_columns(tmp_path: Path) -> None:
+    """Only one of the groups was asked twice: the row that is shown by default has both."""
+    runs = [*three(tmp_path)[1:], store_run(tmp_path, "other", "a", [1, 0])]
+    board = make_leaderboard(runs, all_runs=True)
+    shown = {row.model: [each is not None for each in row.cells[2:]] for row in board.rows}
+    assert shown == {"a (temperature=0.7)": [True, True], "a (temperature=0)": [True, False]}
+
+
+def test_an_edited_data_file_is_named_by_short_digests(tmp_path: Path) -> None:
+    runs = [
+        kept(tmp_path, number, [1, 0], manifest={"identity": {"data_digest": str(number) * 64}})
+        for number in (1, 2)
+    ]
+    [note] = make_leaderboard(runs).notes
+    assert "differ in data_digest; shown: the newest (data_digest=22222222)" in note
 
 
 def test_the_same_answers_scored_by_other_metrics_count_once(tmp_path: Path) -> None:
@@ -291,8 +308,12 @@ def test_every_format_shows_the_same_runs(call: Call) -> None:  # noqa: F811 - t
     as_csv = call(*summarize, "--csv")
     [line] = [each for each in csv.DictReader(io.StringIO(as_csv.out)) if each["column"] == "arithmetic"]
     assert (line["num_runs"], line["n"], line["num_runs_left_out"]) == ("1", "40", "2")
-    for called in (as_csv, call(*summarize, "-f", "latex"), call(*summarize)):
+    assert line["setting"] == row["setting"]
+    assert "max_eval_instances=" in row["setting"]
+    as_latex = call(*summarize, "-f", "latex")
+    for called in (as_csv, as_latex, call(*summarize)):
         assert note in called.err
+    assert note in as_latex.out.replace("\\", "")
     markdown = call(*summarize, "-f", "markdown").out.replace("\\", "")
     assert note in markdown
     rows = json.loads(call(*summarize, "--all-runs", "--json").out)["rows"]

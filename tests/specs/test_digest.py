@@ -117,11 +117,31 @@ def test_differences_are_told_by_path_with_both_values() -> None:
         'adapter_spec.stop_sequences.0: absent -> "\\n"',
         "adapter_spec.temperature: 0 -> 0.7",
         f'data_digest: "{"d" * 64}" -> null'.replace("d" * 64 + '"', "d" * 59 + "…"),
-        'metric_specs.0.name: "exact_match" -> "f1"',
+        "metric_specs: exact_match -> f1",
     ]
     assert differing_fields({"a": 1}, {"a": 1.0}) == []
     assert differing_fields({"a": True}, {"a": 1}) == ["a: true -> 1"]
     assert differing_fields({"a": {"b": 1}}, {}) == ['a: {"b": 1} -> absent']
+
+
+def test_metrics_are_named_in_differences_not_taken_apart() -> None:
+    plain = [{"name": "exact_match", "args": {}}, {"name": "f1", "args": {}}]
+    inside = {"processor": "remove_thinking", "metric_specs": plain}
+    thinking = [{"name": "output_processing", "args": inside}]
+
+    def between(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> list[str]:
+        return differing_fields({"metric_specs": a}, {"metric_specs": b})
+
+    assert between(plain, thinking) == [
+        "metric_specs: exact_match, f1 -> output_processing(processor=remove_thinking, of exact_match, f1)"
+    ]
+    assert between(plain, plain[:1]) == ["metric_specs: f1 -> none more"]
+    assert between(plain, plain[::-1]) == ["metric_specs: exact_match, f1 -> f1, exact_match"]
+    assert between(plain, plain) == []
+
+
+def test_digests_are_shown_by_their_first_digits() -> None:
+    assert differing_fields({"d": "a" * 64}, {"d": "b" * 64}) == ["d: aaaaaaaa -> bbbbbbbb"]
 
 
 def test_the_difference_of_long_texts_is_in_sight() -> None:

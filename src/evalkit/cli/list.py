@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,6 +54,11 @@ def list_command(
         for each, entries in found.items():
             if entries:
                 echo(each, style="bold")
+            elif wanted:
+                echo(
+                    f"no {each.replace('_', ' ')}: evalkit brings none, and no plugin that was loaded registers one"
+                )
+            if entries:
                 print_columns([(f"  {e['name']}", signature(e), e["doc"]) for e in entries])
         if wanted is None:
             echo("models: see `evalkit list models`")
@@ -65,13 +71,27 @@ def entries_of(kind: str, model_files: Any = ()) -> list[dict[str, Any]]:
     if kind != "model":
         from evalkit.catalog import list_plugins
 
-        return list_plugins(kind)
+        entries = list_plugins(kind)
+        return sorted([*entries, *_shipped_tokenizers()], key=_name_of) if kind == "tokenizer" else entries
     from evalkit.models.catalog import ModelCatalog
     from evalkit.options import RunOptions
 
     options = RunOptions(model_deployments=tuple(model_files))
     models = ModelCatalog.load(options.deployment_files())
     return [describe_model(models, name) for name in models.names()]
+
+
+def _shipped_tokenizers() -> list[dict[str, Any]]:
+    """Tokenizers of the models that come with evalkit: each by the name of its model."""
+    from evalkit.models.weights import SHIPPED
+
+    doc = "The tokenizer of the model of this name, which comes with evalkit."
+    module = "evalkit.models.tokenizers.folder"
+    return [{"name": name, "module": module, "doc": doc, "params": []} for name in SHIPPED]
+
+
+def _name_of(entry: Mapping[str, Any]) -> str:
+    return str(entry["name"])
 
 
 def describe_model(models: Any, name: str) -> dict[str, Any]:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from evalkit.models.deployment import ModelDeployment
     from evalkit.planning import LoadedRun, Plan, PlannedRun, Workplace
 
-# Where a scenario knows its size, so many instances are enough to estimate tokens.
+# Where a scenario knows its size, this many instances are enough to estimate tokens.
 SAMPLE_SIZE = 100
-# So many prompts, spread evenly, are tokenised to see how far the estimate of a run's tokens is off.
+# This many prompts, spread evenly, are tokenised to see how far the estimate of a run's tokens is off.
 NUM_COUNTED = 256
 
 
@@ -59,7 +59,7 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
             print_json({"bad_entry": asdict(bad)})
         return
     print_table(
-        ("run", "digest", "instances", "requests", "prompt tokens", "completion tokens", "cost"),
+        ("run", "digest", "instances", "requests", "prompt tokens", "completion tokens", "cost", "at most"),
         [
             (
                 row["name"],
@@ -68,7 +68,8 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
                 _number(row["num_requests"]),
                 "≈ " + _number(row["prompt_tokens"]),
                 "≤ " + _number(row["max_completion_tokens"]),
-                "?" if row["max_cost_usd"] is None else f"≤ ${row['max_cost_usd']:.4f}",
+                _usd("≈", row["max_cost_usd"]),
+                _usd("≤", row["max_cost_usd_by_bytes"]),
             )
             for row in rows
         ],
@@ -95,10 +96,12 @@ def cost_notes(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"the completion tokens are + {tokens:,} for thinking each (in {name})"
     priced = [row for row in rows if row["max_cost_usd"] is not None]
     if priced:
-        most_usd = sum(row["max_cost_usd_by_bytes"] for row in priced)
+        about_usd, most_usd = (
+            sum(row[name] for row in priced) for name in ("max_cost_usd", "max_cost_usd_by_bytes")
+        )
         yield (
-            "the most it can cost is for prompt tokens as estimated (≈); if every byte of the prompts were a "
-            f"token, it would be ${most_usd:.4f} in all"
+            f"in all ≈ ${about_usd:.4f} with the prompt tokens as estimated and every completion at its longest, "
+            f"≤ ${most_usd:.4f} with one token for every byte of the prompts"
         )
     if any(row["num_requests"] is not None and row["max_completion_tokens"] is None for row in rows):
         yield "a model is sent no limit of length, and its window is not known: there is no bound on the cost"
@@ -240,6 +243,10 @@ def describe_requests(run: PlannedRun, place: Workplace) -> Iterator[dict[str, A
             "num_train_instances": state.num_train_instances,
             "prompt_truncated": state.prompt_truncated,
         }
+
+
+def _usd(sign: str, value: float | None) -> str:
+    return "?" if value is None else f"{sign} ${value:.4f}"
 
 
 def _number(value: int | None) -> str:

@@ -214,13 +214,14 @@ class PlainProgress(ProgressObserver):
             echo(f"{without_controls(run.name)}: {run.status}{already}", err=True)
             return
         name, done, failed, rate, eta, tokens, cost, score = run.cells(now_s)
+        counted = f"tokens {tokens}" if tokens == "not reported" else f"{tokens} tokens"
+        spent = ", ".join(part for part in (counted, cost) if part)
         parts = [
             f"{done} done",
             f"{failed} failed",
             rate,
             f"ETA {eta}" if eta else "",
-            f"tokens {tokens}" if tokens == "not reported" else f"{tokens} tokens",
-            cost,
+            f"{spent} in this start" if run.num_before else spent,
             f"{score} so far" if score else "",
         ]
         echo(f"{without_controls(name)}: {', '.join(part for part in parts if part)}", err=True)

@@ -37,7 +37,7 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
     by_split: Annotated[bool, typer.Option("--by-split", help="Also the numbers per split.")] = False,
     usage: Annotated[bool, typer.Option("--usage", help="Also token counts and latencies.")] = False,
     efficiency: Annotated[
-        bool, typer.Option("--efficiency", help="What runs took instead: time, tokens per second, memory.")
+        bool, typer.Option("--efficiency", help="Show time, throughput and memory instead of scores.")
     ] = False,
     output_format: Annotated[
         str, typer.Option("--format", "-f", help="table, markdown, csv, json or latex.")
@@ -157,7 +157,7 @@ def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> None:
             print_table(columns, texts)
     for row in rows:
         if not has_numbers(row):
-            echo_note(f"{row['run']} has no efficiency numbers: no model or API was asked that tells any")
+            echo_note(f"{row['run']} has no efficiency numbers; baselines report none")
     for line in _unfinished([row for row in rows if has_numbers(row)]):
         echo_note(f"{line}; its numbers are over what was answered")
 

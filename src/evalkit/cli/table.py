@@ -103,8 +103,12 @@ def show_results(
         print_rows(rows)
         for line in without_answer(rows):
             echo_note(line)
-    for line in (*_complaints(results), *(f"left out, since it is wrong: {entry}" for entry in bad_entries)):
+    for line in _complaints(results):
         echo(line, err=True)
+    if bad_entries:
+        # What is wrong with each was said at the start.
+        entries = ", ".join(dict.fromkeys(bad.entry for bad in bad_entries))
+        echo(f"left out, since wrong (see the notes above): {entries}", err=True)
     if not as_json:
         if cost := _cost_line(results):
             echo(cost)
@@ -133,10 +137,10 @@ def _cost_line(results: Sequence[RunResult]) -> str | None:
     costs = [r.reported_cost_usd if r.cost_usd is None else r.cost_usd for r in results]
     known = [usd for usd in costs if usd is not None]
     if not known:
-        return f"cost: {NOT_REPORTED} by the server" if num_without else None
+        return f"cost over all starts: {NOT_REPORTED} by the server" if num_without else None
     if not num_without:
-        return f"cost: ${sum(known):.4f}"
-    return f"cost: at least ${sum(known):.4f}; for {num_without:,} answers it is {NOT_REPORTED} by the server"
+        return f"cost over all starts: ${sum(known):.4f}"
+    return f"cost over all starts: at least ${sum(known):.4f}; for {num_without:,} answers it is {NOT_REPORTED} by the server"
 
 
 def _complaints(results: Sequence[RunResult]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from evalkit.errors import BadRequestError
-from evalkit.response import Completion, Response, total_logprob
+from evalkit.response import Completion, Response, Token, total_logprob
 
 # Servers put a start token before the prompt (GLM's tokenizer two), and never a whole text.
 _MAX_START_TOKENS = 4
@@ -15,6 +15,10 @@ _MAX_START_TOKENS = 4
 _VOCABULARY_SIGNS = str.maketrans({"▁": " ", "Ġ": " ", "Ċ": "\n", "ĉ": "\t"})
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _PARTIAL = "\ufffd"
+# Exactly 0 is certainty beyond single precision. What begins a text is never that certain for so long; what
+# stands further on may be, where it repeats what has been there before.
+_MOST_CERTAIN_AT_START = 7
+_MOST_CERTAIN = 15
 
 
 def scored_prompt(completion: Completion, prompt: str) -> Completion:
@@ -24,8 +28,9 @@ def scored_prompt(completion: Completion, prompt: str) -> Completion:
     that send exactly 0 for it mean the same.
 
     Raises:
-        BadRequestError: The tokens do not spell the prompt, or one behind the first has no probability. A
-            server that does not score prompts never does, so it is not asked again.
+        BadRequestError: The tokens do not spell the prompt, one behind the first has no probability, or so
+            many in a row have exactly 0 that they were not computed. A server that does not score prompts
+            never does, so it is not asked again.
     """
     tokens = completion.tokens
     if not tokens:
@@ -44,6 +49,11 @@ def scored_prompt(completion: Completion, prompt: str) -> Completion:
     if unknown or (len(kept) > 1 and not any(token.logprob for token in kept)):
         raise _not_scored(
             f"{unknown or len(kept)} of the prompt's {len(kept)} tokens have no log-probability"
+        )
+    if num_zeros := _not_computed(kept):
+        raise _not_scored(
+            f"{num_zeros} tokens of the prompt in a row have a log-probability of exactly 0, which no model "
+            "gives; it did not compute them"
         )
     return replace(completion, text=prompt, tokens=tuple(kept), logprob=total_logprob(kept) if kept else None)
 
@@ -68,6 +78,27 @@ def _restored(completion: Completion, prompt: str) -> Completion:
         return scored_prompt(completion, prompt)
     except BadRequestError:
         return completion
+
+
+def _not_computed(tokens: Sequence[Token]) -> int:
+    """The length of a run of exact zeros that no model gives; 0 if there is none."""
+    start = 1  # the first token follows nothing
+    while start < len(tokens):
+        end = start
+        while end < len(tokens) and tokens[end].logprob == 0:
+            end += 1
+        most = _MOST_CERTAIN_AT_START if start == 1 else _MOST_CERTAIN
+        if end - start > most and (start == 1 or not _repeats(tokens, start, end)):
+            return end - start
+        start = end + 1
+    return 0
+
+
+def _repeats(tokens: Sequence[Token], start: int, end: int) -> bool:
+    """Whether what these tokens spell has been in the text before."""
+    before = "".join(token.text for token in tokens[:start])
+    run = "".join(token.text for token in tokens[start:end])
+    return (before + run).find(run) < len(before)
 
 
 def _not_scored(why: str) -> BadRequestError:

@@ -187,6 +187,7 @@ class Executor:
         self._outstanding = self._sent = self._retries = 0
         self._money_notes: dict[str, None] = {}
         self._halted_by: Literal["user"] | SystemicError | None = None
+        self._last_straw: Failure | None = None
         self._grace_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -349,6 +350,8 @@ class Executor:
             lane.error = error
         elif error is None and (outcome := task.result()) is not None:
             lane.finished.append((state, outcome))
+            if outcome is self._last_straw:
+                lane.complete = False  # the run ends for this reason, even if it was its last request
         else:
             lane.complete = False
         lane.news.set()
@@ -434,11 +437,11 @@ class Executor:
             self._breaker.succeeded()  # the server is well; it is this prompt that it does not like
             return _failure(error.reason, str(error), attempts, error.text)
         if isinstance(error, BadRequestError):
+            failure = _failure(error.reason, str(error), attempts)
             if (fatal := self._breaker.refused(error)) is not None:
-                # This refusal is the reason that the run ends with; without it the run might look finished.
                 self._halt(_OUTAGE_GRACE_S, fatal)
-                return None
-            return _failure(error.reason, str(error), attempts)
+                self._last_straw = failure
+            return failure
         return _failure("client_error", f"{type(error).__name__}: {error}", attempts)
 
     async def _attempt(self, request: Request) -> Response:

@@ -42,6 +42,7 @@ class Cell:
             without an answer.
         num_runs: Runs behind it.
         num_left_out: Runs that asked the same questions in another setting, and are not behind it.
+        setting: What tells its setting from theirs (`temperature=0.7`); empty where there are none.
         is_best: No other in its column is better.
         within_noise: Its difference to the best of its column may be chance (95%); False for the best.
     """
@@ -52,6 +53,7 @@ class Cell:
     n_total: int = 0
     num_runs: int = 0
     num_left_out: int = 0
+    setting: str = ""
     is_best: bool = False
     within_noise: bool = False
 

@@ -54,12 +54,15 @@ class Grid:
         models: The labels of the rows.
         runs: By row and column.
         left_out: By row and column, how many runs of the same questions are not in the cell.
+        settings: By row and column, what tells the setting of the cell from the others that were asked;
+            absent where there are no others.
     """
 
     models: list[str] = field(default_factory=list)
     columns: list[Column] = field(default_factory=list)
     runs: dict[tuple[str, str], list[ScoredRun]] = field(default_factory=dict)
     left_out: dict[tuple[str, str], int] = field(default_factory=dict)
+    settings: dict[tuple[str, str], str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def at(self, model: str, column: Column) -> list[ScoredRun]:
@@ -86,6 +89,8 @@ def make_grid(runs: Sequence[StoredRun], question: Question) -> Grid:
     if not grid.columns:
         known = sorted({name for run in runs for name in run.run_spec.groups})
         raise UsageError(f"no numbers to show; the runs are in these groups: {', '.join(known) or 'none'}")
+    if question.all_runs:
+        _name_settings(grid, {name_of(run) for run in runs})
     grid.models = sorted({model for model, _ in grid.runs})
     grid.notes += _unusual(runs, grid)
     return grid
@@ -121,8 +126,11 @@ def _fill(
             grid.notes.append(f"group {group.name}: {label} has {note}{hint and f'; {hint}'}")
         cells[label] = list(first.runs)
         grid.left_out[label, group.name] = first.num_left_out
+        grid.settings[label, group.name] = first.label
         for other in others if all_runs else ():
-            cells.setdefault(_row_of(label, other), []).extend(other.runs)
+            row = _row_of(label, other)
+            grid.settings[row, group.name] = other.label
+            cells.setdefault(row, []).extend(other.runs)
     for label, found in cells.items():
         grid.runs[label, group.name] = found
     metrics: dict[str, int] = defaultdict(int)
@@ -143,6 +151,21 @@ def _main_metric(rows: Mapping[str, Sequence[ScoredRun]]) -> str:
         for one in found:
             places[one.stat.name].add((label, question_source(one.run)))
     return max(places, key=lambda name: len(places[name]))
+
+
+def _name_settings(grid: Grid, labels: Iterable[str]) -> None:
+    """Name the setting in the rows that are shown by default too, as in those beside them."""
+    for label in labels:
+        said = {text for (row, _), text in grid.settings.items() if row == label and text}
+        if not said:
+            continue
+        name = f"{label} ({said.pop()})" if len(said) == 1 else ""
+        if not name or any(row == name for row, _ in grid.runs):
+            name = f"{label} (shown by default)"
+        for column in [column for row, column in grid.runs if row == label]:
+            grid.runs[name, column] = grid.runs.pop((label, column))
+            grid.left_out[name, column] = grid.left_out.pop((label, column), 0)
+            grid.settings[name, column] = grid.settings.pop((label, column), "")
 
 
 def _row_of(label: str, selection: Selection) -> str:

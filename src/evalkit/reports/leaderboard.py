@@ -161,6 +161,7 @@ def _group_cell(
         n_total=sum(one.stat.n_total for one in members),
         num_runs=len(members),
         num_left_out=grid.left_out.get((model, column.name), 0),
+        setting=grid.settings.get((model, column.name), ""),
         is_best=is_best,
         within_noise=not is_best and (gap is None or not gap.differs_from_zero()),
     )

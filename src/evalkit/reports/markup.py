@@ -88,7 +88,7 @@ def leaderboard_markdown(board: Leaderboard) -> str:
 
 
 def leaderboard_latex(board: Leaderboard) -> str:
-    """The leaderboard as a LaTeX tabular, best numbers bold; it needs no package."""
+    """The leaderboard as a LaTeX tabular, best numbers bold, with legend and notes; it needs no package."""
     rows = []
     for row in board.rows:
         texts = [_escaped(row.model)]
@@ -96,7 +96,10 @@ def leaderboard_latex(board: Leaderboard) -> str:
             text = _escaped(cell_text(cell).removesuffix(f" {BEST}"))
             texts.append(rf"\textbf{{{text}}}" if cell is not None and cell.is_best else text)
         rows.append(texts)
-    return _tabular([_escaped(title) for title in titles(board)], rows, num_left=1)
+    table = _tabular([_escaped(title) for title in titles(board)], rows, num_left=1)
+    legend = LEGEND.replace(f"{BEST} best of its column", "bold: best of its column")
+    remarks = "".join(f"\\par {_escaped(line)}.\n" for line in (legend, *board.notes))
+    return f"{table}{{\\footnotesize\n{remarks}\\par}}\n"
 
 
 def leaderboard_records(board: Leaderboard) -> list[dict[str, Any]]:
@@ -114,6 +117,7 @@ def leaderboard_records(board: Leaderboard) -> list[dict[str, Any]]:
             "within_noise": cell.within_noise,
             "num_runs": cell.num_runs,
             "num_runs_left_out": cell.num_left_out,
+            "setting": cell.setting,
             "n": cell.n,
             "n_failed": cell.n_failed,
             "n_total": cell.n_total,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalkit.results.stored_run import StoredRun
-from evalkit.specs.digest import canonical_json
+from evalkit.specs.digest import canonical_json, short_digest
 
 METRICS = "metric_specs"
 # Fields that a person sets for all runs at once: two benchmarks rarely need different ones.
@@ -64,7 +64,7 @@ def metrics_of(run: StoredRun) -> str:
 
 def shown_value(value: str | None) -> str:
     """A value of a setting in a few letters."""
-    text = "none" if value in (None, "null") else str(value).strip('"')
+    text = "none" if value in (None, "null") else short_digest(str(value).strip('"'))
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 

@@ -26,12 +26,14 @@ class DirectoryChoice:
 
     Attributes:
         exists: It holds a run of this very digest, to be resumed.
+        displaces: It holds a start that asked nothing, since its data could not be read; to be set aside.
         differs: How the run that has the plain name differs from this one, as `field: theirs -> ours`.
         reuse: A run whose requests are the same (it was scored otherwise): its answers can be taken over.
     """
 
     directory: RunDirectory
     exists: bool
+    displaces: bool = False
     differs: tuple[str, ...] = ()
     reuse: RunDirectory | None = None
 
@@ -62,7 +64,7 @@ def folder_name(
         return earlier.path.name
     plain, marked = RunDirectory(suite_path / label), _marked_directory(suite_path, label, digest)
     holder = standing(plain, digest, identity)
-    if holder != "free":
+    if holder != "free" and not (holder == "other" and _never_began(plain)):
         return label if holder == "ours" else marked.path.name
     is_free = label not in taken and standing(marked, digest, identity) == "free"
     return label if is_free else marked.path.name
@@ -118,11 +120,21 @@ def choose_directory(
     if standing(marked, digest, identity) != "free":
         return DirectoryChoice(marked, exists=True, differs=_differences(plain.sound_manifest(), identity))
     reuse = _same_requests(suite_path, label, digest)
-    is_free = holder == "free"
+    displaces = holder == "other" and _never_began(plain)
+    is_free = holder == "free" or displaces
     if is_free and not is_marked:
-        return DirectoryChoice(plain, exists=False, reuse=reuse)
+        return DirectoryChoice(plain, exists=False, displaces=displaces, reuse=reuse)
     differs = () if is_free else _differences(plain.sound_manifest(), identity)
     return DirectoryChoice(marked, exists=False, differs=differs, reuse=reuse)
+
+
+def _never_began(directory: RunDirectory) -> bool:
+    """Whether every start ended before it had instances, so that nothing was ever asked.
+
+    Where the data was damaged, the mended data makes another run; the plain name is that one's.
+    """
+    manifest = directory.sound_manifest()
+    return manifest is not None and manifest.status == "error" and not manifest.counts
 
 
 def set_aside(directory: RunDirectory) -> Path | None:

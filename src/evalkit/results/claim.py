@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,13 @@ def claim_directory(subject: Subject, path: Path, *, fresh: bool) -> tuple[RunDi
     if directory.path != path:
         raise StoreError(f"another process has just started a run named {path.name}; start this one again")
     if choice.differs and not choice.exists:
-        fields = ", ".join(choice.differs)
-        notes.append(f"a different run is named {name}; kept apart as {directory.path.name}: {fields}")
+        fields = ", ".join(_with_files(line, subject.own_files) for line in choice.differs)
+        sent = "" if choice.reuse is not None else "; its requests differ, so they are sent again"
+        notes.append(f"a different run is named {name}; kept apart as {directory.path.name}: {fields}{sent}")
+    if choice.displaces:
+        with RunLock(directory.lock_path):
+            aside = set_aside(directory)
+        notes.append(f"an earlier start could not read its data and asked nothing; set aside as {aside}")
     if choice.exists and not fresh and directory.sound_manifest() is None:
         notes.append("its manifest is lost or damaged; it is made anew from the run spec and the journal")
     if fresh and choice.exists:
@@ -68,3 +73,12 @@ def claim_directory(subject: Subject, path: Path, *, fresh: bool) -> tuple[RunDi
         adopt_answers(directory, choice.reuse)
         notes.append(f"only the metrics changed: taking over the answers of {choice.reuse.path.name}")
     return directory, notes
+
+
+def _with_files(line: str, own_files: Sequence[str]) -> str:
+    """A difference in words where a digest alone would say nothing to the user."""
+    if not line.startswith("data_digest: "):
+        return line
+    if own_files:
+        return f"{line} (what is in {', '.join(own_files)}, or its name, has changed)"
+    return f"{line} (its data files have another content)"

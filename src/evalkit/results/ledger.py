@@ -28,12 +28,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a ledger is about: the run spec, where it came from, and what identifies it."""
+    """What a ledger is about: the run spec, where it came from, and what identifies it.
+
+    Attributes:
+        own_files: Names of the data files that are the user's own, read where they are.
+    """
 
     run_spec: RunSpec
     entry: str
     digest: RunDigest
     identity: Mapping[str, Any]
+    own_files: tuple[str, ...] = ()
 
     @property
     def owner(self) -> Owner:
@@ -60,6 +65,7 @@ class Ledger:
         self.failures: dict[str, str] = {}
         self.last_failure = ""
         self._began_s = time.monotonic()
+        self._began = False
         self._num_answered = 0
         self._num_requests = 0
         self._usage = Usage()
@@ -116,6 +122,7 @@ class Ledger:
 
     def begin(self, num_instances: int, num_requests: int, index: JournalIndex) -> None:
         """Note what there is to do, and what earlier starts have done."""
+        self._began = True
         self.failures = {key: failure.reason for key, failure in index.failures.items()}
         self._num_answered, self._num_requests = len(index.answered), num_requests
         self._usage = Usage(index.prompt_tokens, index.completion_tokens)
@@ -174,10 +181,17 @@ class Ledger:
             message: The reason in one line.
             num_unscored: Answered instances that a metric could not score.
         """
-        counts = self._counts()
-        reported_usd = None if self._prices is None else round(self._cost_usd, 6)
-        if self._num_without_usage and not self._usage.is_reported:
-            reported_usd = None
+        counted: dict[str, Any] = {}
+        if self._began:  # else this start came to count nothing, and what earlier ones counted stays
+            reported_usd = None if self._prices is None else round(self._cost_usd, 6)
+            if self._num_without_usage and not self._usage.is_reported:
+                reported_usd = None
+            counted = {
+                "counts": {**self.manifest.counts, **self._counts(), "num_unscored": num_unscored},
+                "usage": self._reported_usage(),
+                "cost_usd": reported_usd if self._num_without_usage == 0 else None,
+                "reported_cost_usd": reported_usd,
+            }
         if status is None:
             # What a content filter blocked is settled; a run of which it blocked everything has no result.
             done = self.num_owed == 0 and (self._num_answered or not self._num_requests)
@@ -186,10 +200,7 @@ class Ledger:
             self.manifest,
             status=status,
             message=message or self._failure_summary(num_unscored),
-            counts={**self.manifest.counts, **counts, "num_unscored": num_unscored},
-            usage=self._reported_usage(),
-            cost_usd=reported_usd if self._num_without_usage == 0 else None,
-            reported_cost_usd=reported_usd,
+            **counted,
             seconds=round(self.manifest.seconds + time.monotonic() - self._began_s, 3),
             finished_at=_now(),
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ from evalkit.specs.run_spec import RunSpec
 _SCORES = ("metric_specs",)
 _ABSENT: Any = object()
 _LONGEST_SHOWN = 60
+_METRICS = "metric_specs"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGITS_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,10 @@ def run_digest(whole: Mapping[str, Any]) -> RunDigest:
 
 
 def differing_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """How two identities differ, one line a field, sorted, such as `adapter_spec.temperature: 0 -> 0.7`."""
+    """How two identities differ, one line a field, sorted, such as `adapter_spec.temperature: 0 -> 0.7`.
+
+    Metrics are named, as in a run entry, and not taken apart: `metric_specs: exact_match -> f1_score`.
+    """
     return list(_differences("", _plain(a), _plain(b)))
 
 
@@ -130,8 +137,16 @@ def _plain_float(value: float) -> int | float | str:
     return int(value) if value.is_integer() and abs(value) <= 2**53 else value
 
 
+def short_digest(value: str) -> str:
+    """The first digits of a sha256; any other text as it is."""
+    return value[:_DIGITS_SHOWN] if _DIGEST.fullmatch(value) else value
+
+
 def _differences(path: str, a: Any, b: Any) -> Iterator[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
+    if path == _METRICS and isinstance(a, list) and isinstance(b, list):
+        if a != b:
+            yield f"{path}: {_named(a, b)} -> {_named(b, a)}"
+    elif isinstance(a, dict) and isinstance(b, dict):
         for key in sorted(a.keys() | b.keys()):
             yield from _differences(
                 f"{path}.{key}" if path else key, a.get(key, _ABSENT), b.get(key, _ABSENT)
@@ -141,6 +156,28 @@ def _differences(path: str, a: Any, b: Any) -> Iterator[str]:
             yield from _differences(f"{path}.{index}", _item(a, index), _item(b, index))
     elif type(a) is not type(b) or a != b:
         yield f"{path}: {' -> '.join(_shown(a, b))}"
+
+
+def _named(specs: Sequence[Any], others: Sequence[Any]) -> str:
+    """The metrics that the others lack, with their arguments; all by name where only the order differs."""
+    lacking = [_call(spec) for spec in specs if spec not in others]
+    return ", ".join(lacking or (map(_call, specs) if len(specs) == len(others) else [])) or "none more"
+
+
+def _call(spec: Any) -> str:
+    """A metric as `name`, or `name(argument=value)`; metrics inside one in brackets."""
+    if not isinstance(spec, dict) or "name" not in spec:
+        return json.dumps(spec, ensure_ascii=False)
+    args = spec.get("args") or {}
+    inner = args.get(_METRICS)
+    parts = [f"{key}={_word(value)}" for key, value in args.items() if key != _METRICS or inner is None]
+    if isinstance(inner, list):
+        parts.append(f"of {', '.join(map(_call, inner))}")
+    return f"{spec['name']}({', '.join(parts)})" if parts else str(spec["name"])
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _item(values: Sequence[Any], index: int) -> Any:
@@ -153,6 +190,8 @@ def _shown(a: Any, b: Any) -> tuple[str, str]:
         "absent" if value is _ABSENT else json.dumps(value, ensure_ascii=False, sort_keys=True)
         for value in (a, b)
     ]
+    if all(isinstance(value, str) and _DIGEST.fullmatch(value) for value in (a, b)):
+        return short_digest(a), short_digest(b)
     if max(map(len, texts)) <= _LONGEST_SHOWN:
         return texts[0], texts[1]
     same = next((i for i, (x, y) in enumerate(zip(*texts, strict=False)) if x != y), min(map(len, texts)))
