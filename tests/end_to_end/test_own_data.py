@@ -1,4 +1,4 @@
-"""Data files of the user's own: a broken one leaves the run's name to the mended one, an edit is said in words."""
+"""Data files of the user's own: a broken one leaves the name to the mended one, an edit is said in words."""
 
 from __future__ import annotations
 

@@ -55,9 +55,7 @@ def list_command(
             if entries:
                 echo(each, style="bold")
             elif wanted:
-                echo(
-                    f"no {each.replace('_', ' ')}: evalkit brings none, and no plugin that was loaded registers one"
-                )
+                echo(echo(f"no {each}: evalkit brings none, and no plugin that was loaded registers one"))
             if entries:
                 print_columns([(f"  {e['name']}", signature(e), e["doc"]) for e in entries])
         if wanted is None:

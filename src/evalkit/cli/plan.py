@@ -100,8 +100,8 @@ def cost_notes(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             sum(row[name] for row in priced) for name in ("max_cost_usd", "max_cost_usd_by_bytes")
         )
         yield (
-            f"in all ≈ ${about_usd:.4f} with the prompt tokens as estimated and every completion at its longest, "
-            f"≤ ${most_usd:.4f} with one token for every byte of the prompts"
+            f"in all ≈ ${about_usd:.4f} with the prompt tokens as estimated and every completion at its "
+            f"longest, ≤ ${most_usd:.4f} with one token for every byte of the prompts"
         )
     if any(row["num_requests"] is not None and row["max_completion_tokens"] is None for row in rows):
         yield "a model is sent no limit of length, and its window is not known: there is no bound on the cost"
