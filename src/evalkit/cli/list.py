@@ -52,11 +52,10 @@ def list_command(
         print_json(found[wanted] if wanted else found, indent=True)
     else:
         for each, entries in found.items():
-            if entries:
+            if not entries and wanted:
+                echo(f"no {each}: evalkit brings none, and no plugin that was loaded registers one")
+            elif entries:
                 echo(each, style="bold")
-            elif wanted:
-                echo(echo(f"no {each}: evalkit brings none, and no plugin that was loaded registers one"))
-            if entries:
                 print_columns([(f"  {e['name']}", signature(e), e["doc"]) for e in entries])
         if wanted is None:
             echo("models: see `evalkit list models`")
