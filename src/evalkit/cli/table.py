@@ -137,10 +137,11 @@ def _cost_line(results: Sequence[RunResult]) -> str | None:
     costs = [r.reported_cost_usd if r.cost_usd is None else r.cost_usd for r in results]
     known = [usd for usd in costs if usd is not None]
     if not known:
-        return f"cost over all starts: {NOT_REPORTED} by the server" if num_without else None
+        return f"cost: {NOT_REPORTED} by the server" if num_without else None
     if not num_without:
-        return f"cost over all starts: ${sum(known):.4f}"
-    return f"cost over all starts: at least ${sum(known):.4f}; for {num_without:,} answers it is {NOT_REPORTED} by the server"
+        return f"cost: ${sum(known):.4f} (all starts)"
+    rest = f"for {num_without:,} answers it is {NOT_REPORTED} by the server"
+    return f"cost: at least ${sum(known):.4f}; {rest} (all starts)"
 
 
 def _complaints(results: Sequence[RunResult]) -> list[str]:
