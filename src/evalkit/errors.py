@@ -109,6 +109,8 @@ REMEDY = "`evalkit run` with the run's entry, or `evalkit verify --repair`, make
 """What helps against a `DamageError`."""
 REMEDY_RUN = "`evalkit run` with the run's entry makes it anew"
 """What helps where the benchmark's data is needed."""
+REMEDY_IMPORT = "importing it again makes it anew"
+"""What helps a run that came from another harness."""
 
 
 class SystemicError(EvalkitError):

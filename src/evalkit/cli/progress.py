@@ -278,6 +278,34 @@ class DownloadProgress:
             echo(f"downloading {url}: {received / 1e6:,.1f}{total} MB", err=True)
 
 
+class CheckProgress:
+    """How many of many runs were looked at: one line on a terminal, else a line every few seconds."""
+
+    def __init__(self, num_runs: int) -> None:
+        self._num_runs, self._told_s = num_runs, time.monotonic()
+        self._every_s = 1 / REDRAW_PER_S if sys.stderr.isatty() else PLAIN_EVERY_S
+        self._has_line = False
+
+    def __call__(self, num_done: int) -> None:
+        """Say how far it is, if it was some time ago that it was said."""
+        now_s = time.monotonic()
+        if now_s - self._told_s < self._every_s:
+            return
+        self._told_s = now_s
+        text = f"looked at {num_done:,} of {self._num_runs:,} runs"
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{text}")
+            sys.stderr.flush()
+            self._has_line = True
+        else:
+            echo(text, err=True)
+
+    def close(self) -> None:
+        """Wipe the line away."""
+        if self._has_line:
+            sys.stderr.write("\r\033[K")
+
+
 @contextmanager
 def progress_for(*, quiet: bool) -> Iterator[Observer]:
     """The observer that fits where standard error goes."""

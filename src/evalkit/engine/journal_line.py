@@ -31,6 +31,8 @@ from evalkit.response import (
 
 JOURNAL_VERSION = 2
 HEADER_START = b'{"evalkit_journal"'
+FIRST_HEADER = b'{"evalkit_journal":1}\n'
+"""Of evalkit up to 0.1, whose lines have no checksums."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SUM_START = b',"crc32":"'
 _LINE_BREAK = ord("\n")
@@ -158,7 +160,7 @@ class LineReader:
                 f"the journal {self._path} is of format {version}; this evalkit reads up to "
                 f"{JOURNAL_VERSION}: use a newer evalkit"
             )
-        if line == b'{"evalkit_journal":1}\n':
+        if line == FIRST_HEADER:
             return None
         requests = plain.get("requests") if isinstance(plain, dict) else None
         if version != JOURNAL_VERSION or not isinstance(requests, str) or not _fits(line, 0):

@@ -52,16 +52,23 @@ def fingerprint(path: Path) -> str | None:
     return f"{size} bytes, crc32 {checksum:08x}"
 
 
-def sealed(directory: RunDirectory, manifest: Manifest) -> Manifest:
-    """The manifest with the fingerprints of the files that are there."""
-    found = {name: fingerprint(directory.path / name) for name in SEALED}
+def sealed(directory: RunDirectory, manifest: Manifest, names: Sequence[str] = SEALED) -> Manifest:
+    """The manifest with new fingerprints of these files, as far as they are there.
+
+    Args:
+        directory: The run.
+        manifest: Its manifest.
+        names: What evalkit has written or looked through just now; of others it keeps the fingerprints.
+    """
+    found = {**manifest.files, **{name: fingerprint(directory.path / name) for name in names}}
     return replace(manifest, files={name: print_ for name, print_ in found.items() if print_ is not None})
 
 
 def reseal(directory: RunDirectory) -> None:
-    """Take the files as they are now: after evalkit itself has written some of them."""
+    """Take all files as they are now, those that came along with an import too: after it has written them."""
     if (manifest := directory.sound_manifest()) is not None:
-        directory.write_manifest(sealed(directory, manifest))
+        imported = [f"imported/{path.name}" for path in sorted(directory.imported_path.glob("*.json*"))]
+        directory.write_manifest(sealed(directory, manifest, (*SEALED, *imported)))
 
 
 def changed_files(directory: RunDirectory, manifest: Manifest) -> list[str]:
@@ -206,7 +213,8 @@ def recovered_manifest(directory: RunDirectory) -> Manifest | None:
         digest=found.full,
         request_digest=found.requests,
         identity=covered,
-        message="its manifest was lost and made anew",
+        status="partial",
+        message="its manifest was lost and made anew: times and cost are not known",
     )
 
 

@@ -142,6 +142,8 @@ class Ledger:
                 "scoring": SCORING_RULES,
             },
         )
+        # These are as they stay; a kill leaves the others without a fingerprint.
+        self.manifest = sealed(self.directory, self.manifest, ("run_spec.json", "instances.jsonl"))
         self.directory.write_manifest(self.manifest)
 
     def count(self, key: str, outcome: Outcome) -> float | None:

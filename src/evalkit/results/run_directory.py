@@ -28,6 +28,7 @@ from evalkit.results.manifest import Manifest, manifest_from_json, manifest_to_j
 from evalkit.specs.run_spec import RunSpec
 
 _FOUND_BY = ("manifest.json", "journal.jsonl")
+FILES = ("run_spec.json", "manifest.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +150,14 @@ class RunDirectory:
             raise DamageError(f"{path} is damaged: {error}; {REMEDY}") from None
 
 
-def find_runs(path: Path) -> list[RunDirectory]:
+def find_runs(path: Path, found_by: Sequence[str] = _FOUND_BY) -> list[RunDirectory]:
     """All runs below `path` (a run, a suite, or an output path), in order of name.
 
     A run that has lost its manifest is found by its journal.
+
+    Args:
+        path: Where to look.
+        found_by: A folder with any of these files is a run.
 
     Raises:
         UsageError: There is none.
@@ -162,7 +167,7 @@ def find_runs(path: Path) -> list[RunDirectory]:
     found = {
         file.parent
         for folder in ("", "*/", "*/*/", "runs/*/*/")
-        for name in _FOUND_BY
+        for name in found_by
         for file in path.glob(f"{folder}{name}")
         if file.is_file() and not is_hidden(file.relative_to(path))
     }

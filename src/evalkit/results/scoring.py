@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from evalkit.engine.journal import read_winners, scan_journal
-from evalkit.errors import REMEDY, REMEDY_RUN, DamageError, StoreError
+from evalkit.errors import REMEDY, REMEDY_IMPORT, REMEDY_RUN, DamageError, StoreError
 from evalkit.instance import Instance
 from evalkit.metrics.fit import refuse_machine
 from evalkit.metrics.metric import build_metric
 from evalkit.metrics.scorer import Scorer
 from evalkit.metrics.stat import Stat, StatPlace
-from evalkit.results.integrity import fingerprint, fits, recovered_manifest, sealed, spec_from, units_of
+from evalkit.results.integrity import (
+    SEALED,
+    fingerprint,
+    fits,
+    recovered_manifest,
+    sealed,
+    spec_from,
+    units_of,
+)
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
 from evalkit.specs.run_spec import RunSpec
@@ -69,7 +78,7 @@ def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored
     if manifest is None:
         directory.manifest()
         raise DamageError(f"{directory.path} has no manifest.json; {REMEDY}")
-    run_spec, problems = _checked_spec(directory, manifest)
+    run_spec, problems = checked_spec(directory, manifest)
     instances = _checked_instances(directory, manifest)
     scorer = make_scorer(run_spec, instances)
     path = directory.journal_path
@@ -82,10 +91,11 @@ def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored
     was_counted = manifest.counts.get("num_answered", 0)
     if manifest.status == "complete" and len(index.settled) < was_counted:
         problems.append(f"{path} has {len(index.settled)} of {was_counted} answers")
-    kept = not allow_fewer and _num_settled(scorer) < _num_behind(directory)
+    num_behind = _num_behind(directory, manifest)
+    kept = not allow_fewer and _num_settled(scorer) < num_behind
     if kept:
         problems.append(
-            f"only {_num_settled(scorer)} of {_num_behind(directory)} units have answers left: the stored "
+            f"only {_num_settled(scorer)} of {num_behind} units have answers left: the stored "
             "numbers are kept (--allow-fewer replaces them)"
         )
     stats = read_stats(directory) if kept else write_scores(directory, scorer)
@@ -93,17 +103,21 @@ def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored
     return Rescored(stats, tuple(problems), kept)
 
 
-def _checked_spec(directory: RunDirectory, manifest: Manifest) -> tuple[RunSpec, list[str]]:
-    """The run spec, from the manifest if the stored one is lost, damaged or another; and what was wrong."""
-    try:
+def checked_spec(directory: RunDirectory, manifest: Manifest) -> tuple[RunSpec, list[str]]:
+    """The run spec, from the manifest if the stored one is lost, damaged or another; and what was wrong.
+
+    Raises:
+        DamageError: The manifest does not hold it.
+    """
+    path = directory.path / "run_spec.json"
+    left = manifest.files.get(path.name)
+    with suppress(DamageError):
         run_spec = directory.run_spec()
-        if "metric_specs" not in manifest.identity or fits(run_spec, manifest.identity):
+        is_ours = "metric_specs" not in manifest.identity or fits(run_spec, manifest.identity)
+        if is_ours and (left is None or fingerprint(path) == left):
             return run_spec, []
-    except DamageError:
-        pass
     run_spec = spec_from(manifest)
     directory.write_run_spec(run_spec)
-    path = directory.path / "run_spec.json"
     return run_spec, [f"{path} was lost or damaged: it was made anew from the manifest, without its groups"]
 
 
@@ -123,8 +137,11 @@ def _num_settled(scorer: Scorer) -> int:
     return scorer.n_answered + scorer.n_blocked
 
 
-def _num_behind(directory: RunDirectory) -> int:
-    """How many units the stored numbers rest on, blocked ones included; 0 where there are none."""
+def _num_behind(directory: RunDirectory, manifest: Manifest) -> int:
+    """How many units the stored numbers rest on, blocked ones included; 0 where there are no good ones."""
+    left = manifest.files.get("stats.json")
+    if left is not None and fingerprint(directory.path / "stats.json") != left:
+        return 0
     try:
         stats = read_stats(directory)
     except StoreError:
@@ -170,7 +187,8 @@ def _stamp(
     if manifest.status == "complete" and (problems or num_unscored):
         message = problems[0] if problems else f"{num_unscored} not scored"
         manifest = replace(manifest, status="partial", message=message)
-    directory.write_manifest(sealed(directory, manifest))
+    # What was not made now keeps its fingerprint, so that damage to it stays visible.
+    directory.write_manifest(sealed(directory, manifest, ("run_spec.json",) if kept else SEALED))
 
 
 def write_scores(directory: RunDirectory, scorer: Scorer) -> tuple[Stat, ...]:
@@ -194,8 +212,21 @@ def read_stats(directory: RunDirectory) -> tuple[Stat, ...]:
         raise DamageError(f"{directory.path / 'stats.json'} is damaged: {error!r}; {REMEDY}") from None
 
 
+def carried_stats(directory: RunDirectory) -> list[Stat]:
+    """The numbers over the whole run that came along with an import.
+
+    Raises:
+        DamageError: Their file was changed.
+    """
+    path = directory.imported_path / "stats.jsonl"
+    manifest = directory.sound_manifest()
+    left = manifest.files.get("imported/stats.jsonl") if manifest is not None else None
+    if left is not None and fingerprint(path) != left:
+        raise DamageError(f"{path} is missing or was changed since it was imported; {REMEDY_IMPORT}")
+    return [Stat.from_json(plain) for plain in read_lines(path)] if path.exists() else []
+
+
 def _carried_stats(directory: RunDirectory, made_here: set[StatPlace]) -> tuple[Stat, ...]:
     """The numbers of an imported run that no score per instance stands behind, unless they were made here."""
-    path = directory.imported_path / "stats.jsonl"
-    carried = (Stat.from_json(plain) for plain in read_lines(path)) if path.exists() else ()
+    carried = carried_stats(directory)
     return tuple(stat for stat in carried if stat.place not in made_here)

@@ -1,0 +1,156 @@
+"""Makes anew what can be made from a run's journal and spec. Asks no model, and removes no answer.
+
+Damaged lines of a journal stay where they are, as in a resumed run: a journal only grows. A torn last line is
+cut and a lost header appended, as `evalkit run` would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from evalkit.engine.journal import Journal, scan_journal
+from evalkit.engine.journal_line import Owner
+from evalkit.engine.lock import RunLock
+from evalkit.errors import EvalkitError, StoreError
+from evalkit.results.integrity import recovered_manifest, sealed, units_of
+from evalkit.results.manifest import Manifest
+from evalkit.results.run_directory import RunDirectory
+from evalkit.results.scoring import carried_stats, checked_spec, score_run
+from evalkit.results.verification import Finding, RunReport, verify_run
+
+
+def repair_run(directory: RunDirectory) -> RunReport:
+    """Make anew what can be, and look again; the report tells what is left, and what was made.
+
+    A run that a process works on is left alone. What is still owed then is written into the manifest.
+
+    Raises:
+        StoreError: Something can't be written.
+    """
+    before = verify_run(directory)
+    if before.holder is not None or not before.findings:
+        return before
+    if any(finding.remedy == "update" for finding in before.findings):
+        return before
+    with RunLock(directory.lock_path):
+        repair = _Repair(directory, before.findings)
+        repair.run()
+    after = verify_run(directory)
+    after.findings += repair.hindrances
+    after.repaired = tuple(repair.done)
+    return after
+
+
+class _Repair:
+    """One repair, in the order in which files are made from each other.
+
+    Attributes:
+        done: What was made, in words.
+        hindrances: Why something could not be made.
+    """
+
+    def __init__(self, directory: RunDirectory, findings: list[Finding]) -> None:
+        self._directory = directory
+        self._damaged = {finding.file for finding in findings if finding.is_damage}
+        self._findings = findings
+        self.done: list[str] = []
+        self.hindrances: list[Finding] = []
+
+    def run(self) -> None:
+        """Do it."""
+        self._remove_left_beside()
+        manifest = self._directory.sound_manifest()
+        was_lost = manifest is None
+        if manifest is None:
+            manifest = recovered_manifest(self._directory)
+            if manifest is None:
+                return
+            self._directory.write_manifest(manifest)
+            self.done.append("manifest.json made anew from run spec and journal; times and cost are lost")
+        self._try("run_spec.json", self._mend_spec)
+        self._try("journal.jsonl", self._mend_journal)
+        self._try("scores.jsonl", self._mend_numbers)
+        if was_lost:
+            self._try("manifest.json", self._count)
+        self._note_what_is_owed()
+
+    def _try(self, file: str, mend: Callable[[Manifest], None]) -> None:
+        manifest = self._directory.sound_manifest()
+        assert manifest is not None
+        try:
+            mend(manifest)
+        except EvalkitError as error:
+            # What it is for lack of was found before; a metric that is not known was not.
+            if not isinstance(error, StoreError):
+                self.hindrances.append(Finding(file, f"can't be made anew: {error}", "look"))
+
+    def _remove_left_beside(self) -> None:
+        for finding in self._findings:
+            if finding.remedy == "repair" and not finding.is_damage:
+                (self._directory.path / finding.file).unlink(missing_ok=True)
+                self.done.append(f"{finding.file} removed: left behind by a kill")
+
+    def _mend_spec(self, manifest: Manifest) -> None:
+        if "run_spec.json" not in self._damaged:
+            return
+        _, problems = checked_spec(self._directory, manifest)
+        if problems:
+            self._directory.write_manifest(sealed(self._directory, manifest, ("run_spec.json",)))
+            self.done.append("run_spec.json made anew from the manifest, without its groups")
+
+    def _mend_journal(self, manifest: Manifest) -> None:
+        if "journal.jsonl" not in self._damaged:
+            return
+        path = self._directory.journal_path
+        before = path.stat().st_size if path.exists() else None
+        asked = {name: part for name, part in manifest.identity.items() if name != "metric_specs"}
+        with Journal.open(path, Owner(manifest.request_digest, asked)):
+            pass
+        if path.stat().st_size != before:
+            self.done.append("journal.jsonl has a header and whole lines again")
+
+    def _mend_numbers(self, manifest: Manifest) -> None:
+        """Score anew where numbers, or what they rest on, were damaged."""
+        if not self._damaged:
+            return
+        if self._directory.imported_path.is_dir() and not manifest.counts.get("num_instances"):
+            # Numbers without samples: the only ones there are came along with the import.
+            self._directory.write_stats(stat.to_json() for stat in carried_stats(self._directory))
+            self._directory.write_manifest(sealed(self._directory, manifest))
+            self.done.append("stats.json made anew from the imported numbers")
+            return
+        rescored = score_run(self._directory)
+        if not rescored.kept:
+            self.done.append("scores.jsonl and stats.json made anew from the journal")
+
+    def _count(self, manifest: Manifest) -> None:
+        """Counts for a manifest that was lost; the run is complete if every unit has its answers."""
+        directory = self._directory
+        spec, instances = directory.run_spec(), directory.instances()
+        index = scan_journal(directory.journal_path, manifest.request_digest, units_of(spec, instances))
+        report = verify_run(directory)
+        counts = {
+            "num_instances": len(instances),
+            "num_answered": len(index.answered),
+            "num_failed": len(index.failures),
+            "num_unscored": manifest.counts.get("num_unscored", 0),
+        }
+        is_complete = report.num_owed == 0 and not counts["num_unscored"]
+        if is_complete:
+            counts["num_requests"] = len(index.settled)
+        usage = {"prompt_tokens": index.prompt_tokens, "completion_tokens": index.completion_tokens}
+        manifest = replace(
+            manifest, status="complete" if is_complete else "partial", counts=counts, usage=usage
+        )
+        directory.write_manifest(sealed(directory, manifest))
+
+    def _note_what_is_owed(self) -> None:
+        """Say in the manifest what only asking again brings back."""
+        manifest, report = self._directory.sound_manifest(), verify_run(self._directory)
+        if manifest is None or report.is_sound or manifest.status == "running":
+            return
+        owed = next(finding for finding in report.findings if finding.is_damage)
+        count = f"{report.num_owed} requests are owed: " if report.num_owed else ""
+        message = f"{count}{owed.file}: {owed.problem}; `evalkit run` goes on from here"
+        self._directory.write_manifest(replace(manifest, status="partial", message=message))
