@@ -296,13 +296,14 @@ def _write_run(directory: RunDirectory, subject: Subject, run: ImportedRun, carr
             journal.append(state, outcome)
     ledger = Ledger.open(directory, subject, None)
     index = scan_journal(directory.journal_path)
+    if run.instances:
+        directory.write_instances(list(_with_scores(run.instances, run.given, set(carried))))
     ledger.begin(len(run.instances), len({state.key for state, _ in run.records}), index)
     if not run.instances:
         directory.write_stats(())
         status: RunStatus | None = "partial" if run.is_partial else None
         message = "numbers only: the import had no samples"
         return ledger.close(status, message).counts["num_failed"]
-    directory.write_instances(list(_with_scores(run.instances, run.given, set(carried))))
     score_run(directory)
     unscored = sum(
         row["status"] == "failed" and row.get("reason") == "metric_error"

@@ -129,7 +129,7 @@ class _Repair:
         directory = self._directory
         spec, instances = directory.run_spec(), directory.instances()
         index = scan_journal(directory.journal_path, manifest.request_digest, units_of(spec, instances))
-        report = verify_run(directory)
+        report = verify_run(directory, is_ours=True)
         counts = {
             "num_instances": len(instances),
             "num_answered": len(index.answered),
@@ -147,7 +147,7 @@ class _Repair:
 
     def _note_what_is_owed(self) -> None:
         """Say in the manifest what only asking again brings back."""
-        manifest, report = self._directory.sound_manifest(), verify_run(self._directory)
+        manifest, report = self._directory.sound_manifest(), verify_run(self._directory, is_ours=True)
         if manifest is None or report.is_sound or manifest.status == "running":
             return
         owed = next(finding for finding in report.findings if finding.is_damage)

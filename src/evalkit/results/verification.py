@@ -124,8 +124,15 @@ def find_damaged_too(path: Path) -> list[RunDirectory]:
     return find_runs(path, FILES)
 
 
-def verify_run(directory: RunDirectory) -> RunReport:
-    """Look at all of a run. What can't be read is a finding, never an error."""
+def verify_run(directory: RunDirectory, *, is_ours: bool = False) -> RunReport:
+    """Look at all of a run. What can't be read is a finding, never an error.
+
+    Args:
+        directory: The run.
+        is_ours: The caller holds its lock, so that nothing changes meanwhile.
+    """
+    if is_ours:
+        return _Verification(directory, None).run()
     report = _Verification(directory, holder_of(directory.lock_path)).run()
     # A process that began meanwhile has changed files under our eyes.
     if report.holder is None and (holder := holder_of(directory.lock_path)) is not None:
