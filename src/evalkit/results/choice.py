@@ -143,7 +143,10 @@ def set_aside(directory: RunDirectory) -> Path | None:
         return None
     folder = directory.path.parent / ".replaced"
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{directory.path.name}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.{os.getpid()}"
+    name = f"{directory.path.name}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.{os.getpid()}"
+    # One process may set aside the same run twice in a second.
+    names = (name, *(f"{name}.{number}" for number in range(1, 1000)))
+    target = next(folder / each for each in names if not (folder / each).exists())
     directory.path.rename(target)
     return target
 
