@@ -9,11 +9,13 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalkit.sandbox.values import Foreign, decode, encode
 
+# A busy machine is slow, and that is no fault.
+PLAIN = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _KEYS = st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.floats(allow_nan=False)
 _LEAVES = _KEYS | st.complex_numbers(allow_nan=False) | st.fractions() | st.decimals(allow_nan=False)
 _VALUES = st.recursive(
@@ -24,7 +26,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@PLAIN
 @given(_VALUES)
 def test_what_is_written_is_read(value: Any) -> None:
     read = decode(encode(value))
@@ -32,13 +34,14 @@ def test_what_is_written_is_read(value: Any) -> None:
     assert type(read) is type(value)
 
 
+@PLAIN
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_value_or_an_error(data: bytes) -> None:
     with suppress(ValueError):
         decode(data)
 
 
-@settings(max_examples=50)
+@PLAIN
 @given(_VALUES, st.data())
 def test_damaged_bytes_are_a_value_or_an_error(value: Any, data: st.DataObject) -> None:
     written = bytearray(encode(value))

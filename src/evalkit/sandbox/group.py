@@ -13,6 +13,7 @@ from uuid import uuid4
 _MEMBERSHIP = Path("/proc/self/cgroup")
 _ROOT = Path("/sys/fs/cgroup")
 _REMOVAL_TIMEOUT_S = 2.0
+_LEFT_AFTER_S = 3600.0
 
 
 class ControlGroup:
@@ -77,7 +78,10 @@ def _parents() -> tuple[Path, ...]:
 
 def _usable(memberships: list[str]) -> Iterator[Path]:
     for membership in memberships:
-        _, controllers, path = membership.split(":", 2)
+        _, _, place = membership.partition(":")
+        controllers, separator, path = place.partition(":")
+        if not separator:
+            continue
         if controllers in ("memory", "pids"):
             candidates = [_ROOT / controllers / path.lstrip("/")]
         elif not controllers:  # version 2: a group that has processes can't limit those below, its parent can
@@ -87,8 +91,17 @@ def _usable(memberships: list[str]) -> Iterator[Path]:
             continue
         for candidate in candidates:
             if _has_limits(candidate):
+                _remove_old(candidate)
                 yield candidate
                 break
+
+
+def _remove_old(parent: Path) -> None:
+    """Remove the empty groups that an evalkit has left which was killed."""
+    for folder in parent.glob("evalkit-*"):
+        with suppress(OSError):  # it holds processes, or another evalkit was faster
+            if time.time() - folder.stat().st_mtime >= _LEFT_AFTER_S:
+                folder.rmdir()
 
 
 def _has_limits(parent: Path) -> bool:

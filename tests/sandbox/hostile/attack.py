@@ -7,7 +7,7 @@ from textwrap import indent
 
 DONE = "done"
 """What an attack answers that came to its end."""
-ENDLESS_S = 0.4
+ENDLESS_S = 0.25
 # Generous: these programs end by themselves.
 _TIME_S = 60.0
 

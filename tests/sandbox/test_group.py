@@ -1,0 +1,136 @@
+"""Limits for a group of processes: on the machine's own control groups, and on others' layout."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evalkit.sandbox import group
+from evalkit.sandbox.group import ControlGroup
+from evalkit.sandbox.judge import judge
+from evalkit.sandbox.process import SandboxProcess
+from evalkit.sandbox.program import Program
+
+MEMORY_BYTES = 256 << 20
+
+
+@pytest.fixture
+def parents() -> tuple[Path, ...]:
+    """Groups of this machine, below which others can be made."""
+    group._parents.cache_clear()
+    if not (found := group._parents()):
+        pytest.skip("no control group can be made here")
+    return found
+
+
+def groups_below(parents: tuple[Path, ...]) -> set[Path]:
+    return {folder for parent in parents for folder in parent.glob("evalkit-*")}
+
+
+def test_all_processes_of_a_group_share_its_memory(parents: tuple[Path, ...]) -> None:
+    """Three children of 128 MiB each do not fit into 256."""
+    program = """
+import os, signal, sys
+sys.stdin.readline()
+children = []
+for _ in range(3):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        held = b"x" * (128 << 20)
+        os.write(write, b"x")
+        signal.pause()
+    os.close(write)
+    children.append(os.read(read, 1))
+print(children.count(b"x"), flush=True)
+os.killpg(0, 9)
+"""
+    limits = ControlGroup(MEMORY_BYTES, 50)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        limits.add(process.pid)
+        out, _ = process.communicate("go\n")
+        assert out.strip() != "3"
+    finally:
+        process.kill()
+        process.wait()
+        limits.remove()
+
+
+def test_a_sandbox_is_in_a_group_and_leaves_none(
+    parents: tuple[Path, ...], sandbox: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members: list[str] = []
+    report = SandboxProcess.report
+
+    def watched(self: SandboxProcess, timeout_s: float) -> str | None:
+        members.extend(Path(f"/proc/{self._first_id}/cgroup").read_text(encoding="ascii").splitlines())
+        return report(self, timeout_s)
+
+    monkeypatch.setattr(SandboxProcess, "report", watched)
+    before = groups_below(parents)
+    assert judge(Program("pass")).has_passed
+    assert [line for line in members if "/evalkit-" in line]
+    assert not groups_below(parents) - before
+
+
+def test_what_a_killed_evalkit_left_is_removed_later(
+    parents: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = parents[0] / "evalkit-left"
+    left.mkdir()
+    group._parents.cache_clear()
+    group._parents()
+    assert left.exists()
+    monkeypatch.setattr(group, "_LEFT_AFTER_S", 0.0)
+    group._parents.cache_clear()
+    group._parents()
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("membership", "at"),
+    [
+        ("0::/user.slice/session", "user.slice"),
+        ("4:memory:/docker/1\n8:pids:/docker/1\n0::/", "memory/docker/1"),
+        ("5:devices:/x\nnot a line", None),
+        ("0::/../../etc", None),
+    ],
+)
+def test_where_groups_are_made(
+    membership: str, at: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In version 2, beside the own group, whose processes keep it from having limits below."""
+    if at is not None:
+        (tmp_path / at).mkdir(parents=True)
+        (tmp_path / at / "cgroup.procs").touch()
+    (tmp_path / "membership").write_text(membership)
+    made = Path.mkdir
+
+    def mkdir(self: Path) -> None:
+        made(self)
+        if at is not None and self.parent == tmp_path / at:
+            (self / "memory.max").touch()
+
+    def rmdir(self: Path) -> None:
+        for file in self.iterdir():
+            file.unlink()
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    monkeypatch.setattr(Path, "rmdir", rmdir)
+    monkeypatch.setattr(group, "_ROOT", tmp_path)
+    monkeypatch.setattr(group, "_MEMBERSHIP", tmp_path / "membership")
+    group._parents.cache_clear()
+    try:
+        assert group._parents() == (() if at is None else (tmp_path / at,))
+    finally:
+        group._parents.cache_clear()
