@@ -150,6 +150,20 @@ def test_what_is_declared_is_not_reported(tmp_path: Path, files: str, rows: str)
     assert notes_of(write_plugin(tmp_path, rows, files), data_dir=tmp_path) == []
 
 
+@pytest.mark.parametrize("link", ["folder/a.jsonl", "folder/sub"])
+def test_what_links_in_a_declared_folder_lead_to_is_declared(tmp_path: Path, link: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    data = write_data(tmp_path / "elsewhere")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / link).symlink_to(data if link.endswith("jsonl") else data.parent)
+    read = READ.replace(
+        'HERE / "trivia.jsonl"',
+        f'HERE / "{link}"' if link.endswith("jsonl") else f'HERE / "{link}/{data.name}"',
+    )
+    assert read != READ
+    assert notes_of(write_plugin(tmp_path, read, '(DataFile.local(HERE / "folder"),)')) == []
+
+
 HARMLESS = [
     "__import__('xml.dom.minidom')",
     "__import__('beside')",

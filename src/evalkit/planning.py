@@ -7,8 +7,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from evalkit.data.content import links_in
 from evalkit.errors import DataError, EntryError, EvalkitError, UsageError
 from evalkit.instance import EVAL_SPLITS, TRAIN, Instance
 from evalkit.options import RunOptions
@@ -348,7 +350,9 @@ def _refuse_changed_data(run: PlannedRun, place: Workplace) -> None:
 
 def _undeclared(run: PlannedRun, read: Iterable[str], place: Workplace) -> tuple[str, ...]:
     """A note if files were read that the run's digest does not cover."""
-    declared = [os.path.realpath(place.data.path(file)) for file in run.files() if place.data.is_local(file)]
+    paths = [place.data.path(file) for file in run.files() if place.data.is_local(file)]
+    # Links in a folder lead out of it; what they lead to counts all the same.
+    declared = [os.path.realpath(path) for path in (*paths, *chain.from_iterable(map(links_in, paths)))]
     missed = [
         path
         for path in dict.fromkeys(read)

@@ -76,6 +76,8 @@ def test_the_prompts_own_tokens_are_kept(canned: Canned, sent: Tokens, expected:
     [
         pytest.param([(text, None) for text, _ in SCORED], "2 of the prompt's 3 tokens", id="nothing scored"),
         pytest.param([(text, 0) for text, _ in SCORED], "3 of the prompt's 3 tokens", id="nothing, as zeros"),
+        pytest.param([("The", None), (" cat", -9999.0), (" sat", -9999.0)], "3 of the", id="placeholders"),
+        pytest.param([("The", None), (" cat", -1e30), (" sat", -1e30)], "3 of the", id="lowest numbers"),
         pytest.param([SCORED[0], (" cat", None), SCORED[2]], "1 of the prompt's 3", id="one in the middle"),
         pytest.param([("<s>", None), ("The", None), *SCORED[1:]], "1 of the prompt's 3", id="behind <s>"),
         pytest.param([(" on", -0.001)], "do not spell the prompt", id="generated token only"),

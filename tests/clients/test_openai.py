@@ -257,7 +257,7 @@ TWO_ALIKE = [{"token": "\ufffd", "logprob": -2.5}, {"token": "\ufffd", "logprob"
         ("chat", None, None),
         ("chat", {}, None),
         ("chat", {"content": None, "refusal": None}, None),
-        ("chat", {"content": []}, ()),
+        ("chat", {"content": []}, None),
         (
             "chat",
             {"content": [{"token": "a", "logprob": -1, "top_logprobs": TWO_ALIKE}]},

@@ -26,7 +26,7 @@ from evalkit.errors import (
     TransientError,
 )
 from evalkit.request import Request
-from evalkit.response import Completion, Response, Usage
+from evalkit.response import Completion, Response, Token, Usage
 
 Canned = Callable[..., AbstractAsyncContextManager[str]]
 
@@ -769,6 +769,85 @@ def test_quirk(quirk: Quirk, canned: Canned, monkeypatch: pytest.MonkeyPatch) ->
     assert caught.value.reason == (quirk.reason or caught.value.reason)
     assert quirk.says in str(caught.value)
     assert getattr(caught.value, "retry_after_s", None) == quirk.retry_after_s
+
+
+CONTENT = [
+    {"id": 3, "token": " A", "logprob": -0.5, "top_logprobs": [{"token": " A", "logprob": -0.5}]},
+    {"token": "b", "logprob": -0.25, "top_logprobs": []},
+]
+LISTS = {
+    "tokens": [" A", "b"],
+    "token_logprobs": [-0.5, -0.25],
+    "top_logprobs": [{" A": -0.5, "c": None}, None],
+}
+TOKENS = (Token(" A", -0.5, {" A": -0.5}), Token("b", -0.25))
+
+
+def scored(canned: Canned, logprobs: Any, mode: Literal["chat", "completions"]) -> Completion:
+    """What a client that asks for log-probabilities makes of an answer."""
+    choice = {"text": " Ab", "message": {"content": " Ab"}, "finish_reason": "stop", "logprobs": logprobs}
+
+    async def main() -> Response:
+        async with canned(200, json.dumps({"choices": [choice]}).encode()) as url:
+            client = OpenAIClient(model="m", base_url=url, mode=mode, logprobs=True)
+            try:
+                return await client.send(Request("q"))
+            finally:
+                await client.close()
+
+    return asyncio.run(main()).completions[0]
+
+
+@pytest.mark.parametrize("mode", ["chat", "completions"])
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        {"content": CONTENT},
+        {"content": CONTENT, "refusal": None},
+        LISTS,
+        {**LISTS, "content": None},
+        {**LISTS, "content": []},
+        {**LISTS, "content": [], "text_offset": [0, 2]},
+    ],
+    ids=["content", "content, refusal", "lists", "content null", "content empty", "offsets"],
+)
+def test_both_shapes_of_log_probabilities_are_read_in_both_modes(
+    canned: Canned, logprobs: Any, mode: Literal["chat", "completions"]
+) -> None:
+    completion = scored(canned, logprobs, mode)
+    assert (completion.tokens, completion.logprob) == (TOKENS, -0.75)
+
+
+@pytest.mark.parametrize("mode", ["chat", "completions"])
+@pytest.mark.parametrize(
+    "logprobs", [None, {}, {"content": []}, {"content": None}, {"tokens": [], "token_logprobs": []}]
+)
+def test_a_text_without_tokens_is_not_certain(
+    canned: Canned, logprobs: Any, mode: Literal["chat", "completions"]
+) -> None:
+    completion = scored(canned, logprobs, mode)
+    assert (completion.text, completion.tokens, completion.logprob) == (" Ab", None, None)
+
+
+@pytest.mark.parametrize("mode", ["chat", "completions"])
+@pytest.mark.parametrize(
+    ("logprobs", "says"),
+    [
+        ([{"token": "A", "logprob": -0.5}], "log-probabilities as list"),
+        (5, "log-probabilities as int"),
+        ({"chosen": [1]}, "log-probabilities as \\['chosen'\\]"),
+        ({"tokens": ["A"], "token_logprobs": None}, "'token_logprobs' is NoneType, no list"),
+        ({"tokens": ["A", "b"], "token_logprobs": [-0.5]}, "2 tokens with 1 log-probabilities"),
+        ({"tokens": ["A"], "token_logprobs": ["None"]}, "a log-probability is 'None'"),
+        ({"tokens": ["A"], "token_logprobs": [None]}, "a log-probability is None"),
+        ({"content": {"0": 1}}, "'content' as dict"),
+    ],
+)
+def test_a_third_shape_is_refused_in_plain_words(
+    canned: Canned, logprobs: Any, says: str, mode: Literal["chat", "completions"]
+) -> None:
+    with pytest.raises(TransientError, match=says):
+        scored(canned, logprobs, mode)
 
 
 @pytest.mark.parametrize("value", [0.4, True, "nan", float("inf")])

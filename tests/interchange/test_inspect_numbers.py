@@ -115,3 +115,46 @@ def test_values_of_one_scorer_are_compared_under_its_name(tmp_path: Path) -> Non
 )
 def test_reducers(reducer: str, values: Sequence[float], reduced: float | None) -> None:
     assert reduce_epochs(reducer, values) == (None if reduced is None else pytest.approx(reduced))
+
+
+def test_a_sample_that_failed_is_not_in_the_mean_that_is_compared(tmp_path: Path) -> None:
+    """Inspect scored a sample that ended with an error, which is a failure here: the log's number differs."""
+    header = inspect_header()
+    header["results"]["scores"] = [score(None, accuracy=0.5)]
+    samples = [
+        inspect_sample(1, "A", "C", scores={"match": {"value": "C"}}),
+        inspect_sample(2, "", "I", error={"message": "boom"}, scores={"match": {"value": "I"}}),
+    ]
+    kept = keep_run(
+        read_inspect_log(write_inspect(tmp_path / "log.eval", header, samples)), tmp_path / "runs"
+    )
+    stored = StoredRun.open(kept.path)
+    assert (stored.stat("match").mean, stored.stat("match/accuracy").mean) == (1.0, 0.5)
+    assert (kept.num_compared, kept.num_different) == (1, 1)
+
+
+def test_a_value_of_one_scorer_is_not_taken_for_the_other_scorer_of_its_name(tmp_path: Path) -> None:
+    header = inspect_header()
+    metrics = {"accuracy": {"name": "accuracy", "value": 0.0}}
+    header["results"]["scores"] = [
+        score(None, accuracy=1.0),
+        {"name": "match", "scorer": "two", "metrics": metrics},
+    ]
+    scores = {"match": {"value": "C"}, "two": {"value": {"match": 0}}}
+    samples = [inspect_sample(i, "A", "", scores=scores) for i in (1, 2)]
+    kept = keep_run(
+        read_inspect_log(write_inspect(tmp_path / "log.eval", header, samples)), tmp_path / "runs"
+    )
+    assert (kept.num_compared, kept.num_different, kept.num_carried) == (2, 0, 0)
+
+
+def test_early_logs_have_one_score_per_sample(tmp_path: Path) -> None:
+    header = inspect_header()
+    metrics = {"accuracy": {"name": "accuracy", "value": 0.5}}
+    header["results"] = {"scorer": {"name": "match"}, "metrics": metrics}
+    samples = [inspect_sample(i, "A", "", scores={}, score={"value": v}) for i, v in ((1, "C"), (2, "I"))]
+    kept = keep_run(
+        read_inspect_log(write_inspect(tmp_path / "log.eval", header, samples)), tmp_path / "runs"
+    )
+    stat = StoredRun.open(kept.path).stat("match")
+    assert (stat.mean, stat.n, kept.num_compared, kept.num_different) == (0.5, 2, 1, 0)

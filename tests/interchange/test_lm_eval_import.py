@@ -155,6 +155,40 @@ def test_options_that_all_lack_a_context_are_no_calibrations(tmp_path: Path) -> 
     assert StoredRun.open(keep_run(run, tmp_path / "runs").path).stat("acc").mean == 1
 
 
+@pytest.mark.parametrize(
+    ("requests", "num_options"),
+    [
+        # What is filled in stands at the beginning of one sentence.
+        ([("", " eats."), ("Bob", " eats.")], 2),
+        # Sentences as such, and once more as calibrations.
+        ([("", "She eats."), ("", "She eat.")] * 2, 2),
+        # Winogrande's way, with calibrations: the contexts differ.
+        ([("Ann", " won."), ("Bob", " won."), ("", "Ann"), ("", "Bob")], 2),
+        ([("", "a"), ("", "b"), ("", "c"), ("", "d")], 4),
+        ([("", "a"), ("", "a")], 2),
+    ],
+)
+def test_an_empty_context_is_a_calibration_only_where_options_are_repeated(
+    tmp_path: Path, requests: list[tuple[str, str]], num_options: int
+) -> None:
+    line = lm_eval_choice(0, "", 0, [-0.2, -0.9])
+    line["arguments"] = {f"gen_args_{i}": {"arg_0": c, "arg_1": o} for i, (c, o) in enumerate(requests)}
+    line["resps"] = [[[str(-1.0 - i), "False"]] for i in range(len(requests))]
+    path = write_lm_eval(tmp_path, CHOICE_RESULTS, CHOICE_CONFIG, {"tiny_mc": [line]})
+    (run,) = read_lm_eval(path)
+    assert [(s.reference_index, s.request_mode) for s, _ in run.records] == [
+        (i % num_options, "original" if i < num_options else "calibration") for i in range(len(requests))
+    ]
+    assert [r.is_correct for r in run.instances[0].references] == [True, *[False] * (num_options - 1)]
+
+
+def test_a_nan_is_no_number_that_differs(tmp_path: Path) -> None:
+    results = {"tiny_mc": {"acc,none": float("nan")}}
+    (run,) = read_lm_eval(write_lm_eval(tmp_path, results, CHOICE_CONFIG, {"tiny_mc": CHOICES}))
+    assert (run.num_compared, run.num_different, run.whole_run) == (0, 0, [])
+    assert not [note for note in run.notes if "as-given" in note]
+
+
 def test_numbers_are_counted_that_were_compared(tmp_path: Path) -> None:
     results = {"tiny_mc": {"acc,none": 2 / 3, "acc_norm,none": 0.5, "word_perplexity,none": 9.5}}
     choices = [{**line, "acc_norm": 1.0} for line in CHOICES]

@@ -52,6 +52,29 @@ def value(answer: str, prompt: str = PROMPT, name: str = "area") -> Any:
         "```python\narea = lambda r: pi * r * r\n```",
         f"1. First:\n   ```python\n{DEFINED}   ```",
         "1. First:\n   ```python\n   def area(r):\n       return pi * r * r\n   ```",
+        # Fences in other places
+        f"Here it is: ```python\n{DEFINED}```\nIt uses pi.",
+        f"Here it is: ```\n{BODY}```",
+        f"```python\n{DEFINED.rstrip()}```",
+        f"```python\n{DEFINED}``` I hope it helps",
+        "Use `pi`: ```def area(r): return pi * r * r```",
+        "```python def area(r): return pi * r * r```",
+        "- ```python\n  def area(r):\n      return pi * r * r\n  ```",
+        "".join(f"> {line}\n" for line in f"```python\n{DEFINED}```".split("\n")),
+        # The prompt has opened the block
+        f"{BODY}```\n\nIt uses pi.",
+        f"{DEFINED}```\n",
+        # A fence in a docstring
+        'Yes:\n```python\ndef area(r):\n    """Like so:\n\n    ```\n    area(1)\n    ```\n    """\n'
+        "    return pi * r * r\n```",
+        # Indented, or otherwise defined
+        "```python\n    def area(r):\n        return pi * r * r\n```",
+        "```python\nfrom typing import Callable\narea: Callable = lambda r: pi * r * r\n```",
+        "```python\n\treturn pi * r * r\n```",
+        # Words without fences
+        f"The solution:\n\n{DEFINED}\nThis works.\nIt uses pi.",
+        f"{BODY}\nThis works.",
+        f"{BODY}\n\ndef other(",
     ],
 )
 def test_the_program_that_is_meant(answer: str) -> None:

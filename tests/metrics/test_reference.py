@@ -147,6 +147,27 @@ def test_options_that_nobody_scored_do_not_tie() -> None:
             score(ORIGINAL, inst, unscored, answer([("Q", -9.0), (" red", -1.0)], 1))
 
 
+def test_options_that_are_all_certain_were_not_scored() -> None:
+    """Of different continuations of one text, one at most has the probability 1."""
+    inst = instance(("blue", True), ("red", False))
+    with pytest.raises(DataError, match="were not scored"):
+        score(
+            ORIGINAL, inst, *(answer([("Q", -9.0), (f" {t}", 0.0)], i) for i, t in enumerate(("blue", "red")))
+        )
+    one = score(
+        ORIGINAL, inst, answer([("Q", -9.0), (" blue", 0.0)]), answer([("Q", -9.0), (" red", -30.0)], 1)
+    )
+    assert one["exact_match"] == 1
+
+
+def test_an_option_and_its_beginning_may_both_be_certain() -> None:
+    inst = instance(("2", False), ("20", True))
+    scores = score(
+        ORIGINAL, inst, answer([("Q", -9.0), (" 2", 0.0)]), answer([("Q", -9.0), (" 2", 0.0), ("0", 0.0)], 1)
+    )
+    assert scores["exact_match"] == 0.5
+
+
 def test_options_of_which_none_has_a_probability_are_not_chosen_from() -> None:
     inst = instance(("blue", True), ("red", False))
     options = [answer([("Q", -9.0), (f" {name}", -math.inf)], n) for n, name in enumerate(("blue", "red"))]

@@ -19,6 +19,8 @@ _PARTIAL = "\ufffd"
 # stands further on may be, where it repeats what has been there before.
 _MOST_CERTAIN_AT_START = 7
 _MOST_CERTAIN = 15
+# What vLLM and others send for minus infinity, which JSON has not.
+_LOWEST_LOGPROB = -9999.0
 
 
 def scored_prompt(completion: Completion, prompt: str) -> Completion:
@@ -46,7 +48,7 @@ def scored_prompt(completion: Completion, prompt: str) -> Completion:
     if first == 0 and kept and kept[0].logprob == 0:
         kept[0] = replace(kept[0], logprob=None)
     unknown = sum(token.logprob is None for token in kept[1:]) + (first > 0 and kept[0].logprob is None)
-    if unknown or (len(kept) > 1 and not any(token.logprob for token in kept)):
+    if unknown or (len(kept) > 1 and not any(map(_is_computed, kept))):
         raise _not_scored(
             f"{unknown or len(kept)} of the prompt's {len(kept)} tokens have no log-probability"
         )
@@ -99,6 +101,11 @@ def _repeats(tokens: Sequence[Token], start: int, end: int) -> bool:
     before = "".join(token.text for token in tokens[:start])
     run = "".join(token.text for token in tokens[start:end])
     return (before + run).find(run) < len(before)
+
+
+def _is_computed(token: Token) -> bool:
+    """Whether a log-probability may be a model's. Alone it always may; where all are like this, none is."""
+    return token.logprob is not None and _LOWEST_LOGPROB < token.logprob < 0
 
 
 def _not_scored(why: str) -> BadRequestError:

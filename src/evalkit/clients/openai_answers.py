@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 from evalkit.clients.completions import (
@@ -177,7 +176,9 @@ def _chat_completion(choice: Mapping[str, Any], scored: bool) -> Completion:
         raise ValueError("neither a text nor why it ended")
     if not text and (other := next((name for name in _OTHER_ANSWERS if message.get(name)), None)):
         raise ValueError(f"the answer is in '{other}', and its content is empty")
-    tokens = _readable(_chat_tokens, choice.get("logprobs"), scored)
+    tokens = _readable(choice.get("logprobs"), scored=scored)
+    if not tokens and (text or stated or thoughts):
+        tokens = None  # no tokens for a text: nothing is known of it, and it is not certain
     logprob = None if tokens is None else total_logprob(tokens)
     return Completion(text, reason, logprob, tokens, stated or thoughts or None)
 
@@ -217,65 +218,87 @@ def _content(content: Any) -> tuple[str | None, str]:
 
 def _text_completion(choice: Mapping[str, Any], echoed: bool, scored: bool) -> Completion:
     text = _text(choice.get("text"))
-    tokens = _readable(partial(_text_tokens, echoed=echoed), choice.get("logprobs"), scored)
+    tokens = _readable(choice.get("logprobs"), scored=scored, echoed=echoed)
+    if not tokens and text:
+        tokens = None
     logprob = None if tokens is None else total_logprob(tokens)
     thinking = choice.get("reasoning_content") or choice.get("reasoning") or None
     return Completion(text, _reason(choice), logprob, tokens, thinking)
 
 
-def _readable(
-    read: Callable[[Any], tuple[Token, ...] | None], logprobs: Any, scored: bool
-) -> tuple[Token, ...] | None:
-    """Tokens as `read` finds them; None where they can't be read and nobody has asked for them."""
+def _readable(logprobs: Any, *, scored: bool, echoed: bool = False) -> tuple[Token, ...] | None:
+    """The tokens; None where they can't be read and nobody has asked for them."""
     try:
-        return read(logprobs)
+        return _tokens(logprobs, echoed)
     except (KeyError, TypeError, AttributeError, ValueError):
         if scored:
             raise
         return None
 
 
-def _text_tokens(logprobs: Any, echoed: bool) -> tuple[Token, ...] | None:
-    return None if logprobs is None else _listed_tokens(logprobs, echoed)
+def _tokens(logprobs: Any, echoed: bool) -> tuple[Token, ...] | None:
+    """The tokens of an answer, which servers report in two shapes; None where they report none.
 
-
-def _chat_tokens(logprobs: Any) -> tuple[Token, ...] | None:
-    """Tokens of a chat turn, which servers report in two shapes; None where they report none.
+    OpenAI has one shape for chats and one for completions. Others (llama.cpp, Together) use one for both.
 
     Raises:
         ValueError: They are reported in a third.
     """
     if not logprobs:
         return None
-    if (listed := logprobs.get("content")) is not None:
+    if not isinstance(logprobs, Mapping):
+        raise ValueError(f"log-probabilities as {type(logprobs).__name__}")
+    if content := logprobs.get("content"):
+        if not isinstance(content, list):
+            raise ValueError(f"log-probabilities with 'content' as {type(content).__name__}")
         return tuple(
-            Token(_text(t["token"]), _logprob(t["logprob"]), _alternatives(t.get("top_logprobs")))
-            for t in listed
+            Token(
+                _text(t["token"]), _token_logprob(t["logprob"], echoed), _alternatives(t.get("top_logprobs"))
+            )
+            for t in content
         )
     if logprobs.get("tokens") is not None:
-        return _listed_tokens(logprobs, echoed=False)
-    if any(value for name, value in logprobs.items() if name != "refusal"):
+        return _listed_tokens(logprobs, echoed)
+    if any(value for name, value in logprobs.items() if name not in ("content", "refusal")):
         raise ValueError(f"log-probabilities as {sorted(logprobs)}")
-    return None
+    return None if content is None else ()
 
 
 def _listed_tokens(listed: Mapping[str, Any], echoed: bool) -> tuple[Token, ...]:
-    """Tokens as lists of equal length; only those of an echoed prompt may lack their log-probability."""
+    """Tokens as lists of equal length."""
     texts, values = listed["tokens"], listed["token_logprobs"]
-    tops = listed.get("top_logprobs") or [None] * len(texts)
+    tops = listed.get("top_logprobs")
+    for name, values_there in (("tokens", texts), ("token_logprobs", values), ("top_logprobs", tops or [])):
+        if not isinstance(values_there, list):
+            raise ValueError(f"'{name}' is {type(values_there).__name__}, no list")
+    tops = tops or [None] * len(texts)
+    if not len(texts) == len(values) == len(tops):
+        raise ValueError(
+            f"{len(texts)} tokens with {len(values)} log-probabilities and {len(tops)} lists of alternatives"
+        )
     return tuple(
-        Token(_text(text), None if value is None and echoed else _logprob(value), _alternatives(top))
+        Token(_text(text), _token_logprob(value, echoed), _alternatives(top))
         for text, value, top in zip(texts, values, tops, strict=True)
     )
 
 
+def _token_logprob(value: Any, echoed: bool) -> float | None:
+    """Only tokens of an echoed prompt may lack their log-probability."""
+    return None if value is None and echoed else _logprob(value)
+
+
 def _alternatives(tops: Any) -> dict[str, float] | None:
-    """Alternatives by their text, an object or a list of objects; of those spelled alike the likeliest."""
+    """Alternatives by their text, an object or a list of objects; of those spelled alike the likeliest.
+
+    One without a log-probability is none.
+    """
     if not tops:
         return None
     pairs = tops.items() if isinstance(tops, Mapping) else ((top["token"], top["logprob"]) for top in tops)
     likeliest: dict[str, float] = {}
     for text, value in pairs:
+        if value is None:
+            continue
         logprob = _logprob(value)
         if text not in likeliest or logprob > likeliest[text]:
             likeliest[_text(text)] = logprob
@@ -294,7 +317,10 @@ def _logprob(value: Any) -> float:
     Raises:
         ValueError: It is not one: a probability, say.
     """
-    logprob = float(value)
+    try:
+        logprob = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"a log-probability is {value!r}") from None
     if isinstance(value, bool) or not logprob <= _HIGHEST_LOGPROB:
         raise ValueError(f"a log-probability is {value}")
     return min(logprob, 0.0) if logprob > 0 else logprob

@@ -55,6 +55,12 @@ def _folder_sha256(folder: Path) -> str:
     return total.hexdigest()
 
 
+def links_in(folder: Path) -> Iterator[Path]:
+    """The links below a folder, to files and folders; of what is no folder none."""
+    for place, folders, files in os.walk(folder):
+        yield from (path for name in (*folders, *files) if (path := Path(place, name)).is_symlink())
+
+
 def _names(folder: Path) -> Iterator[str]:
     """The files below a folder by their paths in it, with `/`; links are followed, each folder read once."""
     seen = set()

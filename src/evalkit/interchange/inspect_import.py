@@ -43,7 +43,7 @@ _WORDS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _YES_AND_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 # What the run directory has of a sample in another form.
 _SHOWN_IDS = 5
-_MAPPED = frozenset(("id", "epoch", "input", "choices", "target", "output", "metadata"))
+_MAPPED = frozenset(("id", "score", "epoch", "input", "choices", "target", "output", "metadata"))
 
 
 def find_inspect_logs(path: Path) -> list[Path]:
@@ -185,7 +185,7 @@ def _read_samples(run: ImportedRun, samples: Iterable[tuple[str, Any]]) -> Mappi
             run.instances.append(_instance(instance_id, sample))
         unit = UnitKey(instance_id, 0, epoch - 1)
         largest_epoch = max(largest_epoch, epoch)
-        scores, unmapped = _scores(sample.get("scores") or {})
+        scores, unmapped = _scores(_given_scores(sample, run.documents["header"]))
         state = RequestState(
             key=request_key(instance_id, 0, unit.sample),
             instance_id=instance_id,
@@ -208,6 +208,14 @@ def _read_samples(run: ImportedRun, samples: Iterable[tuple[str, Any]]) -> Mappi
         )
         run.run_spec = run.run_spec.with_adapter(num_trials=largest_epoch)
     return raw_ids
+
+
+def _given_scores(sample: Mapping[str, Any], header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A sample's scores by their scorers; in early logs there is one, whose scorer only the header names."""
+    if (scores := sample.get("scores")) or not isinstance(score := sample.get("score"), Mapping):
+        return scores or {}
+    scorer = (header.get("results") or {}).get("scorer") or {}
+    return {scorer.get("name", "score"): score}
 
 
 def _other_id(instance_id: str, number: int, raw_ids: Mapping[str, Any]) -> str:

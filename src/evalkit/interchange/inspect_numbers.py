@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from evalkit.interchange.foreign_files import finite
-from evalkit.interchange.imported_run import ImportedRun, whole_run_stat
+from evalkit.interchange.imported_run import ImportedRun, UnitKey, whole_run_stat
 from evalkit.metrics.stat import Stat
+from evalkit.response import Failure
 
 # These two are means of the samples' scores; of others only Inspect knows how they come about.
 _MEANS = ("accuracy", "mean")
@@ -56,12 +57,20 @@ def reduce_epochs(reducer: str, values: Sequence[float]) -> float | None:
 
 def _numbers_of(run: ImportedRun, score: Mapping[str, Any]) -> Iterator[Stat]:
     name, reducer = score["name"], score.get("reducer") or "mean"
-    if not any(name in scores for scores in run.given.values()) and score.get("scorer"):
-        # One of several values that a scorer gave.
-        name = f"{score['scorer']}/{name}" if score["scorer"] != name else name
+    if score.get("scorer") not in (None, name):
+        # One of several values that a scorer gave, perhaps, and another scorer may have this name.
+        own = f"{score['scorer']}/{name}"
+        known = {known for scores in run.given.values() for known in scores}
+        name = own if own in known or name not in known else name
+    # What has failed has no score here, even if Inspect gave it one.
+    failed = {
+        UnitKey(state.instance_id, state.trial, state.sample)
+        for state, outcome in run.records
+        if isinstance(outcome, Failure)
+    }
     by_sample: dict[str, list[float]] = {}
     for unit, scores in run.given.items():
-        if name in scores:
+        if name in scores and unit not in failed:
             by_sample.setdefault(unit.instance_id, []).append(scores[name])
     values = {metric: _value(given) for metric, given in (score.get("metrics") or {}).items()}
     stderr = next((v for m, v in values.items() if _base(m) in _STDERRS and v is not None), None)

@@ -301,7 +301,7 @@ def _instance(instance_id: str, line: Mapping[str, Any], task: _Task) -> Instanc
     extra = dict(document) if isinstance(document, Mapping) else {"doc": document}
     target = line.get("target")
     if task.output_type == "multiple_choice":
-        contexts = _with_context(arguments)
+        contexts = arguments[: _num_options(arguments)]
         options = [str(a[1]).strip() for a in contexts]
         right = _right_option(target, options)
         references = tuple(Reference(o, (CORRECT,) if i in right else ()) for i, o in enumerate(options))
@@ -315,9 +315,27 @@ def _instance(instance_id: str, line: Mapping[str, Any], task: _Task) -> Instanc
     return Instance(question, references, task.split, instance_id, extra=extra)
 
 
-def _with_context(arguments: Sequence[list[Any]]) -> Sequence[list[Any]]:
-    """The options in their context; all of them where none has one (BLiMP's way: the sentences as such)."""
-    return [given for given in arguments if given[0] != ""] or arguments
+def _num_options(arguments: Sequence[list[Any]]) -> int:
+    """How many of the requests are options; those behind repeat them without context, as calibrations.
+
+    An option may have an empty context by nature: a sentence as such (BLiMP), or what is filled in at the
+    beginning of one.
+    """
+    half, is_odd = divmod(len(arguments), 2)
+    options, others = arguments[:half], arguments[half:]
+    repeats = not is_odd and all(
+        given[0] == "" and str(given[1]).strip() in (str(option[1]).strip(), _end_of(option[0], given[1]))
+        for option, given in zip(options, others, strict=True)
+    )
+    # Of two sentences alike neither calibrates the other.
+    has_contexts = any(option[0] != "" for option in options)
+    return half if repeats and (has_contexts or half > 1) else len(arguments)
+
+
+def _end_of(context: Any, option: Any) -> str:
+    """As much of a context's end as an option is long: it may be what the contexts differ in."""
+    length = len(str(option).strip())
+    return str(context).rstrip()[-length:] if length else ""
 
 
 def _right_option(target: Any, options: Sequence[str]) -> set[int]:
@@ -334,16 +352,15 @@ def _right_option(target: Any, options: Sequence[str]) -> set[int]:
 def _records(instance_id: str, line: Mapping[str, Any], task: _Task) -> list[tuple[RequestState, Response]]:
     arguments, answers = _arguments(line), line["resps"]
     several = task.output_type == "multiple_choice"
-    has_contexts = any(given[0] != "" for given in arguments)
-    records, options_seen = [], 0
+    num_options = _num_options(arguments)
+    records = []
     for position, (given, answer) in enumerate(zip(arguments, answers, strict=True)):
         mode: RequestMode | None = None
         index: int | None = None
         if several:
             # Without the context of the others: the option's probability as such, which some scores subtract.
-            mode = "calibration" if has_contexts and given[0] == "" else "original"
-            index = position - options_seen if mode == "calibration" else position
-            options_seen += mode == "original"
+            mode = "original" if position < num_options else "calibration"
+            index = position % num_options
         state = RequestState(
             key=request_key(instance_id, 0, 0, index, mode),
             instance_id=instance_id,
@@ -404,7 +421,7 @@ def _whole_run(run: ImportedRun, results: Mapping[str, Any], task: str) -> Itera
     n = size if isinstance(size, int) and 0 < size < _MOST else max(1, len(run.instances))
     for key, value in given.items():
         metric, comma, filtered_by = key.partition(",")
-        if not comma or metric.endswith("_stderr") or not isinstance(value, bool | int | float):
+        if not comma or metric.endswith("_stderr") or (number := finite(value)) is None:
             continue
         name = _score_name(metric, filtered_by)
         scores = [s[name] for s in run.given.values() if name in s]
@@ -420,5 +437,4 @@ def _whole_run(run: ImportedRun, results: Mapping[str, Any], task: str) -> Itera
             )
             name = f"{name},as-given"
         stderr = given.get(f"{metric}_stderr,{filtered_by}")
-        if (number := finite(value)) is not None:
-            yield whole_run_stat(name, number, n=n, stderr=finite(stderr))
+        yield whole_run_stat(name, number, n=n, stderr=finite(stderr))

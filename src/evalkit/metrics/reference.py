@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -84,6 +85,7 @@ class BasicReference(Metric):
     def _reference_scores(self, unit: Unit) -> list[float]:
         asked = {(a.state.reference_index, a.state.request_mode): a for a in unit.answers}
         scores = []
+        certain: list[str] = []
         for index, reference in enumerate(unit.instance.references):
             sums: list[tuple[float, int]] = []
             for mode in self._modes:
@@ -101,7 +103,15 @@ class BasicReference(Metric):
                     raise DataError(f"the answer to '{answer.state.key}' has no token log-probabilities")
                 sums.append((math.fsum(logprobs), len(logprobs)))
             original, num_tokens = sums[0]
+            if original == 0:
+                certain.append(reference.text)
             scores.append(original - sums[1][0] if self._calibrated else original / num_tokens)
+        # Of two that go on differently only one can be; "2" and "20" may both be.
+        if any(a[: len(b)] != b[: len(a)] for a, b in itertools.combinations(certain, 2)):
+            raise DataError(
+                f"different references of instance '{unit.instance.id}' have the probability 1 "
+                f"({', '.join(map(repr, certain))}): their tokens were not scored"
+            )
         return scores
 
 

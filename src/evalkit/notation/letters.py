@@ -10,7 +10,8 @@ from evalkit.notation.boxes import last_box
 _BE = r"(?:is|be|would\ be|should\ be|must\ be|will\ be|was)\b"
 # After one of these a text names its answer.
 _CUE = re.compile(
-    rf"""\b(?:answer|choice|option)\b [*_\s"']* (?: (?:to|for)\ [^.\n]{{1,60}}?\  )? (?: {_BE} | [:=] )
+    rf"""\b(?:answer|choice|option)\b [*_\s"']* (?: (?:to|for)\ [^.\n]{{1,60}}?\  )?
+        (?: {_BE} | [:：=] | [-–—](?=\s) )
     | \b(?: choose | select | pick | chose | go\ with | going\ with | opt\ for | answer\ with )\b
     | <answer> | \banswer\s*(?=\() | ^\s*it(?:'s|\ is)\b
     | (?: 答案 | 答え | 正解 | 正答 )\s*(?: 是 | 为 | 為 | は | [:：=] )""",
@@ -30,6 +31,13 @@ _OPENING = re.compile(
     re.VERBOSE,
 )
 _CLOSING = re.compile(r"""(?: [*_`"'”’$)\]}] | \\[)\]] | </\w+> )+""", re.VERBOSE)
+_LAST_FENCES = re.compile(r"(?:\s*^[ \t]*(?:`{3,}|~{3,})[ \t]*$)+\s*\Z", re.MULTILINE)
+_CALLED = re.compile(
+    r"^\W*(?:the\s+)?(?:(?:final|correct|best|right)\s+)?(?:answer|option|choice|letter)\s+(?=\W*[A-Z]\b)",
+    re.IGNORECASE,
+)
+# From here on scripts begin that write no blanks between words.
+_FIRST_CJK = "\u2e80"
 _END_OF_SENTENCE = re.compile(r"[.!?](?=\s|$)|\n")
 _IN_A_SENTENCE = re.compile(
     r"(?<!not )(?:(?P<mark>[(*]|\\boxed\{|\\text\{)|\b(?:option|choice|letter) (?=[A-Z]\b))"
@@ -109,8 +117,10 @@ def _in_a_box(text: str, options: Mapping[str, str]) -> Iterator[Statement]:
 
 
 def _alone_on_the_last_line(text: str, options: Mapping[str, str]) -> Iterator[Statement]:
-    line = text.rstrip().rpartition("\n")[2]
-    position = len(text.rstrip()) - len(line)
+    text = _LAST_FENCES.sub("", text).rstrip()
+    line = text.rpartition("\n")[2]
+    position = len(text) - len(line)
+    line = _CALLED.sub("", line)
     named = _letter_at(line, 0, options)
     if named is None:
         return
@@ -141,7 +151,11 @@ def _letter_at(text: str, position: int, options: Mapping[str, str]) -> tuple[st
     start = opening.end() if opening else position
     given, after = text[start : start + 1], text[start + 1 : start + 2]
     letter = given.upper()
-    if letter not in options or not given.isascii() or after.isalnum():
+    if letter not in options or not given.isascii():
+        return None
+    if after >= _FIRST_CJK and given.isupper():
+        return letter, start + 1
+    if after.isalnum():
         return None
     closing = _CLOSING.match(text, start + 1)
     if closing and not text[closing.end() : closing.end() + 1].isalnum():
