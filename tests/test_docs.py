@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shlex
@@ -178,6 +179,112 @@ def test_cli_page_lists_every_command_and_flag() -> None:
         for spellings in flags:
             for flag in spellings:
                 assert f"`{flag}`" in page or flag == "--help", f"{name} {flag} is not in cli.md"
+
+
+# Samples of what commands print
+
+# What depends on time, or needs a server or data, is marked `console example`; the rest is run.
+EXAMPLE = "example"
+LEFT_OUT = "…"
+SAMPLED_PAGES = ("README.md", "docs/quickstart.md", "docs/run-entries.md")
+NUM_SAMPLES = 8
+
+
+def samples(block: Block) -> list[tuple[str, list[str]]]:
+    """The commands of a console block that are shown with what they print, as lines."""
+    found: list[tuple[str, list[str]]] = []
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        else:
+            found[-1][1].append(line)
+    return [(command, printed) for command, printed in found if printed]
+
+
+def agrees(shown: list[str], printed: list[str]) -> bool:
+    """Whether these lines were printed, in order; a line of `…` in place of any number of others."""
+    if not shown:
+        return not printed
+    if shown[0] == LEFT_OUT:
+        return any(agrees(shown[1:], printed[start:]) for start in range(len(printed) + 1))
+    return bool(printed) and shown[0] == printed[0] and agrees(shown[1:], printed[1:])
+
+
+def evalkit_prints(command: str, folder: Path) -> list[str]:
+    """All that a command of evalkit prints, as a reader sees it: both streams, as wide as need be."""
+    words = shlex.split(command)
+    assert words[0] == "evalkit", command
+    call = [sys.executable, "-c", "from evalkit.cli import main; main()", *words[1:]]
+    wide = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    done = subprocess.run(
+        call, cwd=folder, env=wide, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+    )
+    return done.stdout.splitlines()
+
+
+def test_shown_output_is_checked_or_marked() -> None:
+    shown = [p.values[0] for p in blocks("console") if samples(p.values[0])]
+    checked = [b for b in shown if EXAMPLE not in b.info]
+    assert {name_of(b.page) for b in checked} == set(SAMPLED_PAGES)
+    assert sum(len(samples(b)) for b in checked) == NUM_SAMPLES
+
+
+@pytest.mark.parametrize("page", SAMPLED_PAGES)
+def test_commands_print_what_is_shown(page: str, tmp_path: Path) -> None:
+    """One after the other in one folder, with the deployments of the page, as a reader would type them."""
+    yaml = [p.values[0] for p in blocks("yaml") if p.values[0].info[1:2] == ("deployments",)]
+    deployments = next((b.text for b in yaml if name_of(b.page) == page), "model_deployments: []")
+    (tmp_path / "model_deployments.yaml").write_text(deployments, encoding="utf-8")
+    for param in blocks("console"):
+        block = param.values[0]
+        if name_of(block.page) == page and EXAMPLE not in block.info:
+            for command, shown in samples(block):
+                printed = evalkit_prints(command, tmp_path)
+                assert agrees(shown, printed), "\n".join([f"{param.id}: {command} prints", *printed])
+
+
+def test_the_table_of_an_example_has_todays_columns() -> None:
+    from evalkit.cli.table import COLUMNS
+
+    tables = [
+        line
+        for p in blocks("console")
+        for line in p.values[0].text.splitlines()
+        if re.match(r" ?run +metric ", line)
+    ]
+    assert len(tables) >= 2
+    for heading in tables:
+        assert re.split(r" {2,}", heading) == list(COLUMNS)
+
+
+def test_json_samples_are_what_is_printed(tmp_path: Path) -> None:
+    """A sample may cut a long text (`…`) and leave an object empty; all else is as printed."""
+    import orjson
+
+    evalkit_prints("evalkit run -q -r arithmetic:digits=1,model=evalkit/majority", tmp_path)
+    sampled = [p.values[0] for p in blocks("json") if p.values[0].info[1:2] == ("evalkit",)]
+    assert len(sampled) == 2
+    for block in sampled:
+        command = " ".join(block.info[1:])
+        printed = orjson.loads("\n".join(evalkit_prints(command, tmp_path)))
+        row = printed[0] if isinstance(printed, list) else printed
+        shown = orjson.loads(block.text)
+        assert list(shown) == list(row)
+        for name, value in shown.items():
+            if isinstance(value, str) and value.endswith(LEFT_OUT):
+                assert row[name].startswith(value.removesuffix(LEFT_OUT)), name
+            elif value == {}:
+                assert isinstance(row[name], dict), name
+            elif isinstance(value, float):
+                assert row[name] == pytest.approx(value), name
+            else:
+                assert row[name] == value, name
+
+
+def test_the_sample_check_would_notice() -> None:
+    assert agrees(["a", LEFT_OUT, "c"], ["a", "b", "b", "c"])
+    for wrong in (["a"], ["a", "c"], ["a", LEFT_OUT, "d"], ["a", "b", "c", "d"]):
+        assert not agrees(wrong, ["a", "b", "c"])
 
 
 # Snippets

@@ -39,10 +39,10 @@ class RunOptions(Spec):
     max_eval_instances: int | None = Field(
         default=None,
         ge=1,
-        description="Evaluate at most so many instances per run (drawn as HELM draws them).",
+        description="Most instances to evaluate per run, where neither entry nor benchmark sets a number.",
     )
     num_train_trials: int | None = Field(
-        default=None, ge=1, description="Repeat with so many different draws of few-shot examples."
+        default=None, ge=1, description="Number of different draws of few-shot examples."
     )
     skip_bad_entries: bool = Field(
         default=False,
@@ -53,12 +53,12 @@ class RunOptions(Spec):
     num_threads: int | None = Field(
         default=None,
         ge=1,
-        description="At most so many requests in flight per deployment (over its own limit).",
+        description="Most requests in flight per deployment; replaces the deployment's own limit.",
     )
     max_loaded_models: int = Field(
         default=1,
         ge=1,
-        description="So many models may be in this machine's memory at once; others follow in order.",
+        description="Most local models in memory at once; the rest are loaded in turn.",
     )
     dry_run: bool = Field(default=False, description="Only show the plan.")
     data_dir: Path | None = Field(

@@ -87,7 +87,7 @@ class Adapter:
 
     def __init__(self, spec: AdapterSpec, window: Window = NO_WINDOW) -> None:
         if spec.chat_style is not None and not self.can_chat:
-            raise UsageError(f"chat_style={spec.chat_style} can't be had with the method {spec.method}")
+            raise UsageError(f"chat_style={spec.chat_style} does not work with the method {spec.method}")
         self.spec, self.window = spec, window
         self.layout = Layout(spec)
 

@@ -32,7 +32,7 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
     ] = None,
     all_runs: Annotated[
         bool,
-        typer.Option("--all-runs", help="With --groups: one row per setting, not only the newest setting."),
+        typer.Option("--all-runs", help="With --groups: one row per setting, each named by its setting."),
     ] = False,
     by_split: Annotated[bool, typer.Option("--by-split", help="Also the numbers per split.")] = False,
     usage: Annotated[bool, typer.Option("--usage", help="Also token counts and latencies.")] = False,

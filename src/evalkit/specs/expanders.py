@@ -40,7 +40,7 @@ def model(run_spec: RunSpec, value: str, models: ModelNames) -> Iterable[RunSpec
     if names is None:
         names = [value]
     elif not names:
-        raise UsageError(f"'{value}' stands for a group of models, and no known model is in it")
+        raise UsageError(f"'{value}' is a group of models, and no known model is in it")
     return [_with_model(run_spec, name, models) for name in names]
 
 
@@ -99,20 +99,20 @@ def max_train_instances(
 def max_eval_instances(
     run_spec: RunSpec, value: int | Literal["default", "heim_default", "heim_fid", "heim_art_styles"]
 ) -> Iterable[RunSpec]:
-    """Evaluate at most so many instances."""
+    """Set the most instances to evaluate."""
     named = {"default": (1000,), "heim_default": (100,), "heim_fid": (30000,), "heim_art_styles": (17,)}
     return _swept(run_spec, "max_eval_instances", value, named)
 
 
 @run_expander("num_train_trials")
 def num_train_trials(run_spec: RunSpec, value: int) -> Iterable[RunSpec]:
-    """Repeat with so many different draws of few-shot examples."""
+    """Set the number of draws of few-shot examples."""
     return _swept(run_spec, "num_train_trials", value, {})
 
 
 @run_expander("num_trials")
 def num_trials(run_spec: RunSpec, value: int | Literal["heim_efficiency"]) -> Iterable[RunSpec]:
-    """Send each request so many times."""
+    """Set how many times each request is sent."""
     return _swept(run_spec, "num_trials", value, {"heim_efficiency": (5,)})
 
 
