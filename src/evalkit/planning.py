@@ -56,7 +56,7 @@ class PlannedRun:
         digest: None where a data file without a pinned checksum is not local yet.
         identity: All that the digest covers.
         fixups: What was changed in the run spec because of its model.
-        problem: Why its data can't be had; such a run ends at once, without touching the others.
+        problem: Why its data is not available; such a run ends at once, without touching the others.
         note: What the user should know of how its model is asked.
         read_early: What the scenario read while it was made, before it was asked for instances.
     """
@@ -283,7 +283,7 @@ def _with_usable_tokenizer(deployment: ModelDeployment) -> tuple[ModelDeployment
 
 
 def _data_digest(files: Sequence[DataFile], place: Workplace, *, fetch: bool) -> tuple[str | None, str]:
-    """The digest of a run's data, if it is known, and why the data can't be had, or nothing."""
+    """The digest of a run's data, if it is known, and why the data is not available, or nothing."""
     try:
         for file in files if fetch else ():
             place.data.path(file)

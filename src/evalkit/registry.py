@@ -177,7 +177,7 @@ def metric(name: str, *, full_marks: float | None = 1.0, needs: tuple[str, ...] 
         name: The name that run specs use.
         full_marks: What a function gives a perfect prediction; `evalkit validate` checks it. None: that
             depends on the text.
-        needs: Modules of the extra `metrics` that it imports; missing ones are told before anything is sent.
+        needs: Modules of the extra `metrics` that it imports; `plan` refuses a missing one.
     """
 
     def register(target: T) -> T:

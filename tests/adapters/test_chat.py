@@ -117,7 +117,7 @@ def test_a_question_that_is_too_long_is_cut() -> None:
     ],
 )
 def test_some_methods_can_be_no_chat(adapter: type[Adapter]) -> None:
-    with pytest.raises(UsageError, match="chat_style=turns can't be had with the method"):
+    with pytest.raises(UsageError, match="chat_style=turns does not work with the method"):
         adapter(spec(chat_style="turns", max_train_instances=0), NO_WINDOW)
 
 

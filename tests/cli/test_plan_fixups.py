@@ -42,4 +42,4 @@ def test_a_method_that_takes_no_chat_says_so_before_anything_is_loaded(call: Cal
     method = "multiple_choice_separate_original"
     called = call("plan", "-r", f"mmlu:subject=anatomy,method={method},model=simple/model1,chat_style=turns")
     assert called.code == 2
-    assert f"chat_style=turns can't be had with the method {method}" in called.err
+    assert f"chat_style=turns does not work with the method {method}" in called.err

@@ -93,7 +93,7 @@ class Client:
         May be cancelled; `close` is called then too.
 
         Raises:
-            EvalkitError: It can't be had; no request can succeed.
+            EvalkitError: It is not available; no request can succeed.
         """
 
     async def send(self, request: Request) -> Response:

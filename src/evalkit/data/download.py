@@ -48,7 +48,7 @@ class Downloader:
         """Write what the URL gives to `target`, from its beginning; return the sha256 in hex.
 
         Raises:
-            DataError: The URL can't be had, or not completely.
+            DataError: The URL can't be fetched, or not completely.
         """
         if url.split(":", 1)[0] not in _SCHEMES:
             raise DataError(f"can't download {url}: only {', '.join(_SCHEMES)} URLs are supported")

@@ -38,7 +38,7 @@ def export(hub: HubSplit, target: Path) -> None:
     """Fetch a split with the `datasets` library and write its rows to `target`, which appears when complete.
 
     Raises:
-        DataError: The library is not installed or too new for this dataset, the split can't be had, or its
+        DataError: The library is not installed or too new for this dataset, the split is missing, or its
             rows hold more than JSON can say.
     """
     rows = _load(hub)

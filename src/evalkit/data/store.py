@@ -53,7 +53,7 @@ class DataStore:
         """The local path of a file, downloaded if need be. Blocks; safe in several processes at once.
 
         Raises:
-            DataError: The file can't be had, or its checksum is not the pinned one.
+            DataError: The file is not available, or its checksum is not the pinned one.
         """
         found = self._find(file)
         if found is None:

@@ -103,7 +103,7 @@ def _cached(model: str, revision: str, marker: str) -> Path | None:
 def fetch_description(model: str, revision: str | None = None) -> None:
     """Download what describes a model of the Hub (configuration, tokenizer, chat template), not its weights.
 
-    Tries once. Does nothing where it is here already, and where it can't be had: loading says why then.
+    Tries once. Does nothing where it is here already, and where it is not available: loading says why then.
     """
     if is_folder(model) or find_model(model, revision) is not None or not _hub_answers():
         return

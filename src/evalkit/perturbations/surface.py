@@ -57,7 +57,7 @@ class Space(Perturbation):
     """A random number of blanks wherever there are some.
 
     Args:
-        max_spaces: At most so many; at least one.
+        max_spaces: Most spaces in a row; at least one.
     """
 
     robustness = True
@@ -102,7 +102,7 @@ class FillerWords(Perturbation):
 
     Args:
         insert_prob: Share of the words that get a filler before them.
-        max_num_insert: At most so many fillers; None: no limit.
+        max_num_insert: Most fillers; None: no limit.
         speaker_ph: Also "I think" and the like.
         uncertain_ph: Also "maybe" and the like.
         fill_ph: Also "uhm" and the like.

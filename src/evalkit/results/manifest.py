@@ -1,4 +1,4 @@
-"""The manifest of a run: what is known of it at one glance, and how a damaged one is told."""
+"""The manifest of a run: what is known of it at one glance, and how to recognise a damaged one."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def functions(
     Args:
         kind: What is asked: `single_function`, what a call with one number prints.
         inputs: Numbers as in training, -99 to 98, or up to 100 further to either side.
-        min_imports: Import up to so many functions; None: as the authors, 2 in distribution and 1 out of it.
+        min_imports: Most functions to import; None: as the authors, 2 in distribution and 1 out of it.
         num_test: Questions asked.
         seed: Other seeds give other questions.
     """

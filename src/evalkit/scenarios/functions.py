@@ -101,7 +101,7 @@ class FunctionsScenario(Scenario):
         seed: Other seeds give other questions.
         names: Name in the code to definition (`add_5`, …); the default is the authors' example of 19.
         input_ranges: Where inputs come from, as (from, to) without the end; each range is as likely.
-        min_imports: Import up to so many names, to make the one that counts less obvious.
+        min_imports: Import up to this many names, to make the one that counts less obvious.
     """
 
     def __init__(

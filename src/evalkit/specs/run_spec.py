@@ -76,13 +76,13 @@ class AdapterSpec(Spec):
     max_train_instances: int = Field(default=5, ge=0)
     """Few-shot examples per prompt."""
     max_eval_instances: int | None = Field(default=None, ge=1)
-    """Evaluate at most so many instances, drawn at random; None: all."""
+    """Set the most instances to evaluate, drawn at random; None: all."""
     num_outputs: int = Field(default=5, ge=1)
     """Completions per request; for multiple choice, alternatives per token."""
     num_train_trials: int = Field(default=1, ge=1)
-    """Repeat with so many different draws of few-shot examples."""
+    """Set the number of different draws of few-shot examples."""
     num_trials: int = Field(default=1, ge=1)
-    """Send each request so many times."""
+    """Set how many times each request is sent."""
     sample_train: bool = True
     """Draw the few-shot examples at random (else the first ones)."""
     model_deployment: str = ""

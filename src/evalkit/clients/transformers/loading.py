@@ -114,7 +114,7 @@ def load(source: ModelSource, go_on: Callable[[], bool] = lambda: True) -> Loade
         The model; None if it was not to go on.
 
     Raises:
-        UsageError: Its files are not here and can't be had, or are not what they should be.
+        UsageError: Its files are not here and can't be fetched, or are not what they should be.
     """
     folder = source.folder
     named = source.model if folder is None else str(folder)
