@@ -8,7 +8,8 @@ EvalkitError                     base; its text is one clear message for the use
 ├── PluginError                  a plugin can't be imported, or two claim one name
 ├── DataError                    a benchmark file is missing, truncated or has another checksum
 ├── StoreError                   a run directory is locked, corrupt or of a newer format
-│   └── DamageError              one of its files is lost or damaged, and can be made anew
+│   ├── DamageError              one of its files is lost or damaged, and can be made anew
+│   └── ReadOnlyError            it can be read, but not written to
 ├── SystemicError                going on makes no sense (wrong key, dead server, budget spent): exit code 3
 └── ClientError                  one request failed
     ├── TransientError           worth another attempt (overload, 5xx, connection, timeout, malformed body)
@@ -22,6 +23,8 @@ EvalkitError                     base; its text is one clear message for the use
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -103,6 +106,10 @@ class StoreError(EvalkitError):
 
 class DamageError(StoreError):
     """A file of a run is lost or damaged, and can be made anew."""
+
+
+class ReadOnlyError(StoreError):
+    """A run directory can be read, but not written to."""
 
 
 REMEDY = "`evalkit run` with the run's entry, or `evalkit verify --repair`, makes it anew"
@@ -208,6 +215,29 @@ class AuthenticationError(ClientError):
     """The server refuses the key; the whole deployment stops."""
 
     reason = "authentication"
+
+
+_OS_REASONS = {
+    errno.EROFS: "the disk can only be read",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.EISDIR: "it is a folder, not a file",
+    errno.ENOENT: "there is no such file or folder",
+    errno.EACCES: "there is no permission for that",
+    errno.EPERM: "there is no permission for that",
+    errno.ENAMETOOLONG: "its name is too long for the file system",
+    errno.EOVERFLOW: "a number in it is too large for the file system",
+    errno.ELOOP: "its links go in a circle",
+    errno.EMFILE: "too many files are open (`ulimit -n` raises the limit)",
+    errno.EIO: "the disk reports an error",
+}
+
+
+def os_error_in_words(error: OSError) -> str:
+    """What the operating system refuses, as a sentence for the user: which file, and why."""
+    reason = _OS_REASONS.get(error.errno or 0) or error.strerror or type(error).__name__
+    return reason if error.filename is None else f"can't use {os.fsdecode(error.filename)}: {reason}"
 
 
 def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import PluginError
+from evalkit.errors import PluginError, os_error_in_words
 from evalkit.reads import watched_reads
 from evalkit.registry import PLUGIN_FILE_PREFIX, REGISTRIES
 
@@ -136,13 +136,18 @@ def _noting_reads(module: str) -> Iterator[None]:
 
 
 def described(error: BaseException) -> str:
-    """An exception of a plugin's code in one line: type, message, and the line of the plugin."""
+    """An exception of a plugin's code in one line: type, message, and the line of the plugin.
+
+    What the operating system refused is said in words.
+    """
     import sysconfig
     import traceback
 
     library = (sysconfig.get_path("stdlib"), str(Path(__file__).parent), "<")
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(library)]
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{os_error_in_words(error)}{place}"
     return f"{type(error).__name__}: {error}{place}"
 
 

@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from evalkit.engine.executor import Executor
 from evalkit.engine.journal import open_synced, scan_journal
 from evalkit.engine.journal_line import Owner
 from evalkit.engine.lock import RunLock
-from evalkit.errors import DataError, EvalkitError, StoreError, SystemicError
+from evalkit.errors import DataError, EvalkitError, ReadOnlyError, StoreError, SystemicError
 from evalkit.instance import Instance
 from evalkit.metrics.feed import ScoreFeed
 from evalkit.metrics.scorer import Scorer
@@ -83,7 +83,15 @@ async def _claim_and_work(run: PlannedRun, subject: Subject, shop: Workshop) -> 
     directory, notes = claim_directory(subject, path, fresh=options.fresh)
     for note in notes:
         shop.observer.note(f"{path.name}: {note}")
-    with RunLock(directory.lock_path) as lock:
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(RunLock(directory.lock_path))
+        except ReadOnlyError as error:
+            # A complete run need not be written to, to be shown.
+            if (shown := await asyncio.to_thread(_shown_unlocked, directory, subject)) is None:
+                raise
+            shop.observer.note(f"{path.name}: {error}; shown as it is")
+            return shown
         ledger = Ledger.open(directory, subject, run.deployment.prices)
         for note in ledger.notes:
             shop.observer.note(f"{path.name}: {note}")
@@ -106,6 +114,19 @@ async def _claim_and_work(run: PlannedRun, subject: Subject, shop: Workshop) -> 
                 lock.check()
                 ledger.close("error", str(error))
             raise
+
+
+def _shown_unlocked(directory: RunDirectory, subject: Subject) -> RunResult | None:
+    """The result of a complete run whose files are as it left them, without touching them; else None."""
+    try:
+        manifest = directory.sound_manifest()
+        if manifest is None or manifest.status != "complete" or manifest.digest != subject.digest.full:
+            return None
+        return (
+            None if complaints(directory, manifest) else result_of(directory, manifest, read_stats(directory))
+        )
+    except StoreError:
+        return None
 
 
 async def _tell_undeclared(run: PlannedRun, name: str, shop: Workshop) -> None:

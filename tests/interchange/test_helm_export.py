@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,46 @@ def test_a_perturbations_variant_becomes_fields_of_helms_description() -> None:
         "prob": 0.5,
         "kind": "b",
     }
+
+
+def kept_run(tmp_path: Path) -> RunDirectory:
+    """A run of one question."""
+    path = write_helm_run(
+        tmp_path / "theirs", [helm_state("id0", "2+2?", "4", "4")], {("id0", 0): {"toxic_frac": 0.5}}, ()
+    )
+    return RunDirectory(keep_run(read_helm_run(path), tmp_path / "runs" / "v1").path)
+
+
+def test_an_export_that_breaks_off_leaves_the_earlier_one_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = tmp_path / "helm" / "runs" / "s"
+    directory = kept_run(tmp_path)
+    target = export_run(directory, suite).path
+    before = {path.name: path.read_bytes() for path in target.iterdir()}
+
+    def break_off(*_: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evalkit.interchange.helm_export._per_instance", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        export_run(directory, suite)
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+    assert [path.name for path in suite.iterdir()] == [target.name]
+
+
+def test_what_a_killed_export_left_is_hidden_and_goes_with_the_next(tmp_path: Path) -> None:
+    suite = tmp_path / "helm" / "runs" / "s"
+    directory = kept_run(tmp_path)
+    script = (
+        "import os, sys; from pathlib import Path; from evalkit.interchange import helm_export as h;"
+        "from evalkit.results.run_directory import RunDirectory;"
+        "h._per_instance = lambda *_: os.kill(os.getpid(), 9);"
+        "h.export_run(RunDirectory(Path(sys.argv[1])), Path(sys.argv[2]))"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, directory.path, suite], check=False)
+    assert killed.returncode == -9
+    assert all(path.name.startswith(".") for path in suite.iterdir())
+    target = export_run(directory, suite).path
+    assert [path.name for path in suite.iterdir()] == [target.name]
+    assert all(not path.name.startswith(".") for path in target.iterdir())

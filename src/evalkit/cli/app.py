@@ -27,7 +27,7 @@ from evalkit.cli.show import show_command
 from evalkit.cli.summarize import summarize_command
 from evalkit.cli.validate import validate_command
 from evalkit.cli.verify import verify_command
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, os_error_in_words
 
 app = typer.Typer(
     name="evalkit",
@@ -85,6 +85,11 @@ def _run() -> int:
     except KeyboardInterrupt:
         echo("interrupted", err=True)
         return 130
+    except OSError as error:
+        if error.errno is None:
+            raise
+        echo(remark("error", os_error_in_words(error)), err=True)
+        return 3
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     return 0

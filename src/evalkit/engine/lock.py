@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 from evalkit.codec import decode, encode
-from evalkit.errors import StoreError
+from evalkit.errors import ReadOnlyError, StoreError
+
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class RunLock:
@@ -25,6 +27,7 @@ class RunLock:
 
         Raises:
             StoreError: Someone else holds it (the message says who), or the file system has no locks.
+            ReadOnlyError: The folder can't be written to.
         """
         if self._descriptor is not None:
             raise StoreError(f"{self.path} is already locked by this very lock")
@@ -64,7 +67,8 @@ class RunLock:
             try:
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
             except OSError as error:
-                raise StoreError(f"can't open the lock file {self.path}: {error.strerror}") from error
+                kind = ReadOnlyError if error.errno in _READ_ONLY else StoreError
+                raise kind(f"can't open the lock file {self.path}: {error.strerror}") from error
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # Another may have removed the file since it was opened, and a third locked the next one.

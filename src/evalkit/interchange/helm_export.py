@@ -14,9 +14,8 @@ written one item at a time; no step holds a run in memory, apart from a few numb
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from evalkit.folder_names import folder_of
 from evalkit.instance import Instance, PerturbationDescription
 from evalkit.interchange.helm_names import metrics_to_helm, perturbation_class, scenario_class
 from evalkit.interchange.helm_stats import Aggregation, Context, HelmStat, UnitStats, bookkeeping
+from evalkit.interchange.staging import staging
 from evalkit.metrics.carried import CARRIED_SCORES
 from evalkit.metrics.metric import likeliest_first
 from evalkit.request import Request, RequestState
@@ -68,9 +68,26 @@ def export_run(directory: RunDirectory, suite_path: Path) -> Exported:
     """
     run_spec = directory.run_spec()
     instances = {(str(i.id), i.perturbation_label): i for i in directory.instances()}
+    name = folder_of(directory.path.resolve().name)
+    with staging(suite_path) as folder:
+        exported = _write(directory, run_spec, instances, folder / name)
+        # What a kill leaves is in the hidden folder only, and goes with the next export.
+        target = suite_path / name
+        target.mkdir(exist_ok=True)
+        for path in sorted(exported.path.iterdir()):
+            path.replace(target / path.name)
+    return replace(exported, path=target)
+
+
+def _write(
+    directory: RunDirectory,
+    run_spec: RunSpec,
+    instances: Mapping[tuple[str, str | None], Instance],
+    target: Path,
+) -> Exported:
+    """Write HELM's five files into a new folder."""
     index = scan_journal(directory.journal_path)
-    target = suite_path / folder_of(directory.path.resolve().name)
-    target.mkdir(parents=True, exist_ok=True)
+    target.mkdir()
     write_json(target / "run_spec.json", _run_spec_to_helm(run_spec, directory.path.name))
     write_json(target / "scenario.json", _scenario_to_helm(run_spec))
 
@@ -337,10 +354,9 @@ def _is_finite(stat: Mapping[str, Any]) -> bool:
 def _write_array(
     path: Path, items: Iterable[Any], head: Mapping[str, Any] | None = None, key: str | None = None
 ) -> None:
-    """Write a JSON array (with `head` and `key`: an object that ends with it), atomically, item by item."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a JSON array (with `head` and `key`: an object that ends with it), item by item."""
     try:
-        with temporary.open("wb") as file:
+        with path.open("wb") as file:
             if head is not None:
                 file.write(encode(head)[:-1] + b"," + encode(key) + b":")
             separator = b"[\n"
@@ -349,8 +365,5 @@ def _write_array(
                 separator = b",\n"
             file.write(b"[]" if separator == b"[\n" else b"\n]")
             file.write(b"\n" if head is None else b"}\n")
-        temporary.rename(path)
     except OSError as error:
         raise StoreError(f"can't write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

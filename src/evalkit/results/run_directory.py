@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +29,8 @@ from evalkit.results.manifest import Manifest, manifest_from_json, manifest_to_j
 from evalkit.specs.run_spec import RunSpec
 
 _FOUND_BY = ("manifest.json", "journal.jsonl")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ROOM_BYTES = 2048
 FILES = ("run_spec.json", "manifest.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
 
 
@@ -84,8 +87,21 @@ class RunDirectory:
             return None
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Replace the manifest atomically."""
-        write_json(self.path / "manifest.json", manifest_to_json(manifest))
+        """Replace the manifest atomically; on a full disk, overwrite it where it is.
+
+        That of a run that goes on ends in blanks, so that its last words find room on a disk that is full by
+        then. A manifest that is half overwritten is known by its checksum.
+        """
+        path = self.path / "manifest.json"
+        content = encode(manifest_to_json(manifest), indent=True, newline=True)
+        if manifest.status == "running":
+            content = content[:-1] + b" " * _ROOM_BYTES + b"\n"
+        try:
+            _replace(path, iter((content,)))
+        except StoreError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno not in _FULL or not _overwrite(path, content):
+                raise
 
     def run_spec(self) -> RunSpec:
         """The run spec.
@@ -229,6 +245,21 @@ def _replace(path: Path, chunks: Iterator[bytes]) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StoreError(f"can't write {path}: {error.strerror}") from error
+
+
+def _overwrite(path: Path, content: bytes) -> bool:
+    """Write into the room that a file has already; False if there is too little."""
+    try:
+        with path.open("r+b") as file:
+            if os.fstat(file.fileno()).st_size < len(content):
+                return False
+            file.write(content)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def _instance_to_json(instance: Instance) -> dict[str, Any]:
