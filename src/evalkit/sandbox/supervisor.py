@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE, _SET_NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 1, 4, 38, 22, 2
 _SIGKILL = 9
 _MAX_MESSAGE, _MAX_REPLY_BYTES = 200, 16 << 20
+_TESTS_BYTES = 512 << 20
 _POLL_S = 0.05
 
 
@@ -57,6 +58,7 @@ def supervise(settings: dict[str, Any]) -> NoReturn:
             os._exit(1)
     os.close(calls)
     os.close(replies)
+    _limit_tests()
     program = _Connection(calls_write, replies_read, settings["files"])
     program.receive()  # its process is closed off
     os.write(1, b"ready\n")
@@ -234,6 +236,14 @@ def _limit(settings: dict[str, Any]) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (limit, limit))
+
+
+def _limit_tests() -> None:
+    """A program can make its tests hold what it sends, so they get less memory than it."""
+    import resource
+
+    bytes_left = min(_TESTS_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1])
+    resource.setrlimit(resource.RLIMIT_AS, (bytes_left, bytes_left))
 
 
 def _ignore_interrupts() -> None:
