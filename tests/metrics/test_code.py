@@ -78,10 +78,16 @@ def test_a_sandbox_that_could_not_be_made_is_no_wrong_program(monkeypatch: pytes
         raise NoSandboxError("no process left")
 
     require_sandbox_or_skip()
+    enter = SandboxProcess.__enter__
     monkeypatch.setattr(SandboxProcess, "__enter__", refuse)
     asked = unit(instance("x", extra={"test_cases": CASE}), "    return 1")
     with pytest.raises(UsageError, match="can't be made here: no process left"):
         built("code_eval_acc").score(asked)
+
+    # Once is no reason to leave a program out.
+    made = iter([refuse, enter])
+    monkeypatch.setattr(SandboxProcess, "__enter__", lambda self: next(made)(self))
+    assert built("code_eval_acc").score(asked) == {"code_eval_acc": 1}
 
 
 def remove_bubblewrap(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -24,10 +25,6 @@ def parents() -> tuple[Path, ...]:
     if not (found := group._parents()):
         pytest.skip("no control group can be made here")
     return found
-
-
-def groups_below(parents: tuple[Path, ...]) -> set[Path]:
-    return {folder for parent in parents for folder in parent.glob("evalkit-*")}
 
 
 def test_all_processes_of_a_group_share_its_memory(parents: tuple[Path, ...]) -> None:
@@ -78,24 +75,29 @@ def test_a_sandbox_is_in_a_group_and_leaves_none(
         return report(self, timeout_s)
 
     monkeypatch.setattr(SandboxProcess, "report", watched)
-    before = groups_below(parents)
     assert judge(Program("pass")).has_passed
-    assert [line for line in members if "/evalkit-" in line]
-    assert not groups_below(parents) - before
+    own = {name for line in members if (name := line.rpartition("/")[2]).startswith("evalkit-")}
+    assert own
+    assert not [parent / name for parent in parents for name in own if (parent / name).exists()]
 
 
 def test_what_a_killed_evalkit_left_is_removed_later(
     parents: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = parents[0] / "evalkit-left"
+    place = parents[0] / f"test-{uuid4().hex}"  # others work beside it
+    left = place / "evalkit-left"
+    place.mkdir()
     left.mkdir()
-    group._parents.cache_clear()
-    group._parents()
-    assert left.exists()
-    monkeypatch.setattr(group, "_LEFT_AFTER_S", 0.0)
-    group._parents.cache_clear()
-    group._parents()
-    assert not left.exists()
+    try:
+        group._remove_old(place)
+        assert left.exists()
+        monkeypatch.setattr(group, "_LEFT_AFTER_S", 0.0)
+        group._remove_old(place)
+        assert not left.exists()
+    finally:
+        if left.exists():
+            left.rmdir()
+        place.rmdir()
 
 
 @pytest.mark.parametrize(

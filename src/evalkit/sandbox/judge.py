@@ -39,7 +39,11 @@ def judge(program: Program) -> Verdict:
     Raises:
         UsageError: No sandbox could be made; says what is missing.
     """
-    return _judge(_bwrap(), program)
+    bwrap = _bwrap()
+    try:
+        return _judge(bwrap, program)
+    except UsageError:  # it could be made before: the machine may be short of something for a moment
+        return _judge(bwrap, program)
 
 
 def require_sandbox() -> None:
