@@ -85,7 +85,7 @@ def test_a_sandbox_that_could_not_be_made_is_no_wrong_program(monkeypatch: pytes
         built("code_eval_acc").score(asked)
 
     # Once is no reason to leave a program out.
-    made = iter([refuse, enter])
+    made: Iterator[Callable[..., Any]] = iter([refuse, enter])
     monkeypatch.setattr(SandboxProcess, "__enter__", lambda self: next(made)(self))
     assert built("code_eval_acc").score(asked) == {"code_eval_acc": 1}
 
