@@ -154,5 +154,5 @@ def test_a_file_of_another_shape_is_damage(tmp_path: Path, file: str, content: s
         "run_spec.json": directory.run_spec,
         "stats.json": directory.stats,
     }
-    with pytest.raises(StoreError, match=r"is damaged|is no manifest"):
+    with pytest.raises(StoreError, match=r"is damaged|is not a manifest"):
         read[file]()

@@ -246,7 +246,7 @@ def _object_problem(response: Response) -> str | None:
     if usage.prompt_tokens < 0 or usage.completion_tokens < 0:
         return "usage has a negative count of tokens"
     if not isinstance(response.latency_s, _NUMBER):
-        return "latency_s is no number"
+        return "latency_s is not a number"
     if response.served_model is not None and not isinstance(response.served_model, str):
         return "served_model is no text"
     if type(response.attempts) is not int or type(response.cached) is not bool:
@@ -265,7 +265,7 @@ def _efficiency_problem(efficiency: Efficiency) -> str | None:
     for name in ("started_at", "queue_s", "first_token_s"):
         value = getattr(efficiency, name)
         if not isinstance(value, _NUMBER) and not (value is None and name == "first_token_s"):
-            return f"efficiency.{name} is no number"
+            return f"efficiency.{name} is not a number"
     for name in ("padded_tokens", "reused_tokens", "batch_size", "peak_memory_bytes"):
         value = getattr(efficiency, name)
         if value is not None and type(value) is not int:
@@ -283,14 +283,14 @@ def _completion_problem(completion: Completion) -> str | None:
         if value is not None and not isinstance(value, str):
             return f"{name} is no text"
     if completion.logprob is not None and not isinstance(completion.logprob, _NUMBER):
-        return "logprob is no number"
+        return "logprob is not a number"
     if completion.is_greedy is not None and type(completion.is_greedy) is not bool:
         return "is_greedy is of another type"
     for token in completion.tokens or ():
         if not isinstance(token.text, str):
             return "a token has no text"
         if token.logprob is not None and not isinstance(token.logprob, _NUMBER):
-            return "a token's logprob is no number"
+            return "a token's logprob is not a number"
         if token.top_logprobs and not _are_logprobs(token.top_logprobs):
             return "top_logprobs has something else than numbers in it"
     return None

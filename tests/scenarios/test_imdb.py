@@ -67,8 +67,8 @@ def test_the_folders_are_part_of_the_digest(store: DataStore, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("imdb_scenario_pinned_file_order.json", "{}", "is no list of the reviews' files"),
-        ("imdb_scenario_pinned_file_order.json", "[cut o", "is no list of the reviews' files"),
+        ("imdb_scenario_pinned_file_order.json", "{}", "is not a list of the reviews' files"),
+        ("imdb_scenario_pinned_file_order.json", "[cut o", "is not a list of the reviews' files"),
         (
             "test_original.tsv",
             "Sentiment\tText\nBad.\n",

@@ -38,7 +38,7 @@ class Layout:
     """The prompt layout of one adapter spec.
 
     Raises:
-        UsageError: A substitution is no regular expression.
+        UsageError: A substitution is not a regular expression.
     """
 
     def __init__(self, spec: AdapterSpec) -> None:
@@ -178,4 +178,5 @@ def _compiled(substitution: Substitution) -> re.Pattern[str]:
     try:
         return re.compile(substitution.source)
     except re.error as error:
-        raise UsageError(f"substitution '{substitution.source}' is no regular expression: {error}") from None
+        why = f"is not a regular expression: {error}"
+        raise UsageError(f"substitution '{substitution.source}' {why}") from None

@@ -146,7 +146,7 @@ class Endpoint:
         if isinstance(parsed, list) and len(parsed) == 1 and isinstance(parsed[0], dict):
             parsed = parsed[0]  # Google's errors
         if not isinstance(parsed, dict):
-            raise TransientError("the server's answer is no JSON object", "malformed")
+            raise TransientError("the server's answer is not a JSON object", "malformed")
         if error := self._find_error(parsed):
             complaint = complaint_of(error)
             failed = self._error(status_of(complaint), complaint, headers, in_200=True)
@@ -162,7 +162,7 @@ class Endpoint:
         if raw.lstrip().startswith((b"data:", b"event:", b": ")):
             return "the server streams its answer, which nobody asked for; try extra_body: {stream: false}"
         # Cleaned before it is cut, so that no half of a key is left at the end.
-        return f"the server's answer is no JSON: {self._clean(raw[:1000].decode('utf-8', 'replace'))[:80]!r}"
+        return f"the server's answer is not JSON: {self._clean(raw[:1000].decode('utf-8', 'replace'))[:80]!r}"
 
     def _error(
         self, status: int, complaint: Complaint, headers: Mapping[str, str], in_200: bool = False

@@ -88,7 +88,7 @@ def _plain_completion(answer: Mapping[str, Any]) -> Completion | None:
 def _in_order(choices: Any) -> list[Mapping[str, Any]]:
     """The choices, by their index where each has one."""
     if not isinstance(choices, list) or not all(isinstance(choice, Mapping) for choice in choices):
-        raise TypeError("'choices' is no list of objects")
+        raise TypeError("'choices' is not a list of objects")
     places = [choice.get("index") for choice in choices]
     if len(choices) > 1 and sorted(map(str, places)) == [str(place) for place in range(len(choices))]:
         return sorted(choices, key=lambda choice: int(choice["index"]))

@@ -496,7 +496,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     offset = 0
     try:
         if path.exists() and not path.is_file():
-            raise StoreError(f"can't read the journal {path}: it is no regular file")
+            raise StoreError(f"can't read the journal {path}: it is not a regular file")
         with open(path, "rb", buffering=1 << 20) as file:
             for line in file:
                 yield offset, line
@@ -522,7 +522,7 @@ def _open_locked(path: Path) -> int:
             # Who removed it just now has made another, perhaps.
             if os.path.samestat(os.stat(path), os.fstat(descriptor)):
                 if not path.is_file():
-                    raise StoreError(f"can't open the journal {path}: it is no regular file")
+                    raise StoreError(f"can't open the journal {path}: it is not a regular file")
                 return descriptor
         except FileNotFoundError:
             pass

@@ -246,7 +246,7 @@ def state_problem(plain: Mapping[str, Any]) -> str | None:
 def _key_problem(plain: Mapping[str, Any]) -> str | None:
     key, instance_id, trial = plain["key"], plain["instance_id"], plain["trial"]
     if type(plain.get("sample", 0)) is not int or type(plain.get("unit_size", 1)) is not int:
-        return "sample or unit_size is no number"
+        return "sample or unit_size is not a number"
     parts = request_key(
         instance_id,
         trial,

@@ -198,7 +198,7 @@ class WholeRunMetric(Metric):
             require_correct_reference(self.name, instance)
 
     def score(self, unit: Unit) -> Mapping[str, float]:
-        """Nothing: there is no number for a single unit."""
+        """Nothing: there is not a number for a single unit."""
         return {}
 
 
@@ -210,7 +210,7 @@ class FunctionMetric(Metric):
     the empty text. Requests that score single references give nothing here.
 
     Raises:
-        UsageError: The adapter's `output_mapping_pattern` is no regular expression.
+        UsageError: The adapter's `output_mapping_pattern` is not a regular expression.
     """
 
     def __init__(self, name: str, function: ReferenceFunction, adapter_spec: AdapterSpec) -> None:
@@ -312,14 +312,14 @@ def compile_mapping_pattern(pattern: str | None) -> re.Pattern[str] | None:
     """An adapter's `output_mapping_pattern`, compiled.
 
     Raises:
-        UsageError: It is no regular expression.
+        UsageError: It is not a regular expression.
     """
     if pattern is None:
         return None
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise UsageError(f"output_mapping_pattern '{pattern}' is no regular expression: {error}") from None
+        raise UsageError(f"output_mapping_pattern '{pattern}' is not a regular expression: {error}") from None
 
 
 def find_letter(pattern: re.Pattern[str], text: str) -> str:

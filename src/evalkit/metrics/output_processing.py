@@ -61,7 +61,7 @@ def output_processor(name: str) -> OutputProcessor:
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"process_output: no function '{name}' ({error}); known: remove_thinking") from None
     if not callable(found):
-        raise UsageError(f"process_output: '{name}' is no function")
+        raise UsageError(f"process_output: '{name}' is not a function")
     processor: OutputProcessor = found
     return processor
 

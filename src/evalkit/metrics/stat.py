@@ -42,7 +42,7 @@ class StatPerturbation:
             StoreError: It has other fields than these.
         """
         if set(plain) != {"name", "computed_on"}:
-            raise StoreError(f"this is no perturbation of this version of evalkit: {dict(plain)}")
+            raise StoreError(f"this is not a perturbation of this version of evalkit: {dict(plain)}")
         return StatPerturbation(plain["name"], plain["computed_on"])
 
 
@@ -254,7 +254,7 @@ class Stat:
         missing = [name for name in names if name not in plain and name not in _OPTIONAL]
         if unknown or missing:
             wrong = [f"unknown field '{f}'" for f in unknown] + [f"no field '{f}'" for f in missing]
-            raise StoreError(f"this is no stat of this version of evalkit: {', '.join(wrong)}")
+            raise StoreError(f"this is not a stat of this version of evalkit: {', '.join(wrong)}")
         values: dict[str, Any] = {name: plain.get(name) for name in names}
         values["trial_means"] = tuple(plain["trial_means"])
         values["n_blocked"] = plain.get("n_blocked", 0)

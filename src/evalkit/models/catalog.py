@@ -238,7 +238,7 @@ class ModelCatalog:
 
     def _unknown(self, name: str) -> UnknownNameError:
         if name in WILDCARDS:
-            hint = f"('{name}' stands for a group of models in a run entry: model={name})"
+            hint = f"('{name}' means a group of models in a run entry: model={name})"
             return UnknownNameError("model or model deployment", name, (), hint)
         hint = f"(names that start with one of these need no registration: {', '.join(PROVIDERS)})"
         return UnknownNameError("model or model deployment", name, [*self.names(), *WILDCARDS], hint)

@@ -95,11 +95,11 @@ def manifest_from_json(plain: Any, path: Path) -> Manifest:
         path: The file, for messages.
 
     Raises:
-        DamageError: It is no manifest, or was changed.
+        DamageError: It is not a manifest, or was changed.
         StoreError: It is of a newer format.
     """
     if not isinstance(plain, dict):
-        raise DamageError(f"{path} is no manifest; {REMEDY}")
+        raise DamageError(f"{path} is not a manifest; {REMEDY}")
     version = plain.get("format", 0)
     problem = _problem(plain)
     if type(version) is int and version > FORMAT_VERSION and ("crc32" not in plain or not problem):

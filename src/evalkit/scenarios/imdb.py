@@ -94,7 +94,7 @@ def _order(path: Path) -> dict[str, dict[str, list[str]]]:
         plain = json.loads(text_of(path))
         return {split: {label: list(plain[split][label]) for label in _LABELS} for split in _FOLDERS}
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no list of the reviews' files: {error!r}") from None
+        raise DataError(f"{path} is not a list of the reviews' files: {error!r}") from None
 
 
 def _labelled(path: Path) -> list[tuple[str, str]]:
