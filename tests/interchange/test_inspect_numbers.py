@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +160,23 @@ def test_early_logs_have_one_score_per_sample(tmp_path: Path) -> None:
     )
     stat = StoredRun.open(kept.path).stat("match")
     assert (stat.mean, stat.n, kept.num_compared, kept.num_different) == (0.5, 2, 1, 0)
+
+
+def test_what_an_earlier_evalkit_imported_is_imported_anew(tmp_path: Path) -> None:
+    """evalkit 0.1 dropped the numbers over the whole run."""
+    kept = imported(tmp_path, [score("max", accuracy=1.0)])
+    directory = StoredRun.open(kept.path).directory
+    source = directory.imported_path / "source.json"
+    source.write_text(json.dumps({k: v for k, v in json.loads(source.read_text()).items() if k != "rules"}))
+    directory.write_stats([stat for stat in directory.stats() if not stat["name"].startswith("match/")])
+    (directory.imported_path / "stats.jsonl").unlink()
+    manifest = directory.manifest()
+    assert manifest is not None
+    directory.write_manifest(replace(manifest, files={}))
+
+    again = imported(tmp_path, [score("max", accuracy=1.0)])
+    assert (again.already_there, again.path) == (False, kept.path)
+    assert StoredRun.open(again.path).stat("match/accuracy,max").mean == 1.0
+    assert any("imported anew" in note for note in again.notes)
+    assert any("set aside" in note for note in again.notes)
+    assert imported(tmp_path, [score("max", accuracy=1.0)]).already_there

@@ -134,7 +134,7 @@ def _keep_all(sources: Sequence[tuple[Path, Path]], read: Callable[[Path], Itera
             echo(remark("error", error), err=True)
             continue
         _tell(kept)
-        num += len(kept)
+        num += sum(not each.already_there for each in kept)
     if num_failed:
         raise StoreError(f"{num_failed} of {len(sources)} could not be imported; {num} runs were")
     return num

@@ -177,8 +177,8 @@ def _chat_completion(choice: Mapping[str, Any], scored: bool) -> Completion:
     if not text and (other := next((name for name in _OTHER_ANSWERS if message.get(name)), None)):
         raise ValueError(f"the answer is in '{other}', and its content is empty")
     tokens = _readable(choice.get("logprobs"), scored=scored)
-    if not tokens and (text or stated or thoughts):
-        tokens = None  # no tokens for a text: nothing is known of it, and it is not certain
+    if not _covers(tokens, text + (stated or thoughts if not text else "")):
+        tokens = None
     logprob = None if tokens is None else total_logprob(tokens)
     return Completion(text, reason, logprob, tokens, stated or thoughts or None)
 
@@ -219,7 +219,7 @@ def _content(content: Any) -> tuple[str | None, str]:
 def _text_completion(choice: Mapping[str, Any], echoed: bool, scored: bool) -> Completion:
     text = _text(choice.get("text"))
     tokens = _readable(choice.get("logprobs"), scored=scored, echoed=echoed)
-    if not tokens and text:
+    if not _covers(tokens, text):
         tokens = None
     logprob = None if tokens is None else total_logprob(tokens)
     thinking = choice.get("reasoning_content") or choice.get("reasoning") or None
@@ -262,6 +262,17 @@ def _tokens(logprobs: Any, echoed: bool) -> tuple[Token, ...] | None:
     if any(value for name, value in logprobs.items() if name not in ("content", "refusal")):
         raise ValueError(f"log-probabilities as {sorted(logprobs)}")
     return None if content is None else ()
+
+
+def _covers(tokens: tuple[Token, ...] | None, text: str) -> bool:
+    """Whether tokens are those of a text, and not of a part: of what they lack nothing is known.
+
+    Servers spell parts of characters and blanks in their own ways, but not half of a text.
+    """
+    if tokens is None or not text:
+        return True
+    num_signs, num_spelled = len("".join(text.split())), sum(len("".join(t.text.split())) for t in tokens)
+    return num_spelled > 0 if num_signs == 0 else 2 * num_spelled >= num_signs
 
 
 def _listed_tokens(listed: Mapping[str, Any], echoed: bool) -> tuple[Token, ...]:

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evalkit.codec import spell_numbers
+from evalkit.codec import decode, spell_numbers
 from evalkit.errors import EvalkitError, StoreError
 from evalkit.instance import Instance
 from evalkit.interchange.foreign_shapes import reading
@@ -42,6 +42,8 @@ from evalkit.specs.digest import identity, run_digest
 from evalkit.specs.run_spec import MetricSpec, RunSpec
 
 # Scores that agree to this are the same; the other harness may have summed in another order.
+# How other harnesses' files are read. Raise it when what was imported before is to be imported anew.
+_RULES = "2"
 _TOLERANCE = 1e-9
 # Means of them may have been rounded on the way.
 _MEAN_TOLERANCE = 1e-6
@@ -175,8 +177,10 @@ def _moved(kept: Kept, suite_path: Path, subject: Subject) -> Kept:
         return kept
     choice = choose_directory(suite_path, subject.run_spec.name, subject.digest, subject.identity)
     target, notes = choice.directory.path, kept.notes
-    if target.exists() and _is_whole(choice.directory):  # the same run twice in one import
-        return Kept(target, already_there=True)
+    if target.exists() and _is_whole(choice.directory):
+        if _is_current(choice.directory):  # the same run twice in one import
+            return Kept(target, already_there=True)
+        notes = (*notes, "an earlier evalkit imported it, by other rules; it is imported anew")
     if target.exists():
         # What an earlier evalkit left of a failed import, or what was damaged since.
         notes = (*notes, f"what was there is set aside as {set_aside(choice.directory)}")
@@ -191,6 +195,15 @@ def _is_whole(directory: RunDirectory) -> bool:
     if manifest.files:
         return not changed_files(directory, manifest)
     return (directory.path / "stats.json").exists()
+
+
+def _is_current(directory: RunDirectory) -> bool:
+    """Whether a run was imported by today's rules: those before compared no numbers over the whole run."""
+    try:
+        source = decode((directory.imported_path / "source.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(source, dict) and source.get("rules") == _RULES
 
 
 def _keep(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, Subject]:
@@ -222,7 +235,7 @@ def _written(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, Subj
     }
     subject = Subject(run_spec, f"import {run.source.harness} {run.source.run}", run_digest(covered), covered)
     choice = choose_directory(suite_path, run_spec.name, subject.digest, covered)
-    if choice.exists and _is_whole(choice.directory):
+    if choice.exists and _is_whole(choice.directory) and _is_current(choice.directory):
         return Kept(choice.directory.path, already_there=True), subject
     directory = RunDirectory(path)
     path.mkdir()
@@ -336,7 +349,13 @@ def _write_leftovers(directory: RunDirectory, run: ImportedRun) -> None:
     source = run.source
     write_json(
         folder / "source.json",
-        {"harness": source.harness, "run": source.run, "path": source.path, "sha256": source.sha256},
+        {
+            "harness": source.harness,
+            "run": source.run,
+            "path": source.path,
+            "sha256": source.sha256,
+            "rules": _RULES,
+        },
     )
     for name, document in run.documents.items():
         write_json(folder / f"{name}.json", spell_numbers(document))
