@@ -829,6 +829,27 @@ def test_a_text_without_tokens_is_not_certain(
     assert (completion.text, completion.tokens, completion.logprob) == (" Ab", None, None)
 
 
+@pytest.mark.parametrize("tokens", [[" "], ["A"], ["Lond", "on"], ["London", " is"]])
+def test_tokens_of_a_part_are_not_those_of_the_text(canned: Canned, tokens: list[str]) -> None:
+    logprobs = {"tokens": tokens, "token_logprobs": [-0.1] * len(tokens)}
+    choice = {"text": "London is where he lives", "finish_reason": "stop", "logprobs": logprobs}
+
+    async def main() -> Response:
+        async with canned(200, json.dumps({"choices": [choice]}).encode()) as url:
+            client = OpenAIClient(model="m", base_url=url, mode="completions", logprobs=True)
+            try:
+                return await client.send(Request("q"))
+            finally:
+                await client.close()
+
+    (completion,) = asyncio.run(main()).completions
+    assert (completion.text, completion.tokens, completion.logprob) == (
+        "London is where he lives",
+        None,
+        None,
+    )
+
+
 @pytest.mark.parametrize("mode", ["chat", "completions"])
 @pytest.mark.parametrize(
     ("logprobs", "says"),
