@@ -23,8 +23,7 @@ JSON_BYTES = 256 << 20
 """JSON that is read whole: of model folders, and of other harnesses."""
 DATA_BYTES = 1 << 30
 """Benchmark data that is read whole, and one line of what is read line by line."""
-UNPACKED_BYTES = 64 << 30
-"""What is unpacked from an archive to the disk."""
+_UNPACKED_BYTES = 64 << 30
 _BLOCK_BYTES = 1 << 20
 
 
@@ -50,6 +49,15 @@ def limit_bytes(default: int) -> int:
     """
     given = os.environ.get(VARIABLE)
     return default if not given else mb_to_bytes(given, VARIABLE)
+
+
+def unpacked_limit_bytes() -> int:
+    """The limit for what is unpacked from an archive to the disk; what is set for files only ever raises it.
+
+    Raises:
+        UsageError: What the user has set is no number.
+    """
+    return max(_UNPACKED_BYTES, limit_bytes(_UNPACKED_BYTES))
 
 
 def mb_to_bytes(given: str | float, what: str) -> int:

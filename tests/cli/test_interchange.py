@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,65 @@ def test_a_folder_without_runs_is_one_line(call: Call, harness: str) -> None:
     called = call("import", harness, "nowhere")
     assert called.code == 2
     assert called.err == "error: nowhere does not exist\n"
+
+
+@pytest.mark.parametrize("suite", ["../../x", "..", "/tmp/x", ".x", "", "a\nb", "a\x1b[2J"])
+def test_a_suite_is_one_folder_below_runs_for_every_command(call: Call, tmp_path: Path, suite: str) -> None:
+    call(*RUN, "-o", "out", "--suite", "s")
+    write_inspect(tmp_path / "logs" / "a.eval", inspect_header(), [inspect_sample(1, "A", "C")])
+    before = sorted(tmp_path.parent.rglob("*"))
+    for command in (
+        ("import", "helm", "out"),
+        ("import", "lm-eval", "out"),
+        ("import", "inspect", "logs"),
+        ("export", "helm", "out"),
+        RUN,
+    ):
+        called = call(*command, "-o", "other", "--suite", suite)
+        assert called.code == 2
+        assert "can't be the name of a suite" in called.err
+        assert "\x1b" not in called.err
+    assert sorted(tmp_path.parent.rglob("*")) == before
+
+
+def test_a_log_that_cannot_be_read_does_not_stop_the_others(call: Call, tmp_path: Path) -> None:
+    good = write_inspect(tmp_path / "logs" / "b.eval", inspect_header(), [inspect_sample(1, "A", "C")])
+    (tmp_path / "logs" / "a.eval").write_bytes(good.read_bytes()[:-30])
+    called = call("import", "inspect", "logs", "-o", "out")
+    assert called.code == 3
+    assert called.err.splitlines() == [
+        "error: logs/a.eval is cut off: it begins as a log of Inspect does, and its end is missing; the copy "
+        "or the run that wrote it was stopped",
+        "error: 1 of 2 could not be imported; 1 runs were",
+    ]
+    assert [path.name for path in (tmp_path / "out" / "runs" / "inspect").iterdir()] == [
+        "inspect:task=arc,model=mockllm_model"
+    ]
+
+
+def test_the_limit_of_size_is_a_flag(call: Call, tmp_path: Path) -> None:
+    write_inspect(tmp_path / "a.eval", inspect_header(), [inspect_sample(1, "A", "C")])
+    called = call("import", "inspect", "a.eval", "--max-file-mb", "0.0005")
+    assert called.code == 3
+    assert "--max-file-mb or EVALKIT_MAX_FILE_MB allows more" in called.err
+    assert not (tmp_path / "benchmark_output").exists()
+    assert call("import", "inspect", "a.eval", "--max-file-mb", "1").code == 0
+    called = call("import", "inspect", "a.eval", "--max-file-mb", "-1")
+    assert (called.code, called.err) == (2, "error: --max-file-mb: -1.0 is no number of MB above 0\n")
+
+
+def test_what_was_not_compared_is_told(call: Call, tmp_path: Path) -> None:
+    write_inspect(tmp_path / "a.eval", inspect_header(samples=1), [inspect_sample(1, "A", "C")])
+    called = call("import", "inspect", "a.eval")
+    assert "  not compared, as the source has no number over the whole run: choice\n" in called.out
+    assert "note:" not in called.out
+
+
+def test_a_journal_that_never_ends_is_refused(call: Call, tmp_path: Path) -> None:
+    call(*RUN, "-o", "out", "--suite", "s")
+    (journal,) = sorted((tmp_path / "out").rglob("journal.jsonl"))[:1]
+    journal.unlink()
+    os.mkfifo(journal)
+    called = call("score", journal.parent)
+    assert called.code == 3
+    assert "it is no regular file" in called.err

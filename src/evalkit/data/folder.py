@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from evalkit.errors import DataError
-from evalkit.file_limits import UNPACKED_BYTES, copy_limited, limit_bytes
+from evalkit.file_limits import copy_limited, unpacked_limit_bytes
 
 
 def unpack(archive: Path, member: str, target: Path) -> None:
@@ -45,7 +45,7 @@ def _copy(archive: Path, member: str, target: Path) -> int:
     """Copy the files; return how many there were."""
     import tarfile
 
-    count, limit = 0, limit_bytes(UNPACKED_BYTES)
+    count, limit = 0, unpacked_limit_bytes()
     with tarfile.open(archive) as tar:
         for info in tar:
             folder, _, name = info.name.removeprefix("./").rpartition("/")

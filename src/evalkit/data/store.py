@@ -16,7 +16,7 @@ from evalkit.data.file import Archive, DataFile, path_of_url
 from evalkit.data.folder import unpack
 from evalkit.data.huggingface import export
 from evalkit.errors import DataError
-from evalkit.file_limits import UNPACKED_BYTES, copy_limited, limit_bytes
+from evalkit.file_limits import copy_limited, unpacked_limit_bytes
 
 CACHE_VARIABLE = "EVALKIT_CACHE_DIR"
 
@@ -165,7 +165,7 @@ class DataStore:
         import zipfile
         import zlib
 
-        limit = limit_bytes(UNPACKED_BYTES)
+        limit = unpacked_limit_bytes()
         try:
             with appearing(target) as stream:
                 if archive.kind == "zip":

@@ -172,7 +172,7 @@ class LmEvalGeneration(_Shape):
 
     until: str | list[str] | None = None
     max_gen_toks: Annotated[Number, Field(ge=0, le=1_000_000_000)] | None = None
-    temperature: Annotated[Number, Field(ge=0)] | None = None
+    temperature: Annotated[Number, Field(ge=0, le=1e6)] | None = None
     do_sample: bool | None = None
 
 
@@ -221,7 +221,7 @@ class LmEvalLine(_Shape):
 
 
 class _InspectSettings(_Shape):
-    temperature: Annotated[Number, Field(ge=0)] | None = None
+    temperature: Annotated[Number, Field(ge=0, le=1e6)] | None = None
     max_tokens: Count | None = None
     num_choices: Count | None = None
     stop_seqs: list[str] | None = None
@@ -355,8 +355,8 @@ def what_is_wrong(error: ValidationError) -> str:
     problems = error.errors(include_url=False)
     shown = []
     for one in problems[:_SHOWN_PROBLEMS]:
-        place = ".".join(map(_shortened, one["loc"][:_SHOWN_PARTS])) or "the whole"
-        given = "" if one["type"] == "missing" else f", not {_shortened(repr(one['input'])[:200])}"
+        place = ".".join(map(shortened, one["loc"][:_SHOWN_PARTS])) or "the whole"
+        given = "" if one["type"] == "missing" else f", not {shortened(repr(one['input'])[:200])}"
         shown.append(f"{place}: {one['msg']}{given}")
     if len(problems) > _SHOWN_PROBLEMS:
         shown.append(f"and {len(problems) - _SHOWN_PROBLEMS} more")
@@ -386,7 +386,7 @@ def reading(place: str, harness: str) -> Iterator[None]:
         raise UsageError(f"{place} does not fit into the memory of this machine") from None
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise StoreError(
-            f"{place} is not as {harness} writes it: {type(error).__name__} {_shortened(str(error), 300)}"
+            f"{place} is not as {harness} writes it: {type(error).__name__} {shortened(str(error), 300)}"
         ) from error
 
 
@@ -405,6 +405,7 @@ def is_too_deep(value: Any) -> bool:
     return True
 
 
-def _shortened(value: Any, longest: int = _LONGEST_VALUE) -> str:
+def shortened(value: Any, longest: int = _LONGEST_VALUE) -> str:
+    """A value as a message may have it: its beginning, if it is long."""
     text = str(value)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evalkit.codec import decode, spell_numbers
+from evalkit.codec import decode, encode, spell_numbers
 from evalkit.errors import EvalkitError, StoreError
 from evalkit.instance import Instance
 from evalkit.interchange.foreign_shapes import reading
@@ -41,14 +41,15 @@ from evalkit.results.run_directory import RunDirectory, read_lines, write_json, 
 from evalkit.specs.digest import identity, run_digest
 from evalkit.specs.run_spec import MetricSpec, RunSpec
 
-# Scores that agree to this are the same; the other harness may have summed in another order.
 # How other harnesses' files are read. Raise it when what was imported before is to be imported anew.
 _RULES = "2"
+# Scores that agree to this are the same; the other harness may have summed in another order.
 _TOLERANCE = 1e-9
 # Means of them may have been rounded on the way.
 _MEAN_TOLERANCE = 1e-6
 _MOST_EMPTY_UNITS = 10_000
 _MOST_UNITS_PER_REQUEST = 100
+_MOST_REPETITIONS = 1_000_000_000
 _SHOWN_UNITS = 5
 
 
@@ -209,20 +210,23 @@ def _is_current(directory: RunDirectory) -> bool:
 def _keep(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, Subject]:
     """Write a run into a folder, unless the suite has it; and what it is."""
     with reading(f"{run.source.harness} run {run.source.run}", run.source.harness):
-        _check_size(run)
+        _check_settings(run)
         return _written(run, path, suite_path)
 
 
-def _check_size(run: ImportedRun) -> None:
-    """Refuse a run in which there is room for far more answers than it has."""
+def _check_settings(run: ImportedRun) -> None:
+    """Refuse a run in which there is room for far more answers than it has, or that can't be read again."""
     spec = run.run_spec.adapter_spec
-    num_units = len(run.instances) * spec.num_train_trials * spec.num_trials
+    trials, samples = (min(n, _MOST_REPETITIONS) for n in (spec.num_train_trials, spec.num_trials))
+    num_units = len(run.instances) * trials * samples
     if num_units > max(_MOST_EMPTY_UNITS, _MOST_UNITS_PER_REQUEST * len(run.records)):
         raise StoreError(
-            f"{run.source.run} has {len(run.records)} requests and claims {num_units} units "
-            f"({len(run.instances)} instances, {spec.num_train_trials} train trials, {spec.num_trials} "
-            "repetitions): its settings are damaged"
+            f"{run.source.run} has {len(run.records)} requests and claims {num_units:,} units or more "
+            f"({len(run.instances)} instances, {trials:,} train trials, {samples:,} repetitions): its "
+            "settings are damaged"
         )
+    # What JSON has no form for (an infinite temperature) would be written and not read again.
+    RunSpec.model_validate(decode(encode(run.run_spec.model_dump(mode="json"))))
 
 
 def _written(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, Subject]:

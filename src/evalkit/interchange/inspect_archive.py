@@ -14,6 +14,7 @@ from typing import IO, Any, Protocol
 from evalkit.errors import StoreError, UsageError
 from evalkit.file_limits import UnfitFileError, too_large
 from evalkit.interchange.foreign_files import REMEDY, ForeignFiles
+from evalkit.interchange.foreign_shapes import shortened
 
 _ZSTD = 93
 # Others unpack without a limit to what one step gives.
@@ -21,6 +22,7 @@ _KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, _ZSTD)
 _ENCRYPTED = 1
 _START = b"PK\x03\x04"
 _BLOCK_BYTES = 1 << 20
+_LONGEST_PROBLEM = 120
 _LARGEST_WINDOW_BYTES = 1 << 27
 # What Python's zipfile raises for archives that are damaged, or made to do harm.
 _DAMAGE = (
@@ -65,7 +67,7 @@ class InspectArchive:
                     f"{path} is cut off: it begins as a log of Inspect does, and its end is missing; the "
                     "copy or the run that wrote it was stopped"
                 ) from None
-            raise StoreError(f"{path} is damaged: {error}") from None
+            raise StoreError(f"{path} is damaged: {shortened(error, _LONGEST_PROBLEM)}") from None
         counted = Counter(info.filename for info in self._zip.infolist())
         self.names = list(counted)
         self.num_doubled = counted.total() - len(counted)
@@ -101,7 +103,7 @@ class InspectArchive:
         except UnfitFileError as error:
             raise StoreError(f"{self.path}, unpacked, can't be read: {error}") from None
         except _DAMAGE as error:
-            raise StoreError(f"{place} is damaged: {error}") from None
+            raise StoreError(f"{place} is damaged: {shortened(error, _LONGEST_PROBLEM)}") from None
         value = self._files.parse(content, self.path.name, place)
         if not isinstance(value, dict):
             raise StoreError(f"{place} is damaged: it holds no JSON object")

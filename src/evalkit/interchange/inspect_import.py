@@ -177,9 +177,13 @@ def _read_samples(run: ImportedRun, samples: Iterable[tuple[str, Any]]) -> Mappi
         epoch = sample["epoch"]
         instance_id = _instance_id(sample["id"], raw_ids)
         taken[instance_id, epoch] += 1
-        if (number := taken[instance_id, epoch]) > 1:
+        number = taken[instance_id, epoch]
+        if number > 1:
             num_doubled += 1
-            instance_id = _other_id(instance_id, number, raw_ids)
+            bare = instance_id
+            while taken[instance_id, epoch] or raw_ids.get(instance_id, sample["id"]) != sample["id"]:
+                instance_id, number = f"{bare}#{number}", number + 1
+            taken[instance_id, epoch] = 1
         if instance_id not in raw_ids:
             raw_ids[instance_id] = sample["id"]
             run.instances.append(_instance(instance_id, sample))
@@ -218,32 +222,22 @@ def _given_scores(sample: Mapping[str, Any], header: Mapping[str, Any]) -> Mappi
     return {scorer.get("name", "score"): score}
 
 
-def _other_id(instance_id: str, number: int, raw_ids: Mapping[str, Any]) -> str:
-    """The id of a sample whose id another has: `<id>#2`, unless a third is called so."""
-    raw = raw_ids[instance_id]
-    while (other := f"{instance_id}#{number}") in raw_ids and raw_ids[other] != raw:
-        number += 1
-    return other
-
-
 def _note_missing(run: ImportedRun, header: Mapping[str, Any], raw_ids: Mapping[str, Any]) -> None:
     """Say which of the samples that were to be run are not in the log, and how many of their epochs."""
     dataset, config = header["eval"].get("dataset") or {}, header["eval"].get("config") or {}
-    present = set(raw_ids.values())
     if listed := dataset.get("sample_ids"):
-        missing = [each for each in dict.fromkeys(listed) if each not in present]
-        planned, num_missing = len(set(listed)), len(missing)
+        missing = list((Counter(listed) - Counter(raw_ids.values())).elements())
+        planned, num_missing = len(listed), len(missing)
         some = ", ".join(map(str, missing[:_SHOWN_IDS])) + (", …" if num_missing > _SHOWN_IDS else "")
     else:
         planned, limit, some = dataset.get("samples") or 0, config.get("limit"), ""
         if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
             planned = min(planned, limit)
-        num_missing = planned - len(present)
+        num_missing = planned - len(raw_ids)
     if num_missing > 0:
         which = f": {some}" if some else ""
         run.left_out(f"{num_missing} of {planned} samples are not in the log ({header['status']}){which}")
-    num_epochs = (config.get("epochs") or 1) * len(present)
-    num_present = len({(raw_ids[s.instance_id], s.sample) for s, _ in run.records})
+    num_epochs, num_present = (config.get("epochs") or 1) * len(raw_ids), len(run.records)
     if num_epochs > num_present:
         run.left_out(f"{num_epochs - num_present} of {num_epochs} epochs of these samples are not in the log")
 

@@ -121,9 +121,7 @@ def _read_task(
         run.notes.append(f"no samples_{name}_*.jsonl: only the numbers were taken over (see --log_samples)")
     else:
         if not samples_path.stem.endswith(_moment(path)):
-            run.notes.append(
-                f"the samples are those of {samples_path.name}, of another time than the results"
-            )
+            run.notes.append(f"the samples ({samples_path.name}) are of another time than the results")
         _read_samples(run, files, samples_path, task)
         _note_missing(run, results, name)
     content = _sha256(path, samples_path, files)

@@ -1,0 +1,223 @@
+"""What a source has and the run here has not is reported, and the run is partial; doubles are never one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.interchange.helm_import import read_helm_run
+from evalkit.interchange.imported_run import Kept, keep_run
+from evalkit.interchange.inspect_import import read_inspect_log
+from evalkit.interchange.lm_eval_import import read_lm_eval
+from evalkit.results.run_directory import RunDirectory, read_lines
+from evalkit.results.scoring import score_run
+from evalkit.results.stored_run import StoredRun
+from tests.interchange.harnesses import (
+    helm_run_spec,
+    helm_stat,
+    helm_state,
+    inspect_header,
+    inspect_sample,
+    lm_eval_choice,
+    write_helm_run,
+    write_inspect,
+    write_json,
+    write_lm_eval,
+)
+
+CONFIG = {"mc": {"output_type": "multiple_choice", "test_split": "test"}}
+
+
+def helm(
+    tmp_path: Path,
+    states: Sequence[dict[str, Any]],
+    scores: dict[tuple[str, int], dict[str, float]],
+    *stats: dict[str, Any],
+    **adapter: Any,
+) -> Kept:
+    path = write_helm_run(tmp_path / "in", states, scores, stats, helm_run_spec(**adapter))
+    return keep_run(read_helm_run(path), tmp_path / "runs")
+
+
+def status(kept: Kept) -> str:
+    return StoredRun.open(kept.path).manifest.status
+
+
+def test_scores_without_requests_are_listed_and_make_the_run_partial(tmp_path: Path) -> None:
+    states = [helm_state(f"id{i}", f"{i}?", "a", "a") for i in range(2)]
+    scores = {(f"id{i}", 0): {"exact_match": float(i < 2), "toxic_frac": 0.5} for i in range(4)}
+    kept = helm(tmp_path, states, scores, helm_stat("exact_match", 0.5))
+    assert kept.missing == 2
+    assert (
+        "helm has scores of 2 units whose requests did not come along (id2, id3): they are not in the "
+        "numbers here; see imported/missing.jsonl"
+    ) in kept.notes
+    assert [row["instance_id"] for row in read_lines(kept.path / "imported" / "missing.jsonl")] == [
+        "id2",
+        "id3",
+    ]
+    assert (kept.num_compared, kept.num_different) == (1, 1)
+    assert "exact_match (all): helm says 0.5, here it is 1; kept as exact_match,as-given" in kept.notes
+    assert status(kept) == "partial"
+    score_run(RunDirectory(kept.path))
+    assert status(kept) == "partial"
+
+
+def test_scores_of_a_trial_or_copy_without_requests_are_missing_too(tmp_path: Path) -> None:
+    states = [helm_state("id0", "?", "a", "a")]
+    scores = {("id0", trial): {"exact_match": 1.0} for trial in (0, 1)}
+    kept = helm(tmp_path, states, scores, helm_stat("exact_match", 1.0), num_train_trials=2)
+    assert (kept.missing, status(kept)) == (1, "partial")
+
+
+def test_instances_that_helm_counted_and_did_not_store_are_told(tmp_path: Path) -> None:
+    states = [helm_state("id0", "?", "a", "a")]
+    kept = helm(tmp_path, states, {}, helm_stat("exact_match", 1.0), helm_stat("num_instances", 3.0))
+    assert "scenario_state.json lacks instances that HELM counted: 2 of 3 (test)" in kept.notes
+    assert status(kept) == "partial"
+
+
+def test_all_that_came_along_is_complete(tmp_path: Path) -> None:
+    states = [helm_state(f"id{i}", f"{i}?", "a", "a") for i in range(3)]
+    scores = {(f"id{i}", 0): {"exact_match": 1.0} for i in range(3)}
+    stats = (helm_stat("exact_match", 1.0), helm_stat("num_instances", 3.0))
+    kept = helm(tmp_path, states, scores, *stats)
+    assert (kept.missing, status(kept), kept.notes) == (0, "complete", ())
+    assert (kept.num_compared, kept.num_different) == (1, 0)
+    # There is no quasi_exact_match in its stats.json.
+    assert kept.uncompared == ("quasi_exact_match",)
+
+
+def test_the_same_request_twice_counts_once_and_is_told(tmp_path: Path) -> None:
+    states = [helm_state("id0", "?", "a", "a"), helm_state("id0", "?", "a", "a")]
+    kept = helm(tmp_path, states, {("id0", 0): {"exact_match": 1.0}}, helm_stat("exact_match", 1.0))
+    assert "scenario_state.json has 1 requests twice; each counts once" in kept.notes
+    assert (StoredRun.open(kept.path).stat("exact_match").n, status(kept)) == (1, "complete")
+
+
+def test_two_answers_in_one_place_are_both_kept_and_told(tmp_path: Path) -> None:
+    states = [helm_state("id0", "?", "a", "a"), helm_state("id0", "?", "a", "b")]
+    kept = helm(tmp_path, states, {("id0", 0): {"exact_match": 1.0}}, helm_stat("exact_match", 1.0))
+    assert "1 requests of scenario_state.json share instance, trial and reference" in kept.notes[0]
+    lines = [line for line in read_lines(kept.path / "journal.jsonl") if "key" in line]
+    assert [line["key"] for line in lines] == ["t0/id0/w00000", "t0/id0/w00001"]
+
+
+def test_scores_that_are_given_twice_are_told(tmp_path: Path) -> None:
+    states = [helm_state("id0", "?", "a", "a")]
+    path = write_helm_run(tmp_path / "in", states, {("id0", 0): {"toxic_frac": 0.25}}, [])
+    rows = json.loads((path / "per_instance_stats.json").read_text())
+    rows.append({**rows[0], "stats": [helm_stat("toxic_frac", 0.75)]})
+    write_json(path / "per_instance_stats.json", rows)
+    kept = keep_run(read_helm_run(path), tmp_path / "runs")
+    assert "gives 1 scores twice, with another value; the first of each counts" in kept.notes[0]
+    assert StoredRun.open(kept.path).stat("toxic_frac").mean == 0.25
+    assert kept.uncompared == ("exact_match", "quasi_exact_match", "toxic_frac")
+
+
+def accuracy(value: float) -> dict[str, Any]:
+    return {"name": "choice", "scorer": "choice", "metrics": {"accuracy": {"value": value}}}
+
+
+def inspect(tmp_path: Path, header: dict[str, Any], *samples: dict[str, Any]) -> Kept:
+    path = tmp_path / "log.json"
+    write_json(path, {**header, "samples": samples})
+    return keep_run(read_inspect_log(path), tmp_path / "runs")
+
+
+def test_two_samples_of_one_id_and_epoch_are_two(tmp_path: Path) -> None:
+    header = inspect_header(samples=2)
+    header["results"]["scores"] = [accuracy(0.5)]
+    kept = inspect(tmp_path, header, inspect_sample("x", "A", "C"), inspect_sample("x", "B", "I"))
+    stat = StoredRun.open(kept.path).stat("choice")
+    assert (stat.n, stat.mean) == (2, 0.5)
+    assert kept.notes == ("1 samples have the id and epoch of an earlier one; each is kept, as <id>#2 or so",)
+    assert (kept.num_compared, kept.num_different, status(kept)) == (1, 0, "complete")
+
+
+def test_a_sample_that_is_called_like_the_second_of_another_stays_apart(tmp_path: Path) -> None:
+    samples = [inspect_sample(name, "A", "C") for name in ("x#2", "x", "x", "x")]
+    kept = inspect(tmp_path, inspect_header(samples=4), *samples)
+    instances = RunDirectory(kept.path).instances()
+    assert len({instance.id for instance in instances}) == 4
+    assert StoredRun.open(kept.path).stat("choice").n == 4
+
+
+def test_samples_that_were_to_be_run_are_named(tmp_path: Path) -> None:
+    header = inspect_header(samples=100, status="error")
+    header["eval"]["dataset"]["sample_ids"] = [1, 2, "x", 4]
+    kept = inspect(tmp_path, header, inspect_sample(1, "A", "C"), inspect_sample("x", "A", "C"))
+    assert kept.notes == (
+        "2 of 4 samples are not in the log (error): 2, 4",
+        "Inspect's status of the run: error",
+    )
+    assert status(kept) == "partial"
+
+
+def test_samples_beyond_the_limit_were_not_to_be_run(tmp_path: Path) -> None:
+    header = inspect_header(samples=100)
+    header["eval"]["config"]["limit"] = 2
+    samples = (inspect_sample(1, "A", "C"), inspect_sample(2, "A", "C"))
+    kept = inspect(tmp_path, header, *samples)
+    assert (kept.notes, status(kept)) == ((), "complete")
+
+
+def test_epochs_that_are_missing_are_told(tmp_path: Path) -> None:
+    samples = [inspect_sample(1, "A", "C", epoch) for epoch in (1, 2)] + [inspect_sample(2, "A", "C", 1)]
+    kept = inspect(tmp_path, inspect_header(epochs=2), *samples)
+    assert kept.notes == ("1 of 4 epochs of these samples are not in the log",)
+    assert status(kept) == "partial"
+
+
+def test_a_log_without_results_is_compared_with_nothing_and_says_so(tmp_path: Path) -> None:
+    kept = inspect(tmp_path, inspect_header(samples=1), inspect_sample(1, "A", "C"))
+    assert (kept.num_compared, kept.uncompared) == (0, ("choice",))
+
+
+def lm_eval(tmp_path: Path, lines: Sequence[dict[str, Any]], **more: Any) -> Kept:
+    path = write_lm_eval(tmp_path / "in", {"mc": {"acc,none": 2 / 3}}, CONFIG, {"mc": lines}, **more)
+    (run,) = read_lm_eval(path)
+    return keep_run(run, tmp_path / "runs")
+
+
+def test_a_line_twice_with_another_content_is_kept_and_told(tmp_path: Path) -> None:
+    lines = [lm_eval_choice(i, "?", int(i == 2), [-0.2, -0.9]) for i in range(3)]
+    other = lm_eval_choice(0, "?", 1, [-0.2, -0.9])
+    kept = lm_eval(tmp_path, [*lines, other, lines[1]])
+    stat = StoredRun.open(kept.path).stat("acc")
+    assert stat.n == 3
+    assert stat.mean == pytest.approx(2 / 3)
+    notes = "\n".join(kept.notes)
+    assert "has 1 lines twice; each counts once" in notes
+    assert "has 1 lines twice, with another content; the first of each counts" in notes
+    leftovers = list(read_lines(kept.path / "imported" / "leftovers.jsonl"))
+    assert [row["second_line"]["acc"] for row in leftovers if "second_line" in row] == [0.0]
+    assert status(kept) == "partial"
+
+
+def test_questions_that_lm_eval_counted_and_did_not_write_are_told(tmp_path: Path) -> None:
+    lines = [lm_eval_choice(i, "?", 0, [-0.2, -0.9]) for i in range(2)]
+    kept = lm_eval(tmp_path, lines, **{"n-samples": {"mc": {"original": 9, "effective": 5}}})
+    assert "3 of 5 questions are not among the samples" in kept.notes
+    assert status(kept) == "partial"
+
+
+def test_samples_of_another_time_are_told(tmp_path: Path) -> None:
+    lines = [lm_eval_choice(i, "?", int(i == 2), [-0.2, -0.9]) for i in range(3)]
+    path = write_lm_eval(tmp_path / "in", {"mc": {"acc,none": 2 / 3}}, CONFIG, {"mc": lines})
+    samples = next(path.parent.glob("samples_*"))
+    samples.rename(samples.with_name("samples_mc_2025-01-01T00-00-00.jsonl"))
+    (run,) = read_lm_eval(path)
+    assert run.notes == [
+        "the samples (samples_mc_2025-01-01T00-00-00.jsonl) are of another time than the results"
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_doubled_members_of_an_archive_are_in_the_story_of_the_import(tmp_path: Path) -> None:
+    path = write_inspect(tmp_path / "log.eval", inspect_header(samples=1), [inspect_sample(1, "A", "C")] * 2)
+    assert "has 1 members twice" in read_inspect_log(path).notes[-1]
