@@ -42,7 +42,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
 def test_a_fifo_is_refused_and_never_waited_for(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x.json"
     os.mkfifo(path)
-    with pytest.raises(EvalkitError, match="it is no regular file but a FIFO or device"):
+    with pytest.raises(EvalkitError, match="it is not a regular file but a FIFO or device"):
         READERS[kind](path)
 
 
@@ -94,7 +94,7 @@ def test_the_limit_of_archives_is_never_lowered(monkeypatch: pytest.MonkeyPatch)
     assert (limit_bytes(5), unpacked_limit_bytes()) == (1 << 20, 64 << 30)
     for wrong in ("x", "0", "-1", "nan", "inf"):
         monkeypatch.setenv(VARIABLE, wrong)
-        with pytest.raises(UsageError, match="is no number of MB above 0"):
+        with pytest.raises(UsageError, match="is not a number of MB above 0"):
             limit_bytes(5)
 
 

@@ -58,5 +58,5 @@ def test_a_number_that_json_has_not_is_no_traceback(number: str) -> None:
 def test_an_endless_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yaml_text, "MAX_FILE_BYTES", 1000)
     for kind in ("config", "conf"):
-        with pytest.raises(ConfigError, match="it is no regular file"):
+        with pytest.raises(ConfigError, match="it is not a regular file"):
             READERS[kind](Path("/dev/zero"))

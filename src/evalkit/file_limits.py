@@ -75,7 +75,7 @@ def mb_to_bytes(given: str | float, what: str) -> int:
     except (ValueError, OverflowError):
         limit = 0
     if limit < 1:
-        raise UsageError(f"{what}: {given!r} is no number of MB above 0")
+        raise UsageError(f"{what}: {given!r} is not a number of MB above 0")
     return limit
 
 
@@ -113,7 +113,7 @@ def open_regular(path: Path, *, may_be_pipe: bool = False) -> BufferedReader:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode) and not (is_pipe and (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode))):
             kind = "a folder" if stat.S_ISDIR(mode) else "a FIFO or device, longer than can be known"
-            raise UnfitFileError(errno.EINVAL, f"it is no regular file but {kind}")
+            raise UnfitFileError(errno.EINVAL, f"it is not a regular file but {kind}")
         return open(descriptor, "rb")
     except BaseException:
         os.close(descriptor)

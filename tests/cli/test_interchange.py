@@ -129,13 +129,13 @@ def test_the_limit_of_size_is_a_flag(call: Call, tmp_path: Path) -> None:
     assert not (tmp_path / "benchmark_output").exists()
     assert call("import", "inspect", "a.eval", "--max-file-mb", "1").code == 0
     called = call("import", "inspect", "a.eval", "--max-file-mb", "-1")
-    assert (called.code, called.err) == (2, "error: --max-file-mb: -1.0 is no number of MB above 0\n")
+    assert (called.code, called.err) == (2, "error: --max-file-mb: -1.0 is not a number of MB above 0\n")
 
 
 def test_what_was_not_compared_is_told(call: Call, tmp_path: Path) -> None:
     write_inspect(tmp_path / "a.eval", inspect_header(samples=1), [inspect_sample(1, "A", "C")])
     called = call("import", "inspect", "a.eval")
-    assert "  not compared, as the source has no number over the whole run: choice\n" in called.out
+    assert "  not compared, as the source gives no number over the whole run: choice\n" in called.out
     assert "note:" not in called.out
 
 
@@ -146,4 +146,4 @@ def test_a_journal_that_never_ends_is_refused(call: Call, tmp_path: Path) -> Non
     os.mkfifo(journal)
     called = call("score", journal.parent)
     assert called.code == 3
-    assert "it is no regular file" in called.err
+    assert "it is not a regular file" in called.err

@@ -137,7 +137,7 @@ def test_the_variable_sets_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(VARIABLE, "1")
     assert len(read_inspect_log(small_log(tmp_path)).records) == 1
     monkeypatch.setenv(VARIABLE, "much")
-    with pytest.raises(UsageError, match="EVALKIT_MAX_FILE_MB: 'much' is no number of MB above 0"):
+    with pytest.raises(UsageError, match="EVALKIT_MAX_FILE_MB: 'much' is not a number of MB above 0"):
         read_inspect_log(small_log(tmp_path))
 
 
@@ -146,9 +146,9 @@ def test_a_fifo_in_a_helm_run_is_refused_at_once(tmp_path: Path, name: str) -> N
     path = small_helm_run(tmp_path)
     (path / f"{name}.json").unlink()
     os.mkfifo(path / f"{name}.json")
-    with pytest.raises(EvalkitError, match=r"no regular file but a FIFO|has no HELM runs"):
+    with pytest.raises(EvalkitError, match=r"not a regular file but a FIFO|has no HELM runs"):
         [read_helm_run(each) for each in find_helm_runs(tmp_path)]
-    with pytest.raises(EvalkitError, match="no regular file but a FIFO"):
+    with pytest.raises(EvalkitError, match="not a regular file but a FIFO"):
         read_helm_run(path)
 
 
@@ -157,20 +157,20 @@ def test_a_fifo_among_results_and_logs_is_refused_at_once(tmp_path: Path) -> Non
     samples = next(results.parent.glob("samples_*"))
     samples.unlink()
     os.mkfifo(samples)
-    with pytest.raises(StoreError, match=r"samples_mc_.*no regular file but a FIFO"):
+    with pytest.raises(StoreError, match=r"samples_mc_.*not a regular file but a FIFO"):
         list(read_lm_eval(results))
     results.unlink()
     os.mkfifo(results)
     for path in find_lm_eval_results(tmp_path):
-        with pytest.raises(StoreError, match=r"results_.*no regular file but a FIFO"):
+        with pytest.raises(StoreError, match=r"results_.*not a regular file but a FIFO"):
             list(read_lm_eval(path))
     os.mkfifo(tmp_path / "log.eval")
     os.mkfifo(tmp_path / "log.json")
     (found,) = find_inspect_logs(tmp_path)
-    with pytest.raises(StoreError, match=r"log\.eval can't be read: it is no regular file but a FIFO"):
+    with pytest.raises(StoreError, match=r"log\.eval can't be read: it is not a regular file but a FIFO"):
         read_inspect_log(found)
     for find in (find_helm_runs, find_lm_eval_results, find_inspect_logs):
-        with pytest.raises(UsageError, match="is no file or folder"):
+        with pytest.raises(UsageError, match="is neither a file nor a folder"):
             find(tmp_path / "log.json")
 
 

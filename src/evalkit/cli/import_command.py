@@ -155,7 +155,7 @@ def _tell(all_kept: Iterable[Kept]) -> None:
             echo(f"  compared: {kept.num_compared} numbers over the whole run, {outcome}")
         if kept.uncompared:
             names = ", ".join(kept.uncompared)
-            echo(f"  not compared, as the source has no number over the whole run: {names}")
+            echo(f"  not compared, as the source gives no number over the whole run: {names}")
         if kept.num_carried:
             echo(f"  carried over as given: {kept.num_carried} numbers over the whole run, not made here")
         for name, count in kept.differences.items():

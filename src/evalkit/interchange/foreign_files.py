@@ -152,4 +152,4 @@ def why_not(path: Path, otherwise: str) -> str:
     """Why nothing was found at a path: there is nothing, or no file or folder, or else as given."""
     if not path.exists():
         return "does not exist"
-    return otherwise if path.is_dir() else "is no file or folder"
+    return otherwise if path.is_dir() else "is neither a file nor a folder"

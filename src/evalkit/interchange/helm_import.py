@@ -111,7 +111,7 @@ def _is_helm_run(path: Path) -> bool:
 
 def _check_each(shape: type[BaseModel], values: Any, path: Path, prefix: str = "") -> None:
     if not isinstance(values, list):
-        raise StoreError(f"{path} is not as HELM writes it: it holds no list")
+        raise StoreError(f"{path} is not as HELM writes it: it does not hold a list")
     for position, value in enumerate(values):
         check(shape, value, f"{path} is not as HELM writes it: {prefix}{position}")
 

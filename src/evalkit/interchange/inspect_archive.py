@@ -106,7 +106,7 @@ class InspectArchive:
             raise StoreError(f"{place} is damaged: {shortened(error, _LONGEST_PROBLEM)}") from None
         value = self._files.parse(content, self.path.name, place)
         if not isinstance(value, dict):
-            raise StoreError(f"{place} is damaged: it holds no JSON object")
+            raise StoreError(f"{place} is damaged: it does not hold a JSON object")
         return value
 
     def _joined(self, blocks: Iterator[bytes], info: zipfile.ZipInfo) -> bytes:

@@ -118,10 +118,10 @@ def _json_log(path: Path, files: ForeignFiles) -> tuple[dict[str, Any], Iterator
     except StoreError as error:
         raise StoreError(f"{path} is no log of Inspect: {error}") from None
     if not isinstance(whole, dict):
-        raise StoreError(f"{path} is no log of Inspect: it holds no JSON object")
+        raise StoreError(f"{path} is no log of Inspect: it does not hold a JSON object")
     samples = whole.pop("samples", None) or []
     if not isinstance(samples, list):
-        raise StoreError(f"{path} is not as Inspect writes it: its samples are no list")
+        raise StoreError(f"{path} is not as Inspect writes it: its samples are not a list")
     return whole, ((f"{path}: samples.{position}", sample) for position, sample in enumerate(samples))
 
 
