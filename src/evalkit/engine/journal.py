@@ -111,7 +111,7 @@ class Journal:
     def __init__(self, path: Path, descriptor: int, owner: Owner) -> None:
         """Use `Journal.open`."""
         self.path = path
-        self._descriptor, self._owner = descriptor, owner
+        self._descriptor, self._seed = descriptor, owner.seed
         self._size_bytes = os.fstat(descriptor).st_size
         self._folder = os.stat(path.parent)
         self._dirty = False
@@ -170,7 +170,7 @@ class Journal:
         lines: list[bytes] = []
         try:
             for state, outcome in finished:
-                lines.append(record_line(state, outcome, self._owner.seed))
+                lines.append(record_line(state, outcome, self._seed))
         finally:
             if lines:
                 self._write(b"".join(lines) if len(lines) > 1 else lines[0])

@@ -1,6 +1,6 @@
 """Runs are made in a hidden folder of their suite, and moved to their places when all of them are whole.
 
-So an import that fails leaves nothing, and what a killed one leaves is hidden and removed by the next.
+So an import or export that fails leaves nothing; what a killed one leaves is hidden, and removed by the next.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RUNS = "runs"
 
 @contextmanager
 def staging(suite_path: Path) -> Iterator[Path]:
-    """An empty hidden folder in a suite, for one import at a time; another one waits here until it is done.
+    """An empty hidden folder in a suite, for one import or export at a time; another waits here until then.
 
     Whatever is in the folder at the end is removed, and so are the suite's folders if they were made for it
     and nothing was moved into them.
