@@ -210,7 +210,8 @@ def test_the_journal_is_written_before_the_observer_hears(workspace: Workspace, 
     class Auditor(Listener):
         def finished_request(self, name: str, outcome: Outcome, cost_usd: float | None) -> None:
             super().finished_request(name, outcome, cost_usd)
-            assert len(index_of(workspace.run()).answered) == self.outcomes["answered"]
+            # What finishes at the same time is written at once.
+            assert len(index_of(workspace.run()).answered) >= self.outcomes["answered"]
 
     (result,) = evalkit.run(ENTRY, observer=Auditor(), **options(workspace))
     assert result.status == "complete", result.message

@@ -146,6 +146,7 @@ def test_other_weights_in_the_same_folder_are_another_run(tmp_path: Path) -> Non
 def test_a_killed_process_loses_nothing_that_was_finished(
     models: dict[str, Path], workspace: Workspace
 ) -> None:
+    workspace.heavy = True
     deploy(workspace.path, a={"model": str(models["a"]), "max_batch_size": 4})
     entry = f"arithmetic:digits=3,num_test={MANY},model=test/a"
     process = workspace.start("run", "-r", entry, "-q")
@@ -171,6 +172,7 @@ def test_a_killed_process_loses_nothing_that_was_finished(
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
     models: dict[str, Path], workspace: Workspace
 ) -> None:
+    workspace.heavy = True
     deploy(workspace.path, a={"model": str(models["a"]), "max_batch_size": 2})
     entry = f"arithmetic:digits=3,num_test={MANY},model=test/a"
     process = workspace.start("run", "-r", entry, "-q")

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +17,12 @@ from evalkit.engine.journal import JournalIndex, read_journal, scan_journal
 from evalkit.engine.journal_line import Record
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.stored_run import StoredRun
+from tests.end_to_end.forked import HEAVY, LIGHT, ForkedCommand
 from tests.end_to_end.planted import places_of
 
 KEY_FILES = frozenset({"key.txt"})
 """Files of a test that may hold a planted key."""
 PRINTED = "printed.txt"
-COMMAND = Path(sys.executable).with_name("evalkit")
 PROC = Path("/proc")
 # Generous: only reached when something hangs.
 _ENDS_WITHIN_S = 400.0
@@ -42,10 +41,15 @@ class Finished(NamedTuple):
 
 @dataclass
 class Workspace:
-    """Where commands run and where their results lie."""
+    """Where commands run and where their results lie.
+
+    Attributes:
+        heavy: Whether the commands load models on this machine.
+    """
 
     path: Path
     env: dict[str, str] = field(default_factory=dict)
+    heavy: bool = False
     _deployments: dict[str, dict[str, Any]] = field(default_factory=dict)
     _processes: list[subprocess.Popen[str]] = field(default_factory=list)
     _keys: set[str] = field(default_factory=set)
@@ -96,27 +100,27 @@ class Workspace:
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start the command."""
-        return self.start_program([str(COMMAND), *map(str, arguments)])
+        words = ["evalkit", *map(str, arguments)]
+        return self._started(ForkedCommand(words, HEAVY if self.heavy else LIGHT, **self._surroundings()))
 
     def start_program(self, words: Sequence[str]) -> subprocess.Popen[str]:
         """Start another program as the command is started."""
-        environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
-        process = subprocess.Popen(
-            words,
-            cwd=self.path,
-            env={
-                **environment,
-                "COLUMNS": "200",
-                "EVALKIT_CACHE_DIR": str(self.path / "cache"),
-                **self.env,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return self._started(subprocess.Popen(words, text=True, **self._surroundings()))
+
+    def _started(self, process: subprocess.Popen[str]) -> subprocess.Popen[str]:
         self._processes.append(process)
         return process
+
+    def _surroundings(self) -> dict[str, Any]:
+        environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+        cache = {"COLUMNS": "200", "EVALKIT_CACHE_DIR": str(self.path / "cache")}
+        return {
+            "cwd": self.path,
+            "env": {**environment, **cache, **self.env},
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        }
 
     def finish(self, process: subprocess.Popen[str]) -> Finished:
         """Wait for a command's end."""

@@ -35,7 +35,7 @@ from tests.old_format import made_old
 ENTRIES = ("arithmetic:num_test=6,model=evalkit/echo", "odd_or_even:model=evalkit/random")
 PLUGIN = Path(__file__).with_name("odd_or_even.py")
 FILES = ("run_spec.json", "manifest.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
-NUM_EDITS = 420
+NUM_EDITS = 252
 Edit = Callable[[bytearray, random.Random], None]
 
 
