@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from tests.end_to_end.planted import places_of
 KEY_FILES = frozenset({"key.txt"})
 """Files of a test that may hold a planted key."""
 PRINTED = "printed.txt"
+# As it is installed; `Workspace.start` is sooner there.
+COMMAND = Path(sys.executable).with_name("evalkit")
 PROC = Path("/proc")
 # Generous: only reached when something hangs.
 _ENDS_WITHIN_S = 400.0
