@@ -196,7 +196,7 @@ def test_stats_of_copies_survive_json() -> None:
     for stat in scored([version(0), version(0, STYLE)], lambda i: 1.0).stats():
         assert Stat.from_json(stat.to_json()) == stat
     plain = stat.to_json() | {"perturbation": {"name": "x"}}
-    with pytest.raises(StoreError, match="no perturbation of this version"):
+    with pytest.raises(StoreError, match="perturbation of this version"):
         Stat.from_json(plain)
 
 
