@@ -108,6 +108,39 @@ def test_zstandard_is_unpacked_in_bounded_steps_too(tmp_path: Path) -> None:
         read_inspect_log(path, ForeignFiles(4 << 20))
 
 
+@pytest.mark.parametrize("piece", ["[]", "{}", '"ab"', "1.5"])
+def test_many_small_values_in_a_small_archive_are_refused(tmp_path: Path, piece: str) -> None:
+    """60 MB of lists in 60 kB would take more than a GB."""
+    start, end = json.dumps({**inspect_sample(1, "A", "C"), "store": {"x": "@"}}).encode().split(b'"@"')
+    block = f"{piece},".encode() * (1 << 18)
+    with zipfile.ZipFile(tmp_path / "log.eval", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("header.json", json.dumps(inspect_header()))
+        with archive.open("samples/1_epoch_1.json", "w") as member:
+            member.write(start + b"[")
+            for _ in range(110):
+                member.write(block)
+            member.write(b"0]" + end)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(
+        StoreError, match=r"samples/1_epoch_1\.json can't be read: .* more than 26,843,545 values"
+    ):
+        read_inspect_log(tmp_path / "log.eval")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2 * MORE_MEMORY_KB
+
+
+def test_an_archive_of_very_many_members_is_refused(tmp_path: Path) -> None:
+    path = small_log(tmp_path)
+    raw = path.read_bytes()
+    at = raw.rindex(b"PK\x05\x06")
+    entry = raw[raw.index(b"PK\x01\x02") :][:46]
+    bare = entry[:28] + bytes(6) + entry[34:]
+    members = bare * 800_000
+    end = raw[at : at + 12] + struct.pack("<II", len(members), raw.index(b"PK\x01\x02")) + bytes(2)
+    path.write_bytes(raw[: raw.index(b"PK\x01\x02")] + members + end)
+    with pytest.raises(StoreError, match=r"is damaged: its list of members would have 36800000 bytes"):
+        read_inspect_log(path)
+
+
 @pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_what_unpacks_without_a_limit_is_refused(tmp_path: Path, kind: int) -> None:
     path = tmp_path / "log.eval"

@@ -27,6 +27,8 @@ from evalkit.file_limits import (
 from evalkit.interchange.foreign_shapes import MAX_DEPTH, check, is_too_deep
 
 REMEDY = f"--max-file-mb or {VARIABLE} allows more"
+_BYTES_PER_VALUE = 10
+_FEW_VALUES = 10_000
 # Beyond it, squares and sums of many leave what a float can hold.
 _LARGEST = 1e100
 
@@ -37,10 +39,12 @@ class ForeignFiles:
 
     Attributes:
         max_bytes: The most that is read of one file; of a packed one, unpacked.
+        num_values: Values that were read so far, at least; so many may come as `max_bytes` has ten bytes.
         oddities: For each file, how many of its numbers are `NaN`, `Infinity` or `-Infinity`.
     """
 
     max_bytes: int = field(default_factory=lambda: limit_bytes(JSON_BYTES))
+    num_values: int = 0
     oddities: dict[str, Counter[str]] = field(default_factory=dict)
 
     def read(self, path: Path) -> Any:
@@ -117,14 +121,19 @@ class ForeignFiles:
             place: Where it is, for the message.
 
         Raises:
-            StoreError: It is no JSON, or nested too deeply.
+            StoreError: It is no JSON, is nested too deeply, or holds too many values.
         """
+        num_containers = raw.count(b"[") + raw.count(b"{")
+        # An empty list has three bytes in a file and 64 in memory.
+        self.num_values += num_containers + raw.count(b",")
+        if self.num_values > (most := max(_FEW_VALUES, self.max_bytes // _BYTES_PER_VALUE)):
+            raise StoreError(f"{place} can't be read: with it there are more than {most:,} values; {REMEDY}")
         found = Counter[str]()
         try:
             value = decode_foreign(raw, found)
         except ValueError as error:
             raise StoreError(f"{place} is damaged: {error}") from None
-        if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and is_too_deep(value):
+        if num_containers > MAX_DEPTH and is_too_deep(value):
             raise StoreError(f"{place} is nested too deeply: more than {MAX_DEPTH} levels")
         if found:
             self.oddities.setdefault(name, Counter()).update(found)

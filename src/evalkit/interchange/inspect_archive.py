@@ -23,6 +23,12 @@ _ENCRYPTED = 1
 _START = b"PK\x03\x04"
 _BLOCK_BYTES = 1 << 20
 _LONGEST_PROBLEM = 120
+# Each member takes some 100 bytes there, and ten times as much in memory.
+_LARGEST_DIRECTORY_BYTES = 32 << 20
+_SEE_64 = 0xFFFFFFFF
+_END, _END64_LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
+# The end record has 22 bytes and a comment; before it are the locator of the larger one and that one itself.
+_END_BYTES = 22 + (1 << 16) + 20 + 56
 _LARGEST_WINDOW_BYTES = 1 << 27
 # What Python's zipfile raises for archives that are damaged, or made to do harm.
 _DAMAGE = (
@@ -58,6 +64,8 @@ class InspectArchive:
         self.path, self._files, self._left = path, files, files.max_bytes
         self._file = files.open(path)
         try:
+            if (size := _directory_bytes(self._file)) > _LARGEST_DIRECTORY_BYTES:
+                raise ValueError(f"its list of members would have {size} bytes")
             self._zip = zipfile.ZipFile(self._file)
             self._members = {info.filename: info for info in self._zip.infolist()}
         except _DAMAGE as error:
@@ -139,6 +147,25 @@ class InspectArchive:
         stream = open_stream(io.BytesIO(self._file.read(info.compress_size)))
         while block := stream.read(_BLOCK_BYTES):
             yield block
+
+
+def _directory_bytes(file: IO[bytes]) -> int:
+    """How long the list of members is by the records at the end of an archive; 0 where there are none."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - _END_BYTES))
+    tail = file.read()
+    at = tail.rfind(_END)
+    if at < 0 or at + 22 > len(tail):
+        return 0
+    found: int = struct.unpack_from("<I", tail, at + 12)[0]
+    if tail[max(0, at - 20) :].startswith(_END64_LOCATOR):
+        file.seek(struct.unpack_from("<Q", tail, at - 20 + 8)[0])
+        record = file.read(56)
+        # Where it is not there, zipfile refuses the archive or takes the record before the locator.
+        beside = tail[max(0, at - 76) : at - 20]
+        sizes = [struct.unpack_from("<Q", each, 40)[0] for each in (record, beside) if len(each) == 56]
+        found = max([found, *sizes]) if found == _SEE_64 else found
+    return found
 
 
 class _HasBlocks(Protocol):
