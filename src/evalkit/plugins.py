@@ -19,6 +19,7 @@ from typing import Any
 
 from evalkit.errors import PluginError, os_error_in_words
 from evalkit.reads import watched_reads
+from evalkit.redaction import one_line
 from evalkit.registry import PLUGIN_FILE_PREFIX, REGISTRIES
 
 ENTRY_POINT_GROUP = "evalkit.plugins"
@@ -148,7 +149,7 @@ def described(error: BaseException) -> str:
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     if isinstance(error, OSError) and error.errno is not None:
         return f"{os_error_in_words(error)}{place}"
-    return f"{type(error).__name__}: {error}{place}"
+    return one_line(f"{type(error).__name__}: {error}{place}")
 
 
 def _entry_points() -> Iterable[Any]:

@@ -21,7 +21,7 @@ _PIECE = 8
 _SHORTEST = 6
 _SHORT, _LONGEST = 200, 4000
 # C0, C1, marks of direction and of no width, tags, lone surrogates. Joiners are letters' business.
-_CONTROL = re.compile(
+CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
     "\U000e0000-\U000e007f]"
 )
@@ -81,7 +81,7 @@ def without_controls(text: str, *, lines: bool = False) -> str:
         text: Any text.
         lines: Keep line breaks and tabs; else they become blanks.
     """
-    return text if text.isprintable() else _CONTROL.sub(_shown_in_lines if lines else _shown, text)
+    return text if text.isprintable() else CONTROLS.sub(_shown_in_lines if lines else _shown, text)
 
 
 def _shown(match: re.Match[str]) -> str:

@@ -23,6 +23,7 @@ from evalkit.observer import Observer
 from evalkit.options import RunOptions
 from evalkit.planning import Plan, PlannedRun, Workplace
 from evalkit.plugins import described
+from evalkit.redaction import without_keys
 from evalkit.results.claim import name_runs
 from evalkit.results.manifest import RunStatus
 from evalkit.results.run_result import RunResult
@@ -98,7 +99,7 @@ async def _run_safely(run: PlannedRun, name: str, shop: Workshop) -> RunResult:
     try:
         result = await run_one(run, shop)
     except EvalkitError as error:
-        result = RunResult(name=name, status="error", message=str(error))
+        result = RunResult(name=name, status="error", message=without_keys(str(error)))
     except Exception as error:  # noqa: BLE001 - a bug in a plugin ends its own run, not the others
         result = RunResult(name=name, status="error", message=described(error))
     shop.observer.finished_run(result)

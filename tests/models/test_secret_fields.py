@@ -28,7 +28,10 @@ SECRETS = """
     aws_secret_access_key private_key privateKey signing_key encryption_key master_key license_key
     key Key cookie Cookie Set-Cookie cookies session_cookie password Password db_password
     userPassword passwd pwd passphrase passwort secret client_secret clientSecret
-    cf-access-client-secret credential credentials jwt otp signature sig
+    cf-access-client-secret credential credentials jwt otp signature sig hf_token_2 my_token_v2
+    gateway-key-prod token_prod HFToken hftoken GATEWAYKEY X-PW X-PSK passcode hmac sas_token creds
+    cred oauth X-OAuth token_value tokenValue X-Api-Key-Value  personal_access_token
+    ssh_key user_pass passkey cf-aig-authorization X-Figma-Token
 """
 SETTINGS = """
     max_tokens max_completion_tokens min_tokens stop_token_ids bad_words_ids tokenizer
@@ -40,7 +43,8 @@ SETTINGS = """
     turkey author authority anthropic-beta anthropic-version OpenAI-Organization OpenAI-Project
     HTTP-Referer X-Title User-Agent Accept Content-Type X-Request-Id Idempotency-Key service_tier
     reasoning_effort thinking guided_json keep_alive signal design passage compass bypass
-    safety_identifier store metadata
+    safety_identifier store metadata donkey hotkey key_value eostoken stoptoken sortKey X-Session-Id
+    pattern private salt test value header text key_points token_count keys_to_keep
 """
 
 
@@ -103,6 +107,20 @@ def test_settings_are_taken(name: str) -> None:
         {"data_source": {"endpoint": f"https://user:{KEY}@host/x"}},
         {"anything": f"Bearer {KEY}"},
         {"anything": "sk-0123456789abcdef0123"},
+        {"anything": ["xai-0123456789abcdef0123", "AIzaSyA0123456789abcdefghijklmnopqrstuv"]},
+        {"anything": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcdefghijklmnop"},
+        {"anything": "ghp_0123456789abcdefghijABCDEFGHIJ012345"},
+        {"anything": "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----"},
+        {"anything": f"Token {KEY}"},
+        {"anything": f"X-Api-Key: {KEY}"},
+        {"anything": f"Authorization: Bearer {KEY}"},
+        {"anything": f"https://host/x?a=1&api_key={KEY}"},
+        {"anything": f"host/?sig={KEY}"},
+        {"config": f'{{"deep": [{{"api_key": "{KEY}"}}]}}'},
+        {"headers": {"headerName": "Authorization", "headerValue": KEY}},
+        {"ａｐｉ_key": KEY},
+        {"arguments": [f"--api-key={KEY}", "--port=1"]},
+        {"arguments": f"--api-key {KEY}"},
     ],
 )
 def test_secrets_are_found_at_any_depth(body: dict[str, Any]) -> None:
@@ -120,6 +138,9 @@ def test_secrets_are_found_at_any_depth(body: dict[str, Any]) -> None:
         {"max_tokens": 5, "token": 7, "key": None, "secret": "", "cookie": True},
         {"stop": ["Authorization:"], "logit_bias": {"50256": -100}},
         {"messages": [{"role": "system", "content": "the password is a secret token"}]},
+        {"system": "Password: say it, or the API key = 7 is lost; see https://host/?key=example for more"},
+        {"stop": ["Password: ", "Token: ", "key=", "\nKey:"], "config": '{"max_tokens": 5, "a": "b"}'},
+        {"template": "{{ bos_token }}", "list": "[1, 2", "ratio": "16:9", "time": "12:30:00 tomorrow"},
     ],
 )
 def test_what_only_speaks_of_secrets_is_taken(body: dict[str, Any]) -> None:
@@ -141,6 +162,10 @@ def test_what_only_speaks_of_secrets_is_taken(body: dict[str, Any]) -> None:
         f"http://127.0.0.1:9/v1?{KEY}",
         f"http://127.0.0.1:9/v1#{KEY}",
         f"http://127.0.0.1:{KEY}/v1",
+        "http://127.0.0.1/sk-0123456789abcdef0123/v1",
+        f"http://127.0.0.1/v1;key={KEY}",
+        f"http://127.0.0.1/api_key={KEY}/v1",
+        f"http://127.0.0.1/token/{KEY}/v1",
         f"http://127.0.0.1/v1\r\nX-Api-Key: {KEY}",
     ],
 )

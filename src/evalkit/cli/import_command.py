@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evalkit.cli.output import echo, remark
+from evalkit.redaction import without_controls
 
 if TYPE_CHECKING:
     from evalkit.interchange.foreign_files import ForeignFiles
@@ -143,27 +144,32 @@ def _keep_all(sources: Sequence[tuple[Path, Path]], read: Callable[[Path], Itera
 def _tell(all_kept: Iterable[Kept]) -> None:
     """Tell what became of each run."""
     for kept in all_kept:
-        echo(f"{kept.path.name}")
+        _say(f"{kept.path.name}")
         if kept.already_there:
             echo("  already imported")
             continue
         for label, what in (("computed anew", kept.recomputed), ("carried over", kept.carried)):
             if what:
-                echo(f"  {label}: {', '.join(what)}")
+                _say(f"  {label}: {', '.join(what)}")
         if kept.num_compared:
             outcome = f"{kept.num_different} differ" if kept.num_different else "all agree"
-            echo(f"  compared: {kept.num_compared} numbers over the whole run, {outcome}")
+            _say(f"  compared: {kept.num_compared} numbers over the whole run, {outcome}")
         if kept.uncompared:
             names = ", ".join(kept.uncompared)
-            echo(f"  not compared, as the source gives no number over the whole run: {names}")
+            _say(f"  not compared, as the source gives no number over the whole run: {names}")
         if kept.num_carried:
-            echo(f"  carried over as given: {kept.num_carried} numbers over the whole run, not made here")
+            _say(f"  carried over as given: {kept.num_carried} numbers over the whole run, not made here")
         for name, count in kept.differences.items():
-            echo(f"  {name}: {count} scores differ from those given; see imported/differences.jsonl")
+            _say(f"  {name}: {count} scores differ from those given; see imported/differences.jsonl")
         if kept.failed:
-            echo(f"  {kept.failed} requests without an answer; they are no scores here")
+            _say(f"  {kept.failed} requests without an answer; they are no scores here")
         if kept.leftovers:
             fields = ", ".join(f"{name} ({count})" for name, count in kept.leftovers.items())
-            echo(f"  kept under imported/ only: {fields}")
+            _say(f"  kept under imported/ only: {fields}")
         for note in kept.notes:
-            echo(f"  note: {note}")
+            _say(f"  note: {note}")
+
+
+def _say(line: str) -> None:
+    """Print one line; a line break in a name from elsewhere begins no other."""
+    echo(without_controls(line))

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from evalkit.cli import console
 from evalkit.cli.text_table import ELLIPSIS, TableColumn, TextTable
-from evalkit.redaction import without_controls
+from evalkit.redaction import CONTROLS, without_controls
 
 _WIDEST_COLUMN = 60
 _BOLD, _DIM, _PLAIN = "\033[1m", "\033[2m", "\033[0m"
@@ -37,7 +37,10 @@ def echo(text: str = "", *, err: bool = False, style: str = "") -> None:
 
 
 def print_json(value: Any, *, indent: bool = False) -> None:
-    """Print a value as JSON, on one line unless `indent`; in plain letters where the stream has no others."""
+    """Print a value as JSON, on one line unless `indent`; in plain letters where the stream has no others.
+
+    What a terminal obeys is escaped too, which to JSON is the same.
+    """
     from evalkit.codec import encode
 
     text = encode(value, indent=indent, newline=True, default=str).decode()
@@ -45,7 +48,8 @@ def print_json(value: Any, *, indent: bool = False) -> None:
         text.encode(sys.stdout.encoding or "utf-8")
     except (LookupError, UnicodeEncodeError):
         text = re.sub(r"[^\x00-\x7f]", _json_escape, text)
-    sys.stdout.write(text)
+    # The line breaks of the layout stay; those in texts are escaped already.
+    sys.stdout.write(CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else _json_escape(found), text))
 
 
 def text_table(columns: Sequence[TableColumn], rows: Iterable[Sequence[str]]) -> TextTable:

@@ -6,8 +6,11 @@ Arguments are part of a run's identity, and so in its manifest. A key comes from
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +23,12 @@ _HEADERS = ("extra_headers", "headers_from_env")
 _WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 # In a name these mean a secret wherever they stand, also within a longer word.
 _SECRET_PARTS = ("password", "passwd", "passwort", "passphrase", "secret", "credential", "cookie", "authoriz")
-_SECRET_WORDS = frozenset({"auth", "bearer", "pwd", "jwt", "otp", "signature", "sig", "pass"})
+_SECRET_WORDS = frozenset(
+    {
+        *("auth", "oauth", "bearer", "pwd", "pw", "psk", "pass", "passcode", "cred", "creds"),
+        *("jwt", "otp", "hmac", "signature", "sig", "sas"),
+    }
+)
 _KEY_WORDS = frozenset({"key", "keys", "token"})
 _KEYS_OF = "api|access|auth|private|subscription|account|signing|encryption|master|license|session|security"
 _GLUED_KEY = re.compile(rf"({_KEYS_OF}|bearer|refresh|id|user|service)(key|token)s?\d*$|apikey")
@@ -31,10 +39,35 @@ _SETTINGS = frozenset(
         *("cache key", "prompt cache key", "idempotency key", "sort key", "partition key", "routing key"),
         *("bos token", "eos token", "pad token", "unk token", "sep token", "cls token", "mask token"),
         *("stop token", "start token", "end token", "image token", "audio token", "video token"),
-        *("think start token", "think end token", "system prompt key", "response key", "text key"),
+        *(
+            "think start token",
+            "think end token",
+            "system prompt key",
+            "response key",
+            "text key",
+            "key value",
+        ),
     }
 )
-_LOOKS_LIKE_A_SECRET = re.compile(r"(?:Bearer|Basic)\s+\S+|(?:sk|gsk|nvapi|csk)-[\w.-]{12,}|hf_\w{16,}", re.I)
+_GLUED_SETTINGS = frozenset(name.replace(" ", "") for name in _SETTINGS)
+# English, and no keys.
+_NO_KEYS = frozenset(
+    {"monkey", "turkey", "donkey", "hockey", "jockey", "whiskey", "hotkey", "mickey", "lackey"}
+)
+# What is put behind a name to tell one secret from another.
+_ENDING = re.compile(
+    r"v?\d+|value|header|text|prod|production|staging|dev|test|old|new|primary|secondary|main"
+)
+_LOOKS_LIKE_A_SECRET = re.compile(
+    r"(?:Bearer|Basic)\s+\S+|(?:Token|Api-?Key)\s+(?=\S*\d)\S{8,}"
+    r"|(?:sk|gsk|nvapi|csk|xai|glpat|xox[abprs])-[\w.-]{12,}|(?:hf|gh[pousr]|github_pat|sk_live)_\w{16,}"
+    r"|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|-----BEGIN [\s\S]*PRIVATE KEY[\s\S]*",
+    re.I,
+)
+# A name and what it holds in one text: a header line, an option of a command, a parameter of a query.
+_NAMED = re.compile(r"-{0,2}([\w.-]+)\s*[:=]\s*(?:(?:Bearer|Basic|Token)\s+)?\S{6,}|--([\w.-]+)\s+\S{6,}")
+_PARAMETER = re.compile(r"[?&;]([\w.-]+)=[^&#\s]{6,}")
+_LONGEST_JSON = 100_000
 _USER_IN_URL = re.compile(r"\w://[^/\s@]*@")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -43,13 +76,17 @@ _NOT_IN_A_URL = re.compile(r"[\s@?#\\\x00-\x20\x7f]")
 
 def says_secret(name: str) -> bool:
     """Whether a field of this name holds a secret, if it holds a text: `X-Api-Key`, but not `max_tokens`."""
-    words = [word.lower() for word in _WORD_BORDER.split(name.strip()) if word]
+    words = _words_of(name)
     spoken, glued = " ".join(words), "".join(words)
-    if spoken in _SETTINGS:
+    if spoken in _SETTINGS or glued in _GLUED_SETTINGS:
         return False
+    while len(words) > 1 and _ENDING.fullmatch(words[-1]):
+        words.pop()
+    last = words[-1].rstrip("0123456789") if words else ""
     return (
         holds_only_secrets(name)
-        or bool(words and words[-1].rstrip("0123456789") in _KEY_WORDS)
+        or last in _KEY_WORDS
+        or (last.endswith(("token", "key")) and last not in _NO_KEYS)
         or _GLUED_KEY.search(glued) is not None
         or _SPOKEN_KEY.search(spoken) is not None
     )
@@ -57,9 +94,15 @@ def says_secret(name: str) -> bool:
 
 def holds_only_secrets(name: str) -> bool:
     """Whether what is in a field of this name is a secret even where it is a number."""
-    words = {word.lower() for word in _WORD_BORDER.split(name.strip()) if word}
-    glued = "".join(_WORD_BORDER.split(name)).lower()
-    return any(part in glued for part in _SECRET_PARTS) or not words.isdisjoint(_SECRET_WORDS)
+    words = _words_of(name)
+    glued = "".join(words)
+    return any(part in glued for part in _SECRET_PARTS) or not _SECRET_WORDS.isdisjoint(words)
+
+
+def _words_of(name: str) -> list[str]:
+    """`X-Api-Key` and `xApiKey` as `x`, `api`, `key`; letters of other widths are the same letters."""
+    plain = unicodedata.normalize("NFKC", name).strip()
+    return [word.lower() for word in _WORD_BORDER.split(plain) if word]
 
 
 def refuse_secrets(args: Mapping[str, Any]) -> None:
@@ -136,15 +179,24 @@ def _refuse_password(place: str, value: str) -> None:
         return
     try:
         parts = urlsplit(value)
-        is_plain = not _NOT_IN_A_URL.search(value.strip()) and parts.port != -1
+        is_plain = not _NOT_IN_A_URL.search(value.strip()) and parts.port != -1 and not _has_key(parts.path)
     except ValueError:
         is_plain = False
     if not is_plain or parts.username is not None:
         raise UsageError(
-            f"'{place}' must hold no user, password, query, fragment or blank, since it is written down; "
-            f"if one of them is a key, {REMEDY} (for a user and password, NAME is Authorization and the "
-            "variable holds 'Basic …')"
+            f"'{place}' must hold no user, password, query, fragment, blank or key, since it is written "
+            f"down; if one of them is a key, {REMEDY} (for a user and password, NAME is Authorization and "
+            "the variable holds 'Basic …')"
         )
+
+
+def _has_key(path: str) -> bool:
+    """Whether a part of a path is a key, or stands where the part before it says that one does."""
+    parts = [part for part in re.split(r"[/;]", path) if part]
+    return any(_holds_secret(part) for part in parts) or any(
+        says_secret(name) and len(part) >= 8 and any(c.isdigit() for c in part)
+        for name, part in pairwise(parts)
+    )
 
 
 def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
@@ -157,9 +209,8 @@ def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
 def _secrets(value: Any, place: str) -> Iterator[str]:
     """Where a text stands under a name that says secret, or one that looks like a key under any other."""
     if isinstance(value, Mapping):
-        pair = [value.get(name) for name in ("name", "value")]
-        if isinstance(pair[0], str) and isinstance(pair[1], str) and says_secret(pair[0]):
-            yield f"{place}{pair[0]}"
+        if (named := _named_in_pair(value)) is not None:
+            yield f"{place}{named}"
         for name, item in value.items():
             here = f"{place}{name}"
             if _is_secret(str(name), item):
@@ -167,17 +218,44 @@ def _secrets(value: Any, place: str) -> Iterator[str]:
             yield from _secrets(item, f"{here}.")
     elif isinstance(value, list | tuple):
         if len(value) == 2 and all(isinstance(item, str) for item in value) and says_secret(value[0]):
-            yield f"{place}{value[0]}"
+            yield f"{place}1"
         for index, item in enumerate(value):
-            if isinstance(item, str) and _LOOKS_LIKE_A_SECRET.fullmatch(item.strip()):
+            if isinstance(item, str) and _holds_secret(item):
                 yield f"{place}{index}"
             yield from _secrets(item, f"{place}{index}.")
 
 
+def _named_in_pair(fields: Mapping[Any, Any]) -> str | None:
+    """The field that holds the secret of `{name: …, value: …}`, also of `headerName` and `headerValue`."""
+    texts = {str(field): item for field, item in fields.items() if isinstance(item, str) and item}
+    values = {"".join(_words_of(field)): field for field in texts}
+    for spelled, field in values.items():
+        about = spelled.removesuffix("name")
+        if about != spelled and f"{about}value" in values and says_secret(texts[field]):
+            return values[f"{about}value"]
+    return None
+
+
+def _holds_secret(text: str) -> bool:
+    """Whether a text is a key, a name with its key, an address with one, or JSON that holds one."""
+    text = text.strip()
+    if _LOOKS_LIKE_A_SECRET.fullmatch(text) or _USER_IN_URL.search(text):
+        return True
+    if (named := _NAMED.fullmatch(text)) is not None and says_secret(named[1] or named[2]):
+        return True
+    if not re.search(r"\s", text) and any(map(says_secret, _PARAMETER.findall(text))):
+        return True
+    if text[:1] not in ("{", "[") or len(text) > _LONGEST_JSON:
+        return False
+    try:
+        return any(True for _ in _secrets(json.loads(text), ""))
+    except (ValueError, RecursionError):
+        return False
+
+
 def _is_secret(name: str, value: Any) -> bool:
     if isinstance(value, str):
-        looks_so = _LOOKS_LIKE_A_SECRET.fullmatch(value.strip()) or _USER_IN_URL.search(value)
-        return bool(value) and (says_secret(name) or looks_so is not None)
+        return bool(value) and (says_secret(name) or _holds_secret(value))
     if isinstance(value, bytes):
         return says_secret(name)
     if isinstance(value, int | float) and not isinstance(value, bool):

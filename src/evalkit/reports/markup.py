@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from evalkit.redaction import without_controls
 from evalkit.reports.cell import Cell
 from evalkit.reports.grid import Column
 from evalkit.reports.leaderboard import Leaderboard
@@ -154,8 +155,12 @@ def comma_separated(records: Sequence[Mapping[str, Any]], columns: Sequence[str]
     fields = list(records[0]) if records else list(columns)
     writer = csv.DictWriter(out, fieldnames=fields, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows({name: _one_line(value) for name, value in record.items()} for record in records)
     return out.getvalue()
+
+
+def _one_line(value: Any) -> Any:
+    return without_controls(value) if isinstance(value, str) else value
 
 
 def _tabular(columns: Sequence[str], rows: Iterable[Sequence[str]], num_left: int) -> str:
@@ -170,11 +175,13 @@ def _number(value: float) -> str:
 
 
 def _escaped(text: str) -> str:
+    text = without_controls(text)
     return "".join(_LATEX.get(character, character) for character in text).replace("↓", r"$\downarrow$")
 
 
 def _no_markup(text: str) -> str:
     """Names come from elsewhere: a pipe would end the cell, a star or underscore would set it in italics."""
+    text = without_controls(text)
     for character in "\\|*_<`":
         text = text.replace(character, f"\\{character}")
     return text
