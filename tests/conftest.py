@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_socket import socket_allow_hosts
+
+from tests.planted import Planted
 
 # The models of the tests are tiny: a second thread of torch's only waits for the first, at full speed. Set
 # before torch is imported, and handed on to the processes that tests start.
@@ -21,6 +23,15 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def loopback_only() -> None:
     """Any socket to anything but this machine fails the test."""
     socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+@pytest.fixture
+def planted(request: pytest.FixtureRequest) -> Iterator[Planted]:
+    """Keys for a test (`planted.set("OPENAI_API_KEY")`): after it, no byte that was written may show them."""
+    keys = Planted()
+    yield keys
+    shown = (text for _, _, text in request.node._report_sections)
+    keys.end(request.node.funcargs.get("tmp_path"), shown)
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,9 @@ from evalkit.errors import (
     TransientError,
 )
 from evalkit.redaction import one_line, remember, without_controls, without_keys
+from tests.planted import KEYS
 
-KEY = "tk-9f-Quiet_Otter.77/river+Lamp"
+KEY = KEYS["plain"]
 ASCII = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=60)
 
 

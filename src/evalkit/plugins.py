@@ -148,7 +148,7 @@ def described(error: BaseException) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(library)]
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     if isinstance(error, OSError) and error.errno is not None:
-        return f"{os_error_in_words(error)}{place}"
+        return one_line(f"{os_error_in_words(error)}{place}")
     return one_line(f"{type(error).__name__}: {error}{place}")
 
 

@@ -23,6 +23,7 @@ from evalkit.errors import BadRequestError
 from evalkit.models.deployment import ModelDeployment
 from evalkit.plugins import load_plugins
 from evalkit.request import Hints, Message, Request
+from tests.planted import Planted
 
 REQUESTS = st.builds(
     Request,
@@ -129,13 +130,16 @@ def test_openai(
     check_bodies(OpenAIClient, client, args, request_)
 
 
+@pytest.fixture(autouse=True)
+def _key(planted: Planted) -> None:
+    planted.set("ANTHROPIC_API_KEY")
+
+
 @given(REQUESTS, st.sampled_from([0, 8192]), OMITTED, st.none() | EXTRA)
 def test_anthropic(request_: Request, thinking: int, omitted: tuple[str, ...], extra: Any) -> None:
     extra = {name: value for name, value in (extra or {}).items() if name in ("max_tokens", "thinking")}
     args: dict[str, Any] = {"reasoning_tokens": thinking, "omit_fields": omitted, "extra_body": extra}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANTHROPIC_API_KEY", "sk-none-000000")
-        client = AnthropicClient(model="m", base_url="http://127.0.0.1:9", **args)
+    client = AnthropicClient(model="m", base_url="http://127.0.0.1:9", **args)
     check_bodies(AnthropicClient, client, args, request_)
 
 

@@ -14,14 +14,15 @@ from evalkit.errors import AuthenticationError, BadRequestError, OverloadError, 
 from evalkit.request import Message, Request
 from evalkit.response import Completion, Response, Usage
 from evalkit.testing.server import Faults, ServerConfig, serve
+from tests.planted import KEYS, Planted
 
 Canned = Callable[..., AbstractAsyncContextManager[str]]
-KEY = "a-key-that-nobody-may-see"
+KEY = KEYS["plain"]
 
 
 @pytest.fixture(autouse=True)
-def _key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+def _key(planted: Planted) -> None:
+    planted.set("ANTHROPIC_API_KEY")
 
 
 def local(**args: Any) -> AnthropicClient:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +9,23 @@ import pytest
 from aiohttp import web
 from aiohttp.web_runner import ServerRunner
 
-from evalkit import redaction
 from evalkit.clients.anthropic import AnthropicClient
 from evalkit.clients.credentials import read_key, sent_headers
 from evalkit.clients.openai import OpenAIClient
 from evalkit.errors import AuthenticationError, TransientError, UsageError
 from evalkit.request import Request
+from tests.planted import KEYS, Planted
 
 
-@pytest.fixture(autouse=True)
-def no_keys_are_left() -> Iterator[None]:
-    yield
-    redaction.forget()
-
-
-def test_a_key_comes_from_a_variable_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("A_KEY", " abc\n")
-    path = tmp_path / "key"
-    path.write_text("def\n", encoding="utf-8")
-    assert read_key("A_KEY", None) == "abc"
-    assert read_key("A_KEY", str(path)) == "def"
+def test_a_key_comes_from_a_variable_or_a_file(
+    monkeypatch: pytest.MonkeyPatch, planted: Planted, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("A_KEY", f" {planted.use()}\n")
+    path = tmp_path / "key.txt"
+    path.write_text(f"{planted.use('file')}\n", encoding="utf-8")
+    planted.own.add(path.name)
+    assert read_key("A_KEY", None) == KEYS["plain"]
+    assert read_key("A_KEY", str(path)) == KEYS["file"]
     assert read_key(None, None) is None
 
 
@@ -48,11 +45,13 @@ def test_what_is_no_key_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch
     assert content not in str(caught.value)
 
 
-def test_headers_with_secrets_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TOKEN_VARIABLE", " Basic abc123def456== \n")
+def test_headers_with_secrets_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, planted: Planted
+) -> None:
+    monkeypatch.setenv("TOKEN_VARIABLE", f" {planted.use('basic')} \n")
     headers = sent_headers({" X-Title ": " evals "}, {"X-Auth-Token": "TOKEN_VARIABLE"})
-    assert headers == {"X-Title": "evals", "X-Auth-Token": "Basic abc123def456=="}
-    assert str(TransientError("refused abc123def456==")) == "refused ***"
+    assert headers == {"X-Title": "evals", "X-Auth-Token": KEYS["basic"]}
+    assert str(TransientError(f"refused {KEYS['basic'].split()[1]}")) == "refused ***"
 
 
 @pytest.mark.parametrize("held", ["one\ntwo", "schlüssel", ""])
@@ -70,16 +69,18 @@ def test_a_header_has_one_source(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("make", [OpenAIClient, AnthropicClient])
-def test_a_client_sends_the_header_instead_of_a_key(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_sends_the_header_instead_of_a_key(
+    make: Any, monkeypatch: pytest.MonkeyPatch, planted: Planted
+) -> None:
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("GATEWAY", "Bearer abc123def456")
+    key = planted.set("GATEWAY", "bearer")
     sent: list[Mapping[str, str]] = []
 
     async def main() -> None:
         async def answer(request: web.BaseRequest) -> web.StreamResponse:
             sent.append(dict(request.headers))
-            return web.json_response({"error": "Bearer abc123def456 is not known"}, status=401)
+            return web.json_response({"error": f"{key} is not known"}, status=401)
 
         runner = ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=0.1)
         await runner.setup()
@@ -94,13 +95,13 @@ def test_a_client_sends_the_header_instead_of_a_key(make: Any, monkeypatch: pyte
             await runner.cleanup()
 
     asyncio.run(main())
-    assert sent[0]["Authorization"] == "Bearer abc123def456"
+    assert sent[0]["Authorization"] == key
     assert "x-api-key" not in {name.lower() for name in sent[0]}
 
 
-def test_a_key_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GATEWAY", "Bearer abc123def456")
-    monkeypatch.setenv("A_KEY", "abc")
+def test_a_key_is_named_once(planted: Planted) -> None:
+    planted.set("GATEWAY", "bearer")
+    planted.set("A_KEY")
     with pytest.raises(UsageError, match="named twice"):
         OpenAIClient(
             model="m",

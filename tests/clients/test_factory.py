@@ -11,6 +11,7 @@ from evalkit.clients.openai import OpenAIClient
 from evalkit.errors import UsageError
 from evalkit.models.deployment import ModelDeployment
 from evalkit.registry import client, isolated_registries
+from tests.planted import Planted
 
 assert anthropic
 assert baselines
@@ -34,8 +35,8 @@ def test_a_named_model_is_kept() -> None:
     assert check_client(deployment(model="x", base_url=LOCAL)) == {"model": "x", "base_url": LOCAL}
 
 
-def test_the_providers_prefix_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "k")
+def test_the_providers_prefix_is_dropped(planted: Planted) -> None:
+    planted.set("OPENAI_API_KEY")
     built = build_client(deployment(name="openai/gpt-4o"))
     assert isinstance(built, OpenAIClient)
     assert built.model == "gpt-4o"

@@ -14,6 +14,7 @@ from evalkit.errors import AuthenticationError, BadRequestError, TransientError,
 from evalkit.request import Message, Request
 from evalkit.response import Completion, Response, Token, Usage
 from evalkit.testing.server import ServerConfig, logprob_of, serve
+from tests.planted import Planted
 
 Canned = Callable[..., AbstractAsyncContextManager[str]]
 
@@ -338,9 +339,8 @@ def test_usage_may_be_missing_or_null(canned: Canned) -> None:
     assert read(canned, nulls).usage == Usage(3, 2)
 
 
-def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = "very-secret-key-of-mine"
-    monkeypatch.setenv("MY_KEY", key)
+def test_the_key_is_sent_and_never_shown(planted: Planted) -> None:
+    key = planted.set("MY_KEY")
     assert ask(Request("q"), ServerConfig(required_key=key), api_key_env="MY_KEY").completions[0].text == "q"
     with pytest.raises(AuthenticationError) as caught:
         ask(Request("q"), ServerConfig(required_key="other"), api_key_env="MY_KEY")

@@ -27,6 +27,7 @@ from evalkit.errors import (
 )
 from evalkit.request import Request
 from evalkit.response import Completion, Response, Token, Usage
+from tests.planted import Planted
 
 Canned = Callable[..., AbstractAsyncContextManager[str]]
 
@@ -739,20 +740,20 @@ QUIRKS = [
 ]
 
 
-def client_of(quirk: Quirk, url: str, monkeypatch: pytest.MonkeyPatch) -> Client:
+def client_of(quirk: Quirk, url: str, planted: Planted) -> Client:
     if quirk.mode == "anthropic":
-        monkeypatch.setenv("ANTHROPIC_API_KEY", "a-key")
+        planted.set("ANTHROPIC_API_KEY")
         return AnthropicClient(model="m", base_url=url)
     return OpenAIClient(model="m", base_url=url, mode=quirk.mode)
 
 
 @pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: f"{quirk.mode}: {quirk.seen}")
-def test_quirk(quirk: Quirk, canned: Canned, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quirk(quirk: Quirk, canned: Canned, planted: Planted) -> None:
     body = quirk.body if isinstance(quirk.body, bytes) else json.dumps(quirk.body).encode()
 
     async def main() -> Response:
         async with canned(quirk.status, body, quirk.headers or None) as url:
-            client = client_of(quirk, url, monkeypatch)
+            client = client_of(quirk, url, planted)
             try:
                 return await client.send(Request("q"))
             finally:

@@ -16,6 +16,7 @@ from evalkit.clients.openai import OpenAIClient
 from evalkit.errors import BadRequestError
 from evalkit.request import Request
 from evalkit.response import Response
+from tests.planted import Planted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -166,8 +167,8 @@ def test_many_at_once_each_meet_the_refusal_at_most_once() -> None:
     assert len(notes) == 1
 
 
-def test_anthropic(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "a-key")
+def test_anthropic(planted: Planted) -> None:
+    planted.set("ANTHROPIC_API_KEY")
     error = {"type": "invalid_request_error", "message": "`temperature` is deprecated for this model."}
     responses, bodies, notes = ask(
         lambda url: AnthropicClient(model="m", base_url=url),

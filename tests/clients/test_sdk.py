@@ -15,8 +15,9 @@ from evalkit.clients.openai import OpenAIClient
 from evalkit.request import Message, Request
 from evalkit.response import Response
 from evalkit.testing.server import Faults, ServerConfig, serve
+from tests.planted import KEYS, Planted
 
-CONFIG = ServerConfig(record_bodies=True, required_key="k", answers={"u": "one two three four"})
+CONFIG = ServerConfig(record_bodies=True, required_key=KEYS["plain"], answers={"u": "one two three four"})
 CHAT = Request(
     "u",
     messages=(Message("system", "s"), Message("user", "u")),
@@ -34,9 +35,9 @@ TEXT = Request("u", temperature=0, num_completions=2, top_k_per_token=3, max_tok
 
 
 @pytest.fixture(autouse=True)
-def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def _keys(planted: Planted) -> None:
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
-        monkeypatch.setenv(name, "k")
+        planted.set(name)
 
 
 async def bodies(url: str) -> list[dict[str, Any]]:

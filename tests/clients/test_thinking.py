@@ -21,6 +21,7 @@ from evalkit.models.deployment import Limits
 from evalkit.request import Message, Request, RequestState
 from evalkit.response import Completion, Response, Token, Usage, response_from_json, response_to_json
 from evalkit.testing.server import ServerConfig, serve
+from tests.planted import Planted
 
 Canned = Callable[..., AbstractAsyncContextManager[str]]
 
@@ -215,9 +216,9 @@ def test_thinking_in_a_field_of_its_own(canned: Canned, field: str) -> None:
     ],
 )
 def test_all_tokens_spent_on_thinking_is_no_answer(
-    canned: Canned, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any]
+    canned: Canned, planted: Planted, answer: dict[str, Any]
 ) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    planted.set("ANTHROPIC_API_KEY")
     response = read(canned, answer, Request("q", stop_sequences=STOP))
     assert response.completions[0].text == ""
     assert response.completions[0].lacks_answer

@@ -9,19 +9,19 @@ import pytest
 from evalkit.testing.server import ServerConfig
 from tests.end_to_end.servers import Double, solve
 from tests.end_to_end.workspace import Workspace
+from tests.planted import Planted
 
 Serve = Callable[..., Double]
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
+def workspace(tmp_path: Path, planted: Planted) -> Iterator[Workspace]:
     """An empty working directory; what still runs there at the end is killed, and no planted key is in it."""
     path = tmp_path / "work"
     path.mkdir()
-    made = Workspace(path)
+    made = Workspace(path, planted)
     yield made
     made.close()
-    made.refuse_planted()
 
 
 @pytest.fixture

@@ -13,13 +13,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.end_to_end.planted import places_of, spellings
 from tests.end_to_end.servers import ThreadedServer
-from tests.end_to_end.workspace import KEY_FILES, Workspace
+from tests.end_to_end.workspace import Workspace
+from tests.planted import KEYS, places_of, spellings
 
-KEY = "tk-9f-Quiet_Otter.77/river+Lamp"
-HEADER = "Marmot-55_of~the.Upper=Valley+1"
-FILE_KEY = "ink-Heron-0042-under/the.Bridge"
+KEY = KEYS["plain"]
 ENTRY = "arithmetic:num_test=400,model=test/a"
 ESCAPES = "\x1b]0;owned\x07\x1b]52;c;aGk=\x07\x1b[2J\x9b2J\u202e\r\nnote: all is well"
 Style = Callable[[str], web.Response]
@@ -89,13 +87,13 @@ STYLES: dict[str, Style] = {
 }
 
 
-def keys_in(request: web.BaseRequest) -> str:
+def keys_in(request: web.BaseRequest, header: str) -> str:
     """The secrets that a request brought, each in its spellings in turn."""
-    return f"{request.headers['Authorization'].removeprefix('Bearer ')} {request.headers['X-Relay']}"
+    return f"{request.headers[header].removeprefix('Bearer ')} {request.headers['X-Relay']}"
 
 
 @contextmanager
-def repeating(styles: list[Style]) -> Iterator[ThreadedServer]:
+def repeating(styles: list[Style], header: str = "Authorization") -> Iterator[ThreadedServer]:
     """A server that answers a third of the requests, and to the others says the keys back, in every way."""
     ways = list(itertools.product(styles, spellings(KEY), (" ", ESCAPES)))
     Random(9).shuffle(ways)
@@ -107,7 +105,7 @@ def repeating(styles: list[Style]) -> Iterator[ThreadedServer]:
         if next(numbers) % 3 == 0 and len(styles) > 1:
             return answer()
         style, spelling, between = next(turns)
-        said = between.join(spellings(key)[spelling] for key in keys_in(request).split())
+        said = between.join(spellings(key)[spelling] for key in keys_in(request, header).split())
         return style(f"key {said} refused")
 
     server = ThreadedServer(handle)
@@ -126,8 +124,8 @@ def deploy(workspace: Workspace, url: str, **args: Any) -> None:
 
 
 def plant(workspace: Workspace) -> None:
-    workspace.plant("TEST_KEY", KEY)
-    workspace.plant("TEST_RELAY", HEADER)
+    workspace.plant("TEST_KEY")
+    workspace.plant("TEST_RELAY", "header")
 
 
 def obeyed(text: str) -> list[str]:
@@ -154,6 +152,24 @@ def test_no_byte_holds_a_key_that_the_server_repeats(workspace: Workspace) -> No
     assert b"***" in journal
     assert b'"failure"' in journal
     assert b'"response"' in journal
+
+
+@pytest.mark.parametrize("protocol", ["anthropic", "completions"])
+def test_no_byte_holds_a_key_in_the_other_protocols(workspace: Workspace, protocol: str) -> None:
+    workspace.plant("TEST_KEY")
+    workspace.plant("TEST_RELAY", "header")
+    with repeating(
+        list(STYLES.values()), "x-api-key" if protocol == "anthropic" else "Authorization"
+    ) as server:
+        deploy(workspace, server.url, **({"mode": "completions"} if protocol == "completions" else {}))
+        if protocol == "anthropic":
+            text = workspace.deployments_path.read_text(encoding="utf-8")
+            spelled = text.replace('"class_name": "openai"', '"class_name": "anthropic"')
+            workspace.deployments_path.write_text(spelled, encoding="utf-8")
+        printed = [workspace.evalkit("run", "-r", ENTRY), workspace.evalkit("run", "-r", ENTRY, "--json")]
+    assert not any("Traceback" in each.err for each in printed)
+    assert not [found for each in printed for found in obeyed(each.out + each.err)]
+    assert b"***" in workspace.run().journal_path.read_bytes()
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])
@@ -197,10 +213,10 @@ def test_a_key_in_the_wrong_place_is_refused_before_anything_is_written(
 
 
 def test_a_key_file_and_a_proxy_with_a_password(workspace: Workspace) -> None:
-    (workspace.path / "key.txt").write_text(FILE_KEY, encoding="utf-8")
     plant(workspace)
-    workspace.plant("TEST_FILE_KEY", FILE_KEY)
-    workspace.plant("PROXY_PASSWORD", "Wren-1969:over/the_Moor")
+    (workspace.path / "key.txt").write_text(workspace.planted.use("file"), encoding="utf-8")
+    workspace.planted.own.add("key.txt")
+    workspace.planted.use("proxy")
     workspace.env["http_proxy"] = "http://user:Wren-1969%3Aover%2Fthe_Moor@127.0.0.1:9"
     deploy(workspace, "http://evaluated.example", api_key_env=None, api_key_file="key.txt")
     finished = workspace.evalkit("run", "-r", "arithmetic:num_test=3,model=test/a")
@@ -213,9 +229,9 @@ def test_rotating_a_key_changes_no_digest(workspace: Workspace) -> None:
     with repeating([lambda said: answer()]) as server:
         deploy(workspace, server.url)
         assert workspace.evalkit("run", "-r", ENTRY, "-q").code == 0
-        workspace.plant("TEST_RELAY", "another-Header-of_the.Lower=Valley")
+        workspace.plant("TEST_RELAY", "other header")
         deploy(workspace, "http://127.0.0.1:9", headers_from_env={"X-Relay": "OTHER_VARIABLE"})
-        workspace.plant("OTHER_VARIABLE", "third-Header-of_the.Lower=Valley")
+        workspace.plant("OTHER_VARIABLE", "third header")
         finished = workspace.evalkit("run", "-r", ENTRY)
     assert finished.code == 0
     assert "nothing to send" in finished.err
@@ -224,7 +240,7 @@ def test_rotating_a_key_changes_no_digest(workspace: Workspace) -> None:
 def test_the_search_finds_what_is_there(workspace: Workspace) -> None:
     for spelling, spelled in spellings(KEY).items():
         (workspace.path / "file").write_text(f"text {spelled} text", encoding="utf-8")
-        assert places_of({KEY}, workspace.path, KEY_FILES), spelling
+        assert places_of({KEY}, workspace.path, frozenset()), spelling
 
 
 def test_a_shipped_name_on_another_host_is_told_before_the_key_goes_there(workspace: Workspace) -> None:

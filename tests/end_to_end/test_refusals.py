@@ -5,8 +5,9 @@ from __future__ import annotations
 from tests.end_to_end.conftest import Serve
 from tests.end_to_end.servers import dead_url, refusing
 from tests.end_to_end.workspace import Finished, Workspace, contents, index_of
+from tests.planted import KEYS
 
-WRONG_KEY = "sk-wrong-c0ffee-0123456789"
+WRONG_KEY = KEYS["of a vendor"]
 ENTRY = "arithmetic:num_test=1319,model=test/a"
 
 
@@ -16,9 +17,9 @@ def reasons(finished: Finished, name: str = "test/a") -> list[str]:
 
 
 def test_a_wrong_key_is_said_once_and_written_nowhere(workspace: Workspace, serve: Serve) -> None:
-    server = serve(required_key="sk-right-key-000000")
+    server = serve(required_key=KEYS["of a vendor, right"])
     workspace.deploy("test/a", server.url, api_key_env="TEST_KEY")
-    workspace.plant("TEST_KEY", WRONG_KEY)
+    workspace.plant("TEST_KEY", "of a vendor")
 
     finished = workspace.evalkit("run", "-r", ENTRY)
 
@@ -33,7 +34,7 @@ def test_a_wrong_key_is_said_once_and_written_nowhere(workspace: Workspace, serv
         assert WRONG_KEY.encode() not in data, path
     assert index_of(workspace.run()).num_lines == 0
 
-    workspace.plant("TEST_KEY", "sk-right-key-000000")
+    workspace.plant("TEST_KEY", "of a vendor, right")
     assert workspace.evalkit("run", "-r", ENTRY, "-q").code == 0
     assert server.num_answered == 1319
     for path, (_, data) in contents(workspace.path).items():
@@ -48,7 +49,7 @@ def test_a_server_that_echoes_the_key_does_not_make_it_public(workspace: Workspa
         try:
             limits = {"backoff_s": 0.01, "max_backoff_s": 0.01}
             workspace.deploy("test/a", server.url, limits=limits, api_key_env="TEST_KEY")
-            workspace.plant("TEST_KEY", WRONG_KEY)
+            workspace.plant("TEST_KEY", "of a vendor")
             finished = workspace.evalkit("run", "-r", ENTRY, "--suite", f"s{status}")
         finally:
             server.close()

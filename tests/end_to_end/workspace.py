@@ -19,10 +19,8 @@ from evalkit.engine.journal_line import Record
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.stored_run import StoredRun
 from tests.end_to_end.forked import HEAVY, LIGHT, ForkedCommand
-from tests.end_to_end.planted import places_of
+from tests.planted import Planted
 
-KEY_FILES = frozenset({"key.txt"})
-"""Files of a test that may hold a planted key."""
 PRINTED = "printed.txt"
 # As it is installed; `Workspace.start` is sooner there.
 COMMAND = Path(sys.executable).with_name("evalkit")
@@ -51,25 +49,17 @@ class Workspace:
     """
 
     path: Path
+    planted: Planted
     env: dict[str, str] = field(default_factory=dict)
     heavy: bool = False
     _deployments: dict[str, dict[str, Any]] = field(default_factory=dict)
     _processes: list[subprocess.Popen[str]] = field(default_factory=list)
-    _keys: set[str] = field(default_factory=set)
     _printed: list[str] = field(default_factory=list)
 
-    def plant(self, variable: str, key: str) -> None:
-        """Put a key into the environment: no part of it may ever be printed, or written here."""
-        self.env[variable] = key
-        self._keys.add(key)
-
-    def refuse_planted(self) -> None:
-        """Look for the planted keys in all that was printed, and in every file that was left."""
-        if not self._keys:
-            return
-        own = frozenset({self.deployments_path.name, *KEY_FILES})
-        (self.path / PRINTED).write_text("\n".join(self._printed), encoding="utf-8")
-        assert not places_of(self._keys, self.path, own)
+    def plant(self, variable: str, name: str = "plain") -> str:
+        """Put a planted key into the environment of the commands: no part of it may be printed or written."""
+        self.env[variable] = self.planted.use(name)
+        return self.env[variable]
 
     def deploy(
         self,
@@ -132,7 +122,9 @@ class Workspace:
         return Finished(process.returncode, out, err)
 
     def close(self) -> None:
-        """End what still runs, after a test that failed."""
+        """End what still runs, after a test that failed; keep what was printed, to be searched for keys."""
+        self.planted.own.add(self.deployments_path.name)
+        (self.path / PRINTED).write_text("\n".join(self._printed), encoding="utf-8")
         for process in self._processes:
             if process.poll() is None:
                 process.kill()

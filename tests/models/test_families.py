@@ -12,6 +12,7 @@ from evalkit.models.catalog import ModelCatalog
 from evalkit.models.deployment import ClientSpec, ModelDeployment
 from evalkit.plugins import load_builtins
 from evalkit.request import Request
+from tests.planted import Planted
 
 load_builtins()
 
@@ -19,9 +20,9 @@ ASKED = Request("q", temperature=0.0, max_tokens=5, stop_sequences=("\n",), top_
 
 
 @pytest.fixture(autouse=True)
-def _addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+def _addresses(monkeypatch: pytest.MonkeyPatch, planted: Planted) -> None:
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "http://localhost:1")
-    monkeypatch.setenv("A_KEY", "a-key")
+    planted.set("A_KEY")
 
 
 def body_of(deployment: ModelDeployment) -> dict[str, Any]:
