@@ -23,6 +23,7 @@ from evalkit.engine.journal_line import Record
 from evalkit.models.deployment import Limits
 from evalkit.request import Hints, Request, RequestState
 from evalkit.response import Outcome, Response
+from tests.planted import Planted
 
 REQUESTS = (
     Request("2 + 2 =", temperature=0, max_tokens=5),
@@ -197,12 +198,12 @@ def served() -> Iterator[Callable[[Callable[[str], Client], Request, bytes], Out
 def test_of_any_body_that_a_server_sends(
     served: Callable[[Callable[[str], Client], Request, bytes], Outcome],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    planted: Planted,
     make: Callable[[str], Client],
     plain: dict[str, Any],
     number: int,
 ) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "a-key-that-nobody-may-see")
+    planted.set("ANTHROPIC_API_KEY")
     request = REQUESTS[number]
     outcome = served(make, request, json.dumps(plain).encode())
     assert comes_back(outcome, request, tmp_path / "journal.jsonl"), outcome
