@@ -110,6 +110,18 @@ def test_one_import_after_the_other_has_the_folder_for_itself(tmp_path: Path) ->
         assert everything(tmp_path) == []
 
 
+def test_a_suite_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    run = read_helm_run(helm_run(tmp_path / "in"))
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "s", Path("/proc/none/s")):
+        with pytest.raises(StoreError, match="can't write"):
+            keep_run(run, place)
+    (tmp_path / "s" / ".importing").mkdir(parents=True)
+    (tmp_path / "s" / ".importing" / "lock").symlink_to(tmp_path / "no" / "where")
+    with pytest.raises(StoreError, match="can't write"):
+        keep_run(run, tmp_path / "s")
+
+
 @pytest.mark.parametrize("lost", ["manifest.json", "stats.json", "scores.jsonl", "journal.jsonl"])
 def test_a_damaged_import_is_set_aside_and_made_anew(tmp_path: Path, lost: str) -> None:
     run, suite = read_helm_run(helm_run(tmp_path / "in")), tmp_path / "runs" / "s"

@@ -17,6 +17,8 @@ from evalkit.errors import StoreError
 _FOLDER = ".importing"
 _LOCK = "lock"
 _RUNS = "runs"
+# Not through a link: one that leads nowhere would look like a folder that has just been removed, for ever.
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def _locked(folder: Path) -> int:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(folder / _LOCK, _LOCK_FLAGS, 0o644)
         except FileNotFoundError:
             continue  # its holder is done, and has just removed the folder
         try:
