@@ -311,3 +311,28 @@ def test_no_damage_passes_in_silence(
             once_more, notes = bench.start()
             assert (once_more.status, notes) == ("complete", []), place
             assert verify_run(RunDirectory(result.path)).is_sound, place
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=("generation", "references"))
+@pytest.mark.parametrize("state", ["complete", "interrupted", "complete, old", "interrupted, mixed"])
+def test_two_damages_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, state: str) -> None:
+    monkeypatch.setattr("evalkit.running.described", refuse)
+    bench = prepared(tmp_path, entry, state)
+    has_checksums = "old" not in state and "mixed" not in state
+    for seed in range(60):
+        rng = random.Random(f"two {state} {seed}")
+        bench.restore()
+        place = [damage(bench.directory, rng)]
+        # Of what is gone or empty already, no more can be damaged.
+        with suppress(ValueError, IndexError, FileNotFoundError):
+            place.append(damage(bench.directory, rng))
+        verify_run(bench.directory)
+        report = repair_run(bench.directory)
+        if has_checksums and report.is_sound and report.status == "complete":
+            assert numbers(bench.directory) == bench.good, (seed, place)
+        result, _ = bench.start()
+        if result.path is None or result.status != "complete":
+            continue
+        directory = RunDirectory(result.path)
+        assert not has_checksums or numbers(directory) == bench.good, (seed, place)
+        assert verify_run(directory).is_sound, (seed, place)

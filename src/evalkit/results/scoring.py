@@ -208,7 +208,7 @@ def read_stats(directory: RunDirectory) -> tuple[Stat, ...]:
     """
     try:
         return tuple(Stat.from_json(plain) for plain in directory.stats())
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DamageError(f"{directory.path / 'stats.json'} is damaged: {error!r}; {REMEDY}") from None
 
 
