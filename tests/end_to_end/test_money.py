@@ -161,8 +161,10 @@ def test_a_budget_counts_what_is_not_reported_in_full(
         finished = run(workspace, server, 400, "-q", *flags)
     assert finished.code == 3
     assert "the budget is spent" in finished.err
-    assert "of what is spent are an estimate: the server did not report what it bills" in finished.err
+    assert "of what is spent is an estimate: the server did not report what it bills" in finished.err
     assert 10 < server.num_received <= 17
+    # Requests that only waited for the budget were never sent.
+    assert "attempts failed" not in finished.err
 
 
 def test_answers_that_are_cut_off_are_paid_for(workspace: Workspace) -> None:

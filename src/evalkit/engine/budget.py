@@ -148,7 +148,7 @@ class Budget:
             part = f"{self.estimated.tokens:,} tokens"
             if self.max_usd is not None:
                 part = f"${_dollars(self.estimated.usd)}"
-            told += f"; {part} of what is spent are an estimate: the server did not report what it bills"
+            told += f"; {part} of what is spent is an estimate: the server did not report what it bills"
         return told
 
 

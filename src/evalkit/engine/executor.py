@@ -468,8 +468,8 @@ class Executor:
             raise
         except BaseException as error:
             self._limiter.failed(slot)
-            if self._prices is not None and self._may_be_billed(request, error):
-                self._money_notes[_UNKNOWN_BILLS] = None
+            if not self.budget.limited:
+                self._note_bill(request, error)
             raise
         if self._estimates:
             self._limiter.succeeded(slot, response.usage.total_tokens or expected)
@@ -497,13 +497,20 @@ class Executor:
             actual = self._cost(error.usage) if error.usage.is_reported else None
             raise
         except BaseException as error:
-            actual = None if self._may_be_billed(request, error) else _FREE
+            actual = None if self._note_bill(request, error) else _FREE
             raise
         finally:
             self.budget.settle(reserved, actual)
         if response.efficiency is not None:
             response.efficiency.queue_s += waited_s
         return response
+
+    def _note_bill(self, request: Request, error: BaseException) -> bool:
+        """Whether the server may bill an attempt that was sent and failed; noted where it may."""
+        may_be_billed = self._may_be_billed(request, error)
+        if may_be_billed and self._prices is not None:
+            self._money_notes[_UNKNOWN_BILLS] = None
+        return may_be_billed
 
     def _may_be_billed(self, request: Request, error: BaseException) -> bool:
         """Whether the server may bill an attempt that failed, as far as is known: any bug of a client's, say.
