@@ -13,7 +13,8 @@ import evalkit
 from evalkit.adapters.chat import MESSAGES
 from evalkit.cli.plan import describe_requests, describe_run
 from evalkit.engine.cache import cache_key
-from evalkit.engine.journal import Journal, read_journal
+from evalkit.engine.journal import Journal
+from evalkit.engine.journal_index import read_journal
 from evalkit.interchange.helm_export import export_run
 from evalkit.options import RunOptions
 from evalkit.planning import Workplace, make_plan, open_workplace

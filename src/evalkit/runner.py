@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from evalkit.engine.executor import Executor
-from evalkit.engine.journal import open_synced, scan_journal
+from evalkit.engine.journal import open_synced
+from evalkit.engine.journal_index import scan_journal
 from evalkit.engine.journal_line import Owner
 from evalkit.engine.lock import RunLock
 from evalkit.errors import DataError, EvalkitError, ReadOnlyError, StoreError, SystemicError

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from evalkit.clients.openai import OpenAIClient
-from evalkit.engine.journal import Journal, read_journal
+from evalkit.engine.journal import Journal
+from evalkit.engine.journal_index import read_journal
 from evalkit.engine.journal_line import Record
 from evalkit.errors import BadRequestError
 from evalkit.request import Request, RequestState

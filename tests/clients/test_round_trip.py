@@ -18,7 +18,8 @@ from evalkit.clients.baselines import EchoClient, MajorityClient, RandomChoiceCl
 from evalkit.clients.client import Client
 from evalkit.clients.openai import OpenAIClient
 from evalkit.engine.executor import Executor
-from evalkit.engine.journal import Journal, read_journal, scan_journal
+from evalkit.engine.journal import Journal
+from evalkit.engine.journal_index import read_journal, scan_journal
 from evalkit.engine.journal_line import Record
 from evalkit.models.deployment import Limits
 from evalkit.request import Hints, Request, RequestState

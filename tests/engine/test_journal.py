@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from evalkit.codec import decode_exact, encode_exact
 from evalkit.engine import journal as journal_module
-from evalkit.engine.journal import Journal, read_journal, read_winners, scan_journal
+from evalkit.engine.journal import Journal
+from evalkit.engine.journal_index import read_journal, read_winners, scan_journal
 from evalkit.engine.journal_line import Damage, Record
 from evalkit.errors import StoreError
 from evalkit.request import Message, Request, RequestState, request_key

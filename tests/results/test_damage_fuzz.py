@@ -19,7 +19,7 @@ import pytest
 
 from evalkit import Observer
 from evalkit.codec import decode
-from evalkit.engine.journal import scan_journal
+from evalkit.engine.journal_index import scan_journal
 from evalkit.errors import EvalkitError
 from evalkit.options import RunOptions
 from evalkit.planning import Plan, Workplace, make_plan, open_workplace

@@ -18,7 +18,7 @@ import yaml
 
 import evalkit
 from evalkit.cli import main
-from evalkit.engine.journal import JournalIndex, scan_journal
+from evalkit.engine.journal_index import JournalIndex, scan_journal
 from evalkit.observer import Observer
 from evalkit.response import Outcome, Response
 from evalkit.results.run_directory import RunDirectory

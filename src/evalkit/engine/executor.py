@@ -20,6 +20,7 @@ from evalkit.engine.cache import cache_key, usable
 from evalkit.engine.limiter import Limiter
 from evalkit.engine.opening import Opening
 from evalkit.engine.retry import RetryPolicy
+from evalkit.engine.stream import Stream, Turn
 from evalkit.errors import (
     AuthenticationError,
     BadRequestError,
@@ -79,51 +80,6 @@ class ExecutorStats:
     overloads: int
 
 
-class _Lane:
-    """One stream's part of an executor: its tasks, and what has finished but was not yielded.
-
-    Not `complete` once a request was left without a verdict, pulled or not.
-    """
-
-    def __init__(self) -> None:
-        self.tasks: set[asyncio.Task[Outcome | None]] = set()
-        self.finished: list[tuple[RequestState, Outcome]] = []
-        self.news = asyncio.Event()
-        self.error: Exception | None = None
-        self.complete = True
-
-    def take(self) -> list[tuple[RequestState, Outcome]]:
-        """What has finished since the last time."""
-        taken, self.finished = self.finished, []
-        return taken
-
-
-class Turn:
-    """The right to hand over requests to an executor. One at a time has it; the others wait in order."""
-
-    def __init__(self, lock: asyncio.Lock) -> None:
-        self._lock, self._held = lock, False
-
-    async def __aenter__(self) -> Turn:
-        await self.take()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.pass_on()
-
-    async def take(self) -> None:
-        """Wait for the turn; returns at once if it is had already."""
-        if not self._held:
-            await self._lock.acquire()
-            self._held = True
-
-    def pass_on(self) -> None:
-        """Let the next one begin; more calls do nothing."""
-        if self._held:
-            self._held = False
-            self._lock.release()
-
-
 class Executor:
     """All requests to one deployment go through one executor, in one event loop.
 
@@ -181,8 +137,8 @@ class Executor:
         self._estimator = TokenEstimator(count, allowance or functools.partial(type(client).allowance, {}))
         self._estimates = self.budget.limited or limits.tokens_per_minute is not None
         self._turn = asyncio.Lock()
-        self._feeding: _Lane | None = None
-        self._lanes: set[_Lane] = set()
+        self._feeding: Stream | None = None
+        self._streams: set[Stream] = set()
         self._sending: set[asyncio.Task[Outcome | None]] = set()
         self._outstanding = self._sent = self._retries = 0
         self._money_notes: dict[str, None] = {}
@@ -258,41 +214,41 @@ class Executor:
             SystemicError: Going on makes no sense; everything that finished was yielded before.
             Exception: Whatever the source raised, after the requests pulled before it were yielded.
         """
-        lane = _Lane()
-        self._lanes.add(lane)
+        stream = Stream()
+        self._streams.add(stream)
         turn = turn or self.turn()
         try:
             await turn.take()
-            self._feeding = lane
+            self._feeding = stream
             requests = iter(source)
             more = True
             while more:
-                if lane.finished:
-                    yield lane.take()
-                more = self._feed(lane, requests)
+                if stream.finished:
+                    yield stream.take()
+                more = self._feed(stream, requests)
                 if more and self._outstanding < self._window:
                     await asyncio.sleep(0)
                 elif more:
-                    await lane.news.wait()
-                lane.news.clear()
+                    await stream.news.wait()
+                stream.news.clear()
             self._feeding = None
             turn.pass_on()
-            while lane.tasks or lane.finished:
-                if lane.finished:
-                    yield lane.take()
-                elif lane.tasks:
-                    await lane.news.wait()
-                    lane.news.clear()
-            if lane.error is not None:
-                raise lane.error
-            if isinstance(error := self._halted_by, SystemicError) and not lane.complete:
+            while stream.tasks or stream.finished:
+                if stream.finished:
+                    yield stream.take()
+                elif stream.tasks:
+                    await stream.news.wait()
+                    stream.news.clear()
+            if stream.error is not None:
+                raise stream.error
+            if isinstance(error := self._halted_by, SystemicError) and not stream.complete:
                 raise SystemicError(str(error)) from error
         finally:
-            if self._feeding is lane:
+            if self._feeding is stream:
                 self._feeding = None
             turn.pass_on()
-            self._lanes.discard(lane)
-            await self._abandon(lane)
+            self._streams.discard(stream)
+            await self._abandon(stream)
 
     async def close(self) -> None:
         """Release what the client holds, and its place for another; more calls do nothing."""
@@ -312,55 +268,55 @@ class Executor:
         # Room for those that wait for another attempt, or a few rejections would leave places empty.
         return 2 * limit + max(16, min(2 * limit - 8, 512))
 
-    def _feed(self, lane: _Lane, requests: Iterator[RequestState]) -> bool:
+    def _feed(self, stream: Stream, requests: Iterator[RequestState]) -> bool:
         """Start some requests, few enough that the event loop is not held up; whether there may be more."""
         room = min(_STARTS_PER_TURN, self._window - self._outstanding)
         for _ in range(room):
-            if self.stopped or lane.error is not None:
+            if self.stopped or stream.error is not None:
                 break
             try:
                 state = next(requests)
             except StopIteration:
                 return False
             except Exception as error:  # noqa: BLE001 - raised to the caller at the stream's end
-                lane.error = error
+                stream.error = error
                 return False
-            self._start(lane, state)
+            self._start(stream, state)
         if self.stopped:
-            lane.complete = False
-        return not self.stopped and lane.error is None
+            stream.complete = False
+        return not self.stopped and stream.error is None
 
-    def _start(self, lane: _Lane, state: RequestState) -> None:
+    def _start(self, stream: Stream, state: RequestState) -> None:
         if self._cache is not None:
             cached = self._cache.get(cache_key(self._identity_digest, state.request, state.sample))
             if cached is not None and (known := usable(cached, state.request)) is not None:
-                lane.finished.append((state, known))
+                stream.finished.append((state, known))
                 return
         task = asyncio.create_task(self._answer(state))
-        lane.tasks.add(task)
+        stream.tasks.add(task)
         self._outstanding += 1
-        task.add_done_callback(functools.partial(self._on_done, lane, state))
+        task.add_done_callback(functools.partial(self._on_done, stream, state))
 
-    def _on_done(self, lane: _Lane, state: RequestState, task: asyncio.Task[Outcome | None]) -> None:
-        lane.tasks.discard(task)
+    def _on_done(self, stream: Stream, state: RequestState, task: asyncio.Task[Outcome | None]) -> None:
+        stream.tasks.discard(task)
         self._outstanding -= 1
         if task.cancelled():
-            lane.complete = False
+            stream.complete = False
         elif isinstance(error := task.exception(), Exception):
-            lane.error = error
+            stream.error = error
         elif error is None and (outcome := task.result()) is not None:
-            lane.finished.append((state, outcome))
+            stream.finished.append((state, outcome))
             if outcome is self._last_straw:
-                lane.complete = False  # the run ends for this reason, even if it was its last request
+                stream.complete = False  # the run ends for this reason, even if it was its last request
         else:
-            lane.complete = False
-        lane.news.set()
+            stream.complete = False
+        stream.news.set()
         if self._feeding is not None:
             self._feeding.news.set()
 
-    async def _abandon(self, lane: _Lane) -> None:
+    async def _abandon(self, stream: Stream) -> None:
         """Cancel what a stream that was left early still has running."""
-        tasks = list(lane.tasks)
+        tasks = list(stream.tasks)
         for task in tasks:
             task.cancel()
         if tasks:
@@ -564,11 +520,11 @@ class Executor:
         if self._halted_by is None:
             self._halted_by = by
         current = asyncio.current_task()
-        for lane in self._lanes:
-            for task in lane.tasks - self._sending:
+        for stream in self._streams:
+            for task in stream.tasks - self._sending:
                 if task is not current:
                     task.cancel()
-            lane.news.set()
+            stream.news.set()
         if grace_s <= 0:
             self._cancel_sending()
             return

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.codec import decode_foreign, encode
-from evalkit.engine.journal import read_winners, scan_journal
+from evalkit.engine.journal_index import read_winners, scan_journal
 from evalkit.engine.journal_line import Record
 from evalkit.errors import StoreError
 from evalkit.folder_names import folder_of

@@ -304,7 +304,8 @@ def _usable_metric(spec: MetricSpec, run: ImportedRun) -> Metric | None:
 
 def _write_run(directory: RunDirectory, subject: Subject, run: ImportedRun, carried: tuple[str, ...]) -> int:
     """Journal, instances, scores and manifest; returns how many requests have no answer."""
-    from evalkit.engine.journal import Journal, scan_journal
+    from evalkit.engine.journal import Journal
+    from evalkit.engine.journal_index import scan_journal
     from evalkit.results.ledger import Ledger
     from evalkit.results.scoring import score_run
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from evalkit.engine.journal import JournalIndex, read_winners
+from evalkit.engine.journal_index import JournalIndex, read_winners
 from evalkit.metrics.scorer import Scorer
 from evalkit.request import RequestState
 from evalkit.response import Outcome

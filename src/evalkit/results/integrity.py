@@ -20,7 +20,7 @@ from evalkit.specs.digest import RunDigest, identity, run_digest
 from evalkit.specs.run_spec import RunSpec
 
 if TYPE_CHECKING:
-    from evalkit.engine.journal import Units
+    from evalkit.engine.journal_index import Units
 
 Standing = Literal["free", "ours", "other"]
 SEALED = ("run_spec.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
@@ -90,7 +90,7 @@ def complaints(directory: RunDirectory, manifest: Manifest) -> list[str]:
     """
     if manifest.files:
         return changed_files(directory, manifest)
-    from evalkit.engine.journal import scan_journal
+    from evalkit.engine.journal_index import scan_journal
 
     try:
         if not directory.stats():
@@ -107,7 +107,7 @@ def complaints(directory: RunDirectory, manifest: Manifest) -> list[str]:
 
 def units_of(run_spec: RunSpec, instances: Sequence[Instance]) -> Units:
     """What the lines of a run's journal may be about."""
-    from evalkit.engine.journal import Units
+    from evalkit.engine.journal_index import Units
 
     spec = run_spec.adapter_spec
     copies = {(str(instance.id), instance.perturbation_label) for instance in instances}
@@ -143,7 +143,7 @@ def standing(directory: RunDirectory, digest: RunDigest, covered: Mapping[str, A
 
 def journal_requests(directory: RunDirectory) -> str | None:
     """The digest of the requests that the journal answers, as its header says; None where it does not say."""
-    from evalkit.engine.journal import owner_of
+    from evalkit.engine.journal_index import owner_of
 
     try:
         owner = owner_of(directory.journal_path)
@@ -184,7 +184,7 @@ def recovered_manifest(directory: RunDirectory) -> Manifest | None:
 
     The journals of evalkit up to 0.1 do not: there only the run's entry helps.
     """
-    from evalkit.engine.journal import owner_of
+    from evalkit.engine.journal_index import owner_of
 
     spec = _spec_of(directory)
     try:

@@ -22,7 +22,7 @@ from evalkit.specs.digest import RunDigest
 from evalkit.specs.run_spec import RunSpec
 
 if TYPE_CHECKING:
-    from evalkit.engine.journal import JournalIndex
+    from evalkit.engine.journal_index import JournalIndex
     from evalkit.models.deployment import Prices
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from evalkit.engine.journal import Journal, scan_journal
+from evalkit.engine.journal import Journal
+from evalkit.engine.journal_index import scan_journal
 from evalkit.engine.journal_line import Owner
 from evalkit.engine.lock import RunLock
 from evalkit.errors import EvalkitError, StoreError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from evalkit.engine.journal import read_winners, scan_journal
+from evalkit.engine.journal_index import read_winners, scan_journal
 from evalkit.errors import REMEDY, REMEDY_IMPORT, REMEDY_RUN, DamageError, StoreError
 from evalkit.instance import Instance
 from evalkit.metrics.fit import refuse_machine

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from evalkit.engine.journal import read_winners, scan_journal
+from evalkit.engine.journal_index import read_winners, scan_journal
 from evalkit.engine.journal_line import Record
 from evalkit.errors import REMEDY, StoreError
 from evalkit.metrics.stat import Stat

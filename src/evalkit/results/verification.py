@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evalkit.codec import decode
-from evalkit.engine.journal import JournalIndex, read_winners, scan_journal
+from evalkit.engine.journal_index import JournalIndex, read_winners, scan_journal
 from evalkit.engine.journal_line import FIRST_HEADER
 from evalkit.engine.lock import holder_of
 from evalkit.errors import (
