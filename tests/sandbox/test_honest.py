@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from evalkit.sandbox import group
 from evalkit.sandbox.judge import judge
 from evalkit.sandbox.program import Checks, Limits, Program
+from evalkit.sandbox.verdict import Verdict
 
 TIME_S = 60.0
 _RIGHT = {
@@ -184,3 +188,51 @@ def test_long_programs_and_tests_are_delivered(sandbox: None) -> None:
     test = Checks(f"{long}assert f('y' * 3_000_000) == 3_000_000", ("f",))
     assert judge(Program(f"{long}def f(x): return len(x)", test, Limits(TIME_S))).has_passed
     assert judge(Program("while True: pass", test, Limits(0.3))).ending == "timeout"
+
+
+_AT_ONCE = """
+import threading
+def f(number):
+    stop, held, started = threading.Event(), [], []
+    def work():
+        held.append(bytearray(1 << 16))
+        stop.wait()
+    try:
+        for _ in range(number):
+            thread = threading.Thread(target=work)
+            thread.start()
+            started.append(thread)
+    finally:
+        stop.set()
+        for thread in started: thread.join()
+    return len(held)
+"""
+
+
+@pytest.fixture(params=["control group", "no control group", "large stacks"])
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine with control groups, one without, and one that gives each thread a stack of 64 MiB."""
+    if request.param == "no control group":
+        monkeypatch.setattr(group, "_parents", lambda: ())
+    was, most = resource.getrlimit(resource.RLIMIT_STACK)
+    if request.param == "large stacks":
+        if most != resource.RLIM_INFINITY and most < 64 << 20:
+            pytest.skip(f"stacks can't be larger than {most} bytes here")
+        resource.setrlimit(resource.RLIMIT_STACK, (64 << 20, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_STACK, (was, most))
+
+
+def test_all_threads_that_a_program_may_start_fit_into_its_memory(sandbox: None, machine: None) -> None:
+    most = Limits().threads
+
+    def verdict(number: int) -> Verdict:
+        return judge(Program(_AT_ONCE, Checks(f"assert f({number}) == {number}", ("f",)), Limits(TIME_S)))
+
+    assert verdict(most) == verdict(most - 1) == Verdict("passed")
+    assert verdict(most + 1) == Verdict("failed", "RuntimeError: can't start new thread")
+
+
+def test_threads_leave_room_for_data(sandbox: None, machine: None) -> None:
+    source = f"{_AT_ONCE}\ndef g():\n    held = bytearray(600 << 20)\n    return f(32) and len(held)"
+    assert judge(Program(source, Checks("assert g() == 600 << 20", ("g",)), Limits(TIME_S))).has_passed

@@ -25,6 +25,9 @@ _SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE, _SET_NO_NEW_PRIVILEGES, _SET_SECCOMP, _
 _SIGKILL = 9
 _MAX_MESSAGE, _MAX_REPLY_BYTES = 200, 16 << 20
 _TESTS_BYTES = 512 << 20
+_MALLOC_ARENAS = -8  # glibc's malloc.h: M_ARENA_MAX
+_THREAD_STACK_BYTES = 8 << 20
+_ROOM_FOR_ATTRIBUTES = 256  # of a thread; glibc's pthread_attr_t has up to 64 bytes
 _POLL_S = 0.05
 
 
@@ -46,6 +49,7 @@ def supervise(settings: dict[str, Any]) -> NoReturn:
     _control(libc, _SET_PARENT_DEATH_SIGNAL, _SIGKILL)
     _control(libc, _SET_DUMPABLE, 0)
     _limit(settings)
+    _save_address_space(libc)
     calls, calls_write = os.pipe()
     replies_read, replies = os.pipe()
     _ignore_interrupts()
@@ -236,6 +240,24 @@ def _limit(settings: dict[str, Any]) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (limit, limit))
+
+
+def _save_address_space(libc: Any) -> None:
+    """Let all threads that a program may start fit into its limit, which is one of address space.
+
+    As glibc has it, each thread takes 64 MiB for a heap of its own before it uses any, and a stack as large
+    as the machine's limit. Here they share one heap, and a stack has the size that is usual.
+    """
+    import ctypes
+
+    attributes = ctypes.create_string_buffer(_ROOM_FOR_ATTRIBUTES)
+    if (
+        libc.mallopt(_MALLOC_ARENAS, 1) != 1
+        or libc.pthread_attr_init(attributes) != 0
+        or libc.pthread_attr_setstacksize(attributes, ctypes.c_size_t(_THREAD_STACK_BYTES)) != 0
+        or libc.pthread_setattr_default_np(attributes) != 0
+    ):
+        raise OSError("the threads' memory can't be limited")
 
 
 def _limit_tests() -> None:

@@ -16,6 +16,7 @@ _WRONG = "def attack(): return None\n"
 def memory() -> Iterator[Attack]:
     for body in (
         "bytearray(4 << 30)",
+        "bytearray(1536 << 20)",
         "held = [bytearray(256 << 20) for _ in range(5)]",
         "import mmap\nheld = [mmap.mmap(-1, 256 << 20) for _ in range(5)]",
         "import mmap\nheld = mmap.mmap(-1, 2 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)",
@@ -46,6 +47,22 @@ finally:
     stop.set()
 """
     yield acts("memory", threads, why="can't start")
+    each = """
+import threading
+held, failed, stop = [], [], threading.Event()
+def hold():
+    try: held.append(bytearray(48 << 20))
+    except MemoryError as error: failed.append(error)
+    stop.wait()
+threads = [threading.Thread(target=hold) for _ in range(32)]
+try:
+    for thread in threads: thread.start()
+finally:
+    stop.set()
+for thread in threads: thread.join()
+if failed: raise failed[0]
+"""
+    yield acts("memory", each, why=_FULL)
     yield acts("memory", "import os\nheld = [os.pipe() for _ in range(200)]", why="Too many open files")
     yield acts(
         "memory", "import socket\nheld = [socket.socketpair() for _ in range(200)]", why="Too many open files"
