@@ -55,6 +55,15 @@ SPELLINGS = {
     "base64": base64.b64encode(KEY.encode()).decode(),
     "base64 for urls": base64.urlsafe_b64encode(KEY.encode()).decode().rstrip("="),
     "base64 in percent": quote(base64.b64encode(KEY.encode()).decode(), safe=""),
+    "backwards": KEY[::-1],
+    "with blanks": " ".join(KEY),
+    "with marks of no width": "\u200b".join(KEY),
+    "without its hyphens": KEY.replace("-", ""),
+    "hexadecimal with colons": KEY.encode().hex(":"),
+    "base32": base64.b32encode(KEY.encode()).decode(),
+    "base32 in a text": base64.b32encode(f"key {KEY} bad".encode()).decode(),
+    "base85": base64.b85encode(KEY.encode()).decode(),
+    "ascii85": base64.a85encode(KEY.encode()).decode(),
     "first half": KEY[: len(KEY) // 2],
     "second half": KEY[len(KEY) // 2 :],
     "middle": KEY[5:-5],
@@ -172,3 +181,10 @@ def test_a_message_of_any_length_takes_no_time() -> None:
     began_s = time.process_time()
     assert len(one_line("violates " * 8_000_000)) <= 4000
     assert time.process_time() - began_s < 2
+
+
+@pytest.mark.parametrize("key", ["my-api-key", "no-key-required", "token-abc123", "EMPTY"])
+def test_keys_of_words_leave_messages_readable(key: str) -> None:
+    remember(key)
+    for text in ("Incorrect API key provided", "no key is required here", "your token is empty, or abc"):
+        assert one_line(text) == text

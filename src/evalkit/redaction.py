@@ -20,6 +20,9 @@ _SPELLING = re.compile(
 _PIECE = 8
 _SHORTEST = 6
 _SHORT, _LONGEST = 200, 4000
+# A key taken apart (`a b c`, `a-b-c`): letters and digits that are its own, whatever stands between them.
+_BARE_PIECE = 12
+_DIGIT = re.compile(r"\d")
 # C0, C1, marks of direction and of no width, tags, lone surrogates. Joiners are letters' business.
 CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
@@ -29,17 +32,19 @@ _BLANKS = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
 
 _pieces: set[str] = set()
 _piece_lengths: set[int] = set()
+_bare_pieces: set[str] = set()
 _whole: set[str] = set()
 
 
 def remember(secret: str) -> None:
-    """Keep this out of every message from now on, also in part, in Base64 and in other spellings."""
+    """Keep this out of every message from now on, also in part, backwards and in other spellings."""
     if not secret or secret in _whole:
         return
     _whole.add(secret)
     _cached.cache_clear()
     raw = secret.encode("utf-8", "surrogateescape")
-    for spelled in (secret, raw.hex(), *_in_base64(raw)):
+    for spelled in (secret, secret[::-1], raw.hex(), *_in_base64(raw), *_in_other_bases(raw)):
+        _remember_bare(spelled)
         length = _piece_length(len(spelled))
         if length < _SHORTEST:
             continue
@@ -48,9 +53,16 @@ def remember(secret: str) -> None:
         _pieces.update(folded[at : at + length] for at in range(len(folded) - length + 1))
 
 
+def _remember_bare(spelled: str) -> None:
+    """Words alone are never a piece: a key made of them is not to hide them in every message."""
+    bare = "".join(filter(str.isalnum, _folded(spelled)))
+    pieces = (bare[at : at + _BARE_PIECE] for at in range(len(bare) - _BARE_PIECE + 1))
+    _bare_pieces.update(filter(_DIGIT.search, pieces))
+
+
 def forget() -> None:
     """Forget all keys; for tests."""
-    for known in (_whole, _pieces, _piece_lengths):
+    for known in (_whole, _pieces, _piece_lengths, _bare_pieces):
         known.clear()
     _cached.cache_clear()
 
@@ -110,7 +122,7 @@ def _piece_length(length: int) -> int:
 
 def _without_pieces(text: str) -> str:
     """`text` with everything hidden that a piece of a remembered key covers, however it is spelled."""
-    if not _pieces:
+    if not _pieces and not _bare_pieces:
         return text
     spans = [(_meant(match), match.start(), match.end()) for match in _SPELLING.finditer(text)]
     meant = _folded("".join(character for character, _, _ in spans))
@@ -119,6 +131,7 @@ def _without_pieces(text: str) -> str:
         for at in range(len(meant) - length + 1):
             if meant[at : at + length] in _pieces:
                 covered[at : at + length] = [True] * length
+    _cover_bare(meant, covered)
     if True not in covered:
         return text
     shown, hiding = [], False
@@ -129,6 +142,16 @@ def _without_pieces(text: str) -> str:
             shown.append(HIDDEN)
         hiding = is_covered
     return "".join(shown)
+
+
+def _cover_bare(meant: str, covered: list[bool]) -> None:
+    """Cover the pieces of keys that were taken apart, with what stands between."""
+    places = [at for at, character in enumerate(meant) if character.isalnum()]
+    bare = "".join(meant[at] for at in places)
+    for at in range(len(bare) - _BARE_PIECE + 1):
+        if bare[at : at + _BARE_PIECE] in _bare_pieces:
+            start, end = places[at], places[at + _BARE_PIECE - 1] + 1
+            covered[start:end] = [True] * (end - start)
 
 
 def _folded(text: str) -> str:
@@ -154,4 +177,18 @@ def _in_base64(raw: bytes) -> list[str]:
         # The characters at both ends also hold bits of what stands beside.
         first, last = (0, 2, 3)[before], len(encoded) - (0, 3, 2)[(before + len(raw)) % 3]
         found.append(encoded[first:last].rstrip("="))
+    return found
+
+
+def _in_other_bases(raw: bytes) -> list[str]:
+    """What every Base32 and Base85 of a text with `raw` in it has, but for the ends."""
+    found = []
+    for before in range(5):
+        encoded = base64.b32encode(b"\0" * before + raw).decode().rstrip("=")
+        found.append(encoded[-(-before * 8 // 5) : -1])
+    for before in range(4):
+        padded = b"\0" * before + raw
+        whole = padded[: len(padded) // 4 * 4]
+        start = 5 if before else 0
+        found += [base64.b85encode(whole).decode()[start:], base64.a85encode(whole).decode()[start:]]
     return found

@@ -45,6 +45,8 @@ def test_what_is_left_is_a_prefix_without_stop_sequences(text: str, stops: list[
         ("refusal", "content_filter"),
         ("function_call", "tool_calls"),
         ("pause_turn", "unknown"),
+        ({"type": "stop"}, "stop"),
+        ({"type": 1}, "unknown"),
         (None, "unknown"),
         ([], "unknown"),
     ],

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, tokens_at_most
 from evalkit.clients.client import Client
-from evalkit.clients.completions import finish_reason, refuse_blocked, send_all, token_count
+from evalkit.clients.completions import finish_reason, is_broken_off, refuse_blocked, send_all, token_count
 from evalkit.clients.credentials import names_header, read_key, sent_headers
 from evalkit.clients.http import Endpoint, error_in, sent_before, served_model
 from evalkit.clients.refused import RefusedParameters
@@ -163,6 +163,9 @@ class AnthropicClient(Client):
 
 
 def _failure_in(answer: Mapping[str, Any]) -> Any:
+    reason = answer.get("stop_reason")
+    if is_broken_off(reason):
+        return answer.get("error") or {"message": f"the server broke off ({reason})"}
     return None if answer.get("content") else error_in(answer)
 
 
@@ -170,6 +173,8 @@ def _completion(answer: Mapping[str, Any]) -> Completion:
     blocks, reason = answer["content"], finish_reason(answer.get("stop_reason"))
     if isinstance(blocks, str):
         return Completion(blocks, reason)
+    if blocks is not None and not isinstance(blocks, list):
+        raise TypeError(f"the content is {type(blocks).__name__}")
     if not blocks and reason == "unknown":
         raise ValueError("neither a text nor why it ended")
     texts, thoughts, has_thought = [], [], False

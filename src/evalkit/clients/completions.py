@@ -42,6 +42,15 @@ BROKEN_OFF = frozenset(
     {
         *("error", "abort", "aborted", "cancelled", "canceled", "timeout", "timed_out", "failed", "failure"),
         *("insufficient_system_resource", "malformed_function_call", "internal_error", "server_error"),
+        "pause_turn",
+    }
+)
+# A word of it is enough: `network_error`, `error: the upstream died`.
+_BREAKS = frozenset(
+    {
+        *("error", "errored", "exception", "abort", "aborted", "cancelled", "canceled", "failed", "failure"),
+        *("timeout", "interrupted", "disconnected", "disconnect", "preempted", "killed", "unavailable"),
+        *("overloaded", "crashed", "evicted", "shutdown"),
     }
 )
 _MOST_TOKENS = 10**9
@@ -51,6 +60,7 @@ _WORD_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|[- ]")
 
 def finish_reason(word: object) -> FinishReason:
     """A provider's finish reason in our words."""
+    word = _named(word)
     if not isinstance(word, str):
         return "unknown"
     return FINISH_REASONS.get(word) or FINISH_REASONS.get(_folded(word), "unknown")
@@ -58,7 +68,16 @@ def finish_reason(word: object) -> FinishReason:
 
 def is_broken_off(word: object) -> bool:
     """Whether a provider's finish reason says that it did not finish."""
-    return isinstance(word, str) and word not in FINISH_REASONS and _folded(word) in BROKEN_OFF
+    word = _named(word)
+    if not isinstance(word, str) or word in FINISH_REASONS or _folded(word) in FINISH_REASONS:
+        return False
+    folded = _folded(word)
+    return folded in BROKEN_OFF or not _BREAKS.isdisjoint(re.split(r"[^a-z]+", folded))
+
+
+def _named(word: object) -> object:
+    """The word of a reason that is an object (`{type: stop}`)."""
+    return word.get("type") or word.get("reason") if isinstance(word, Mapping) else word
 
 
 def _folded(word: str) -> str:

@@ -18,11 +18,24 @@ from evalkit.response import Completion, FinishReason, Token, Usage, total_logpr
 
 _PLAIN_ENDS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
 _UNUSUAL = frozenset({"error", "content_filter_results"})
+_FAILED = ("failed", "error", "cancelled", "canceled")
 _UNFINISHED: frozenset[FinishReason] = frozenset({"unknown", "length"})
 _HIGHEST_LOGPROB = 1e-3
 _THINKING_FIELDS = ("reasoning_content", "reasoning")
-# Fields that hold an answer which is not read here.
-_OTHER_ANSWERS = ("audio", "images", "image", "video", "parts", "text", "output_text", "output", "delta")
+# What a message may have beside an empty content; a text, list or object under any other name is an answer.
+_BESIDE_CONTENT = frozenset(
+    {
+        *("content", "role", "name", "type", "id", "object", "model", "refusal", "tool_calls"),
+        *("function_call", "tool_call_id", "reasoning_content", "reasoning", "reasoning_details", "thinking"),
+        *("thinking_blocks", "annotations", "citations", "context", "metadata", "provider_specific_fields"),
+        *("status", "stop_reason", "recipient", "channel", "extra_content", "cache_control"),
+    }
+)
+# Fields of a choice, and of the whole, that hold an answer which is not read here.
+_OTHER_ANSWERS = (
+    *("audio", "images", "image", "video", "parts", "text", "content", "output_text", "output", "delta"),
+    *("answer", "completion", "generated_text", "generation", "response", "result"),
+)
 # Types of parts that are the answer, and the field that holds it.
 _TEXT_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
 
@@ -62,7 +75,21 @@ def completions_of(
         detail = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
         raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
     refuse_blocked(completions)
+    if not any(c.text or c.thinking for c in completions):
+        _refuse_other_answers(answer, choices[:wanted], chat=chat)
     return completions
+
+
+def _refuse_other_answers(answer: Mapping[str, Any], choices: list[Mapping[str, Any]], *, chat: bool) -> None:
+    """Nothing, if completions that say nothing are all there is.
+
+    Raises:
+        TransientError: There is an answer in a field that is not read, beside the one that is.
+    """
+    names = _OTHER_ANSWERS if chat else (*_OTHER_ANSWERS, "message")
+    for holder in (answer, *choices):
+        if (other := next((name for name in names if holder.get(name)), None)) is not None:
+            raise TransientError(f"the answer is in '{other}', and its text is empty", "malformed")
 
 
 def _plain_completion(answer: Mapping[str, Any]) -> Completion | None:
@@ -114,9 +141,16 @@ def failure_in(answer: Mapping[str, Any]) -> Any:
         return error
     if any(_says_something(choice) for choice in listed):
         return None
+    messages = [m for choice in listed if isinstance(m := choice.get("message"), Mapping)]
+    if error := next((m["error"] for m in messages if m.get("error")), None):
+        return error
     feedback = answer.get("prompt_feedback") or answer.get("promptFeedback")
     if isinstance(feedback, Mapping) and (why := feedback.get("block_reason") or feedback.get("blockReason")):
         return {"message": f"the prompt was blocked: {why}", "type": "content_filter"}
+    if listed and answer.get("status") in _FAILED:
+        return {"message": f"the server says that it is {answer['status']}"}
+    if answer.get("success") is False:
+        return answer
     return answer.get("error") if listed else error_in(answer)
 
 
@@ -174,13 +208,21 @@ def _chat_completion(choice: Mapping[str, Any], scored: bool) -> Completion:
         raise TypeError(f"the thinking is {type(stated).__name__}, no string")
     if content is None and reason == "unknown" and not (text or stated or message.get("tool_calls")):
         raise ValueError("neither a text nor why it ended")
-    if not text and (other := next((name for name in _OTHER_ANSWERS if message.get(name)), None)):
+    if not text and (other := _unread(message)) is not None:
         raise ValueError(f"the answer is in '{other}', and its content is empty")
     tokens = _readable(choice.get("logprobs"), scored=scored)
     if not _covers(tokens, text + (stated or thoughts if not text else "")):
         tokens = None
     logprob = None if tokens is None else total_logprob(tokens)
     return Completion(text, reason, logprob, tokens, stated or thoughts or None)
+
+
+def _unread(message: Mapping[str, Any]) -> str | None:
+    """The field of a message without a text that may hold one all the same."""
+    for name, value in message.items():
+        if name not in _BESIDE_CONTENT and isinstance(value, str | list | Mapping) and value:
+            return name
+    return None
 
 
 def _reason(choice: Mapping[str, Any]) -> FinishReason:
