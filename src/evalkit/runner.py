@@ -183,7 +183,7 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger, owner: Owner, l
         )
         feed.add_journal(directory.journal_path, index)
         try:
-            async for finished in executor.batches(loaded.requests(settled), turn):
+            async for finished in executor.batches(loaded.requests(settled), turn, ledger.count_unknown_bill):
                 journal.extend(finished)
                 for state, outcome in finished:
                     cost_usd = ledger.count(state.key, outcome)
@@ -201,10 +201,11 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger, owner: Owner, l
             # However few there are: the executor itself gives up only after some.
             status = "stopped"
             message = f"{run.deployment.name} answered no request; last error {ledger.last_failure}"
-    ledger.note(executor.notes)
+    ledger.note((*executor.notes, *ledger.money_notes))
     # What is known of a model on this machine was said when it was loaded.
     known = [] if executor.resident else [f"{name}: {note}" for note in executor.notes]
-    for note in (*known, *journal.notes):
+    money = [f"{name}: {note}" for note in ledger.money_notes]
+    for note in (*known, *money, *journal.notes):
         shop.observer.note(note)
     await feed.finish()
     return await _finish(run, shop, ledger, loaded.instances, scorer, (status, message))

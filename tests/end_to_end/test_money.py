@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -185,7 +186,10 @@ def test_answers_that_are_cut_off_are_paid_for(workspace: Workspace) -> None:
     manifest = workspace.run().manifest()
     assert manifest is not None
     # What has come whole; the rest is not known, and said.
-    assert manifest.cost_usd == pytest.approx(manifest.counts["num_answered"] * 25 * USD_PER_TOKEN, abs=1e-6)
+    assert manifest.cost_usd is None
+    answers_usd = manifest.counts["num_answered"] * 25 * USD_PER_TOKEN
+    assert manifest.reported_cost_usd == pytest.approx(answers_usd, abs=1e-6)
+    assert f"cost: at least ${answers_usd:.4f}; the server may bill attempts that failed (" in finished.out
     assert any("it may bill them" in note for note in manifest.notes)
 
 
@@ -293,3 +297,92 @@ def test_a_jump_in_what_is_billed_misses_by_those_in_flight(workspace: Workspace
     assert finished.code == 3
     assert "the budget is spent" in finished.err
     assert jump_at < server.num_received <= jump_at + in_flight
+
+
+@pytest.mark.parametrize("num_threads", [1, 16])
+def test_a_stop_by_the_budget_is_no_failed_attempt(workspace: Workspace, num_threads: int) -> None:
+    """Every answer was billed and reported: the cost is known, whatever waited for the budget."""
+    with serving(saying(counts(20, 5))) as server:
+        finished = run(workspace, server, 400, "-n", num_threads, "--budget-usd", 0.002)
+    assert "the budget is spent" in finished.err
+    assert "may bill" not in finished.err + finished.out
+    manifest = workspace.run().manifest()
+    assert manifest is not None
+    assert manifest.notes == ()
+    assert manifest.cost_usd == pytest.approx(server.num_received * 25 * USD_PER_TOKEN)
+    assert f"cost: ${manifest.cost_usd:.4f} (of the answers kept" in finished.out
+
+
+@pytest.mark.parametrize("flags", [(), ("--budget-usd", 1)], ids=str)
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_refused_key_costs_nothing(workspace: Workspace, status: int, flags: tuple[object, ...]) -> None:
+    """The first refusal cancels the 15 requests that came with it: the same key, and free like it."""
+    crowd = 16
+    everybody_is_here = asyncio.Event()
+
+    async def refuse(request: web.BaseRequest, number: int) -> web.StreamResponse:
+        if number == crowd - 1:
+            everybody_is_here.set()
+        await everybody_is_here.wait()
+        if number:
+            await asyncio.Event().wait()  # until the client has gone
+        return web.json_response({"error": "no"}, status=status)
+
+    with serving(refuse) as server:
+        finished = run(workspace, server, 40, "-n", crowd, *flags)
+        assert server.num_received == crowd
+    assert finished.code == 3
+    assert "may bill" not in finished.err + finished.out
+    assert "cost: $0.0000" in finished.out
+    manifest = workspace.run().manifest()
+    assert manifest is not None
+    assert (manifest.notes, manifest.cost_usd) == ((), 0)
+
+
+UNKNOWN: dict[str, Reply] = {
+    "malformed": lambda request, _: web.Response(text="{"),
+    "gateway timeout": lambda request, _: web.Response(status=504),
+    "lost": lambda request, _: gone(request),
+}
+
+
+@pytest.mark.parametrize("seen", UNKNOWN)
+def test_what_failed_attempts_cost_is_unknown_and_not_zero(workspace: Workspace, seen: str) -> None:
+    with serving(UNKNOWN[seen]) as server:
+        finished = run(workspace, server, 4)
+        (told,) = json.loads(run(workspace, server, 4, "--json").out)["runs"]
+    assert "cost: not reported by the server; the server may bill attempts that failed (4)" in finished.out
+    assert "$0.0000" not in finished.out + finished.err
+    assert "it may bill them" in finished.err
+    assert (told["cost_usd"], told["reported_cost_usd"]) == (None, None)
+    assert told["counts"]["num_unknown_bills"] == 8  # of both starts
+    manifest = json.loads((workspace.run().path / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["usage"] == {"prompt_tokens": None, "completion_tokens": None}
+
+
+def test_an_attempt_that_failed_makes_the_cost_a_lower_bound_though_the_next_was_answered(
+    workspace: Workspace,
+) -> None:
+    def reply(request: web.BaseRequest, number: int) -> web.StreamResponse:
+        return web.Response(status=504) if number == 0 else web.Response(body=body(counts(20, 5)))
+
+    with serving(reply) as server:
+        workspace.deploy("test/a", server.url, prices=PRICES, limits={**LIMITS, "max_attempts": 3})
+        entries = [f"arithmetic:digits={digits},num_test=4,model=test/a" for digits in (2, 3)]
+        finished = workspace.evalkit("run", "-n", 1, "-r", *entries)
+    assert finished.code == 0, finished
+    assert "cost: at least $0.0002; the server may bill attempts that failed (1)" in finished.out
+    costs = [manifest.cost_usd for run in workspace.runs() if (manifest := run.manifest()) is not None]
+    # The other run of the same deployment had no such attempt.
+    assert sorted(costs, key=str) == [pytest.approx(4 * 25 * USD_PER_TOKEN), None]
+
+
+def test_answers_that_a_journal_has_lost_are_in_no_cost_that_claims_to_be_all(workspace: Workspace) -> None:
+    with serving(saying(counts(20, 5))) as server:
+        run(workspace, server, 8)
+        journal = workspace.run().journal_path
+        lines = journal.read_bytes().splitlines(keepends=True)
+        journal.write_bytes(b"".join(lines[:-2]) + b"x" + lines[-2][1:] + lines[-1])
+        finished = run(workspace, server, 8)
+        assert server.num_received == 9
+    assert "cost: $0.0002 (of the answers kept, over all starts)" in finished.out, finished

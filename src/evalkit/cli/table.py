@@ -129,19 +129,24 @@ def without_answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _cost_line(results: Sequence[RunResult]) -> str | None:
-    """What the runs cost: all of it, or as much as servers have reported; None without prices."""
-    from evalkit.results.manifest import WITHOUT_USAGE
+    """What the runs cost: all of it, or as much as is known; None without prices.
+
+    Answers that a journal has lost, and what `--fresh` has set aside, were paid for too, and are not in it.
+    """
+    from evalkit.results.manifest import UNKNOWN_BILLS, WITHOUT_USAGE
     from evalkit.results.summary import NOT_REPORTED
 
     num_without = sum(result.counts.get(WITHOUT_USAGE, 0) for result in results)
     costs = [r.reported_cost_usd if r.cost_usd is None else r.cost_usd for r in results]
     known = [usd for usd in costs if usd is not None]
+    num_failed = sum(result.counts.get(UNKNOWN_BILLS, 0) for result in results)
+    failed = f"the server may bill attempts that failed ({num_failed:,})" if num_failed else ""
     if not known:
-        return f"cost: {NOT_REPORTED} by the server" if num_without else None
-    if not num_without:
-        return f"cost: ${sum(known):.4f} (all starts)"
-    rest = f"for {num_without:,} answers it is {NOT_REPORTED} by the server"
-    return f"cost: at least ${sum(known):.4f}; {rest} (all starts)"
+        cost = f"cost: {NOT_REPORTED} by the server" if num_without or num_failed else ""
+        return "; ".join(filter(None, (cost, failed))) or None
+    without = f"for {num_without:,} answers it is {NOT_REPORTED} by the server" if num_without else ""
+    cost = f"cost: {'at least ' if without or failed else ''}${sum(known):.4f}"
+    return f"{'; '.join(filter(None, (cost, without, failed)))} (of the answers kept, over all starts)"
 
 
 def _complaints(results: Sequence[RunResult]) -> list[str]:

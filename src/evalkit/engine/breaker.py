@@ -32,6 +32,11 @@ class Breaker:
         self._quiet_since: float | None = None
 
     @property
+    def ever_succeeded(self) -> bool:
+        """Whether an attempt was answered."""
+        return self._ever_succeeded
+
+    @property
     def failures_in_a_row(self) -> int:
         """Attempts that failed, overload included, since one was answered."""
         return self._unanswered

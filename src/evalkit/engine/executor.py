@@ -49,9 +49,6 @@ _STARTS_PER_TURN = 8
 _OUTAGE_GRACE_S = 30.0
 _MESSAGE_CHARACTERS = 2000
 _FREE = Cost()
-_UNKNOWN_BILLS = (
-    "attempts failed after the server may have done the work: it may bill them, and no cost has them in it"
-)
 _ABSURD_USAGE = "the server reports more tokens than a request can take; those counts are not reported"
 _ADVICE = {
     "authentication": "check the deployment's API key (api_key_env or api_key_file)",
@@ -144,6 +141,7 @@ class Executor:
         self._money_notes: dict[str, None] = {}
         self._halted_by: Literal["user"] | SystemicError | None = None
         self._last_straw: Failure | None = None
+        self._never_admitted = False
         self._grace_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -197,7 +195,10 @@ class Executor:
                     yield finished
 
     async def batches(
-        self, source: Iterable[RequestState], turn: Turn | None = None
+        self,
+        source: Iterable[RequestState],
+        turn: Turn | None = None,
+        on_unknown_bill: Callable[[], None] | None = None,
     ) -> AsyncGenerator[list[tuple[RequestState, Outcome]], None]:
         """Yields the requests of `source` with their outcomes as soon as they are finished, in any order.
 
@@ -209,12 +210,14 @@ class Executor:
         Args:
             source: The requests.
             turn: The turn that the caller has already; else the stream waits for one.
+            on_unknown_bill: Called for each attempt that failed and may cost money all the same: nobody knows
+                how much. Not called where there are no prices.
 
         Raises:
             SystemicError: Going on makes no sense; everything that finished was yielded before.
             Exception: Whatever the source raised, after the requests pulled before it were yielded.
         """
-        stream = Stream()
+        stream = Stream(on_unknown_bill)
         self._streams.add(stream)
         turn = turn or self.turn()
         try:
@@ -247,8 +250,8 @@ class Executor:
             if self._feeding is stream:
                 self._feeding = None
             turn.pass_on()
-            self._streams.discard(stream)
             await self._abandon(stream)
+            self._streams.discard(stream)
 
     async def close(self) -> None:
         """Release what the client holds, and its place for another; more calls do nothing."""
@@ -382,6 +385,7 @@ class Executor:
     def _give_up(self, error: Exception, attempts: int) -> Failure | None:
         """The verdict on an error that another attempt would not mend; None if it ends all sending."""
         if isinstance(error, AuthenticationError):
+            self._never_admitted = not self._breaker.ever_succeeded
             advice = _ADVICE.get(error.reason, _ADVICE["authentication"])
             self._halt(0.0, SystemicError(f"{self.name} is stopped ({error.reason}): {error}; {advice}"))
             return None
@@ -416,6 +420,8 @@ class Executor:
                 response = await self._send(request)
         except OverloadError as error:
             self._limiter.overloaded(slot, error.retry_after_s)
+            if not self.budget.limited:
+                self._note_bill(request, error)
             raise
         except CutThinkingError as error:
             self._limiter.succeeded(slot, error.usage.total_tokens or expected)
@@ -462,17 +468,25 @@ class Executor:
         return response
 
     def _note_bill(self, request: Request, error: BaseException) -> bool:
-        """Whether the server may bill an attempt that was sent and failed; noted where it may."""
+        """Whether the server may bill an attempt that failed; its stream is told where it may."""
         may_be_billed = self._may_be_billed(request, error)
         if may_be_billed and self._prices is not None:
-            self._money_notes[_UNKNOWN_BILLS] = None
+            task = asyncio.current_task()
+            for stream in self._streams:
+                if task in stream.tasks and stream.on_unknown_bill is not None:
+                    stream.on_unknown_bill()
         return may_be_billed
 
     def _may_be_billed(self, request: Request, error: BaseException) -> bool:
         """Whether the server may bill an attempt that failed, as far as is known: any bug of a client's, say.
 
-        Of several sends for one request that fails, others may have been answered.
+        Of several sends for one request that fails, others may have been answered. Where the key or the
+        account was refused before anything was answered, it is refused for all that was in flight.
         """
+        if isinstance(error, AuthenticationError) and not self._breaker.ever_succeeded:
+            return False
+        if isinstance(error, asyncio.CancelledError) and self._never_admitted:
+            return False
         if not isinstance(error, ClientError) or self._estimator.sends(request) > 1:
             return True
         cut_off_by_a_filter = isinstance(error, ContentFilterError) and bool(error.text)

@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evalkit.request import RequestState
     from evalkit.response import Outcome
 
@@ -13,10 +15,12 @@ if TYPE_CHECKING:
 class Stream:
     """One stream's part of an executor: its tasks, and what has finished but was not yielded.
 
-    Not `complete` once a request was left without a verdict, pulled or not.
+    Not `complete` once a request was left without a verdict, pulled or not. `on_unknown_bill` is called for
+    each attempt that failed and that the server may bill.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_unknown_bill: Callable[[], None] | None = None) -> None:
+        self.on_unknown_bill = on_unknown_bill
         self.tasks: set[asyncio.Task[Outcome | None]] = set()
         self.finished: list[tuple[RequestState, Outcome]] = []
         self.news = asyncio.Event()

@@ -15,7 +15,7 @@ from evalkit.engine.journal_line import Owner
 from evalkit.errors import DamageError
 from evalkit.response import BLOCKED, Failure, Outcome, Usage
 from evalkit.results.integrity import fingerprint, fits, sealed
-from evalkit.results.manifest import WITHOUT_USAGE, Manifest, RunStatus
+from evalkit.results.manifest import UNKNOWN_BILLS, WITHOUT_USAGE, Manifest, RunStatus
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scoring import SCORING_RULES
 from evalkit.specs.digest import RunDigest
@@ -24,6 +24,11 @@ from evalkit.specs.run_spec import RunSpec
 if TYPE_CHECKING:
     from evalkit.engine.journal_index import JournalIndex
     from evalkit.models.deployment import Prices
+
+
+_MAY_BE_BILLED = (
+    "attempts failed after the server may have done the work: it may bill them, and no cost has them in it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class Ledger:
         self._num_requests = 0
         self._usage = Usage()
         self._num_without_usage = 0
+        self._num_unknown_bills = 0
         self._cost_usd = 0.0
 
     @classmethod
@@ -134,6 +140,8 @@ class Ledger:
         self._num_answered, self._num_requests = len(index.answered), num_requests
         self._usage = Usage(index.prompt_tokens, index.completion_tokens)
         self._num_without_usage = index.num_without_usage
+        # The journal has outcomes, not attempts.
+        self._num_unknown_bills = self.manifest.counts.get(UNKNOWN_BILLS, 0)
         # From the journal, not the last manifest: a start that was killed wrote none, and was billed.
         self._cost_usd = 0.0 if self._prices is None else self._prices.cost_usd(self._usage)
         self.manifest = replace(
@@ -177,6 +185,20 @@ class Ledger:
         self._cost_usd += cost_usd
         return cost_usd
 
+    def count_unknown_bill(self) -> None:
+        """Count an attempt that failed and that the server may bill."""
+        self._num_unknown_bills += 1
+
+    @property
+    def money_notes(self) -> tuple[str, ...]:
+        """What the user should know of the run's cost."""
+        return (_MAY_BE_BILLED,) if self._num_unknown_bills else ()
+
+    @property
+    def _has_unknown(self) -> bool:
+        """Whether something was or may be billed, and nobody knows how much."""
+        return self._num_without_usage > 0 or self._num_unknown_bills > 0
+
     def note(self, notes: Iterable[str]) -> None:
         """Keep these in the manifest, beside those of earlier starts."""
         kept = tuple(dict.fromkeys((*self.manifest.notes, *notes)))
@@ -193,12 +215,12 @@ class Ledger:
         counted: dict[str, Any] = {}
         if self._began:  # else this start came to count nothing, and what earlier ones counted stays
             reported_usd = None if self._prices is None else round(self._cost_usd, 6)
-            if self._num_without_usage and not self._usage.is_reported:
+            if self._has_unknown and not self._usage.is_reported:
                 reported_usd = None
             counted = {
                 "counts": {**self.manifest.counts, **self._counts(), "num_unscored": num_unscored},
                 "usage": self._reported_usage(),
-                "cost_usd": reported_usd if self._num_without_usage == 0 else None,
+                "cost_usd": None if self._has_unknown else reported_usd,
                 "reported_cost_usd": reported_usd,
             }
         if status is None:
@@ -233,11 +255,13 @@ class Ledger:
             counts["num_blocked"] = num_blocked
         if self._num_without_usage or self.manifest.counts.get(WITHOUT_USAGE):
             counts[WITHOUT_USAGE] = self._num_without_usage
+        if self._num_unknown_bills:
+            counts[UNKNOWN_BILLS] = self._num_unknown_bills
         return counts
 
     def _reported_usage(self) -> dict[str, int | None]:
-        """The tokens that were reported; None where none were, though there are answers that took some."""
-        if self._num_without_usage and not self._usage.is_reported:
+        """The tokens that were reported; None where none were, though something took some."""
+        if self._has_unknown and not self._usage.is_reported:
             return {"prompt_tokens": None, "completion_tokens": None}
         return {
             "prompt_tokens": self._usage.prompt_tokens,

@@ -14,6 +14,7 @@ from evalkit.specs.digest import run_digest
 
 FORMAT_VERSION = 1
 WITHOUT_USAGE = "num_without_usage"
+UNKNOWN_BILLS = "num_unknown_bills"
 """The count of answers, paid for and not from the cache, for which the server reported no tokens."""
 RunStatus = Literal["running", "complete", "partial", "stopped", "interrupted", "error"]
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -51,9 +52,10 @@ class Manifest:
         message: Why it is not complete.
         counts: num_instances, num_requests, num_answered, num_failed; num_blocked where a content filter
             blocked some of the failed ones; `num_without_usage` where the server reported no tokens for some
-            answers.
-        usage: Tokens over all starts, as far as they are reported; None where no answer has any.
-        cost_usd: Over all starts; None where prices are not known, or the tokens of some answers.
+            answers; `num_unknown_bills` where attempts failed that the server may bill, of all starts.
+        usage: Tokens of the answers kept, of all starts, as far as they are reported; None where none are.
+        cost_usd: What those answers cost; None where prices are not known, or the tokens of some answers, or
+            where the server may bill attempts that failed.
         reported_cost_usd: The same over the answers whose tokens are known; None where there are none.
         seconds: Wall time over all starts.
         notes: What evalkit did otherwise than asked, such as a parameter left out that the server refuses.

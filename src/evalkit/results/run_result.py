@@ -21,7 +21,8 @@ class RunResult:
         counts: num_instances, num_requests, num_answered, num_failed; num_blocked where a content filter
             blocked some of the failed ones.
         failures: Failed requests by reason.
-        cost_usd: Over all starts of the run; None where prices are not known, or the tokens of some answers.
+        cost_usd: What the answers kept cost, of all starts; None where prices are not known, or the tokens of
+            some answers, or where the server may bill attempts that failed.
         reported_cost_usd: The same over the answers whose tokens are known; None where there are none.
     """
 
