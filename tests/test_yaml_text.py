@@ -22,6 +22,9 @@ ODD = {
     "dashes": "- " * 100_000,
     "indents": "\n".join(" " * depth + "a:" for depth in range(3000)),
     "digits": "model_deployments: " + "9" * 10_000,
+    "hexadecimal digits": "model_deployments: 0x" + "f" * 5000,
+    "binary digits": "model_deployments: 0b" + "1" * 50_000,
+    "base 60": "model_deployments: 1" + ":59" * 5000,
     "date": "model_deployments: 2026-99-99",
     "list as key": "? [a]\n: b\n",
 }

@@ -21,6 +21,9 @@ MAX_DEPTH = 100
 # Values in a file, those behind an alias counted each time it is written.
 MAX_VALUES = 500_000
 MAX_FILE_BYTES = CONFIG_BYTES
+# Of a whole number, however it is written; Python writes none of more than some thousand digits.
+MAX_DIGITS = 100
+_WHOLE_NUMBER = "tag:yaml.org,2002:int"
 # So many levels the parser takes in any thread; a text that can't have more needs no look beforehand.
 _HARMLESS_DEPTH = 2_000
 _BLOCK_STARTS = re.compile(r"^[ \-?:]*", re.MULTILINE)
@@ -80,7 +83,7 @@ def check_values(node: Any, depth: int = 1, num_before: int = 0) -> int:
 
 
 def check_place(node: Any, depth: int, num_values: int) -> None:
-    """Refuse a node that is nested too deeply, or comes after too many values.
+    """Refuse a node that is nested too deeply, comes after too many values, or is a number without end.
 
     Raises:
         yaml.MarkedYAMLError: It is, or does.
@@ -92,6 +95,8 @@ def check_place(node: Any, depth: int, num_values: int) -> None:
         problem = "nested too deeply, or an alias (*) means what it is part of"
     elif num_values > MAX_VALUES:
         problem = f"more than {MAX_VALUES} values, with those behind aliases (*)"
+    elif node.tag == _WHOLE_NUMBER and node.id == "scalar" and len(node.value) > MAX_DIGITS:
+        problem = f"a whole number of more than {MAX_DIGITS} digits"
     if problem:
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 

@@ -259,3 +259,22 @@ def test_importing_the_clients_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "url", ["http:///v1", "http://a..b/v1", f"http://{'a' * 300}.b/v1", "http://:80/v1"], ids=lambda u: u[:16]
+)
+def test_a_host_that_is_no_name_is_refused_at_the_start(url: str) -> None:
+    with pytest.raises(UsageError, match="the name of a host"):
+        Endpoint(url, {})
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://h:99999/v1", "http://h:x/v1"])
+def test_an_address_that_cannot_be_read_says_so(url: str) -> None:
+    with pytest.raises(UsageError, match="its host or port can't be read"):
+        Endpoint(url, {})
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:80/v1", "http://127.0.0.1/v1", "http://müller.example/v1"])
+def test_hosts_of_all_kinds_are_taken(url: str) -> None:
+    assert Endpoint(url, {}).url == url

@@ -64,6 +64,7 @@ class Endpoint:
         if not url.startswith(("http://", "https://")):
             raise UsageError("base_url must start with http:// or https://")
         refuse_secrets({"base_url": url})
+        _check_host(url)
         for secret in secrets:
             remember(secret)
         self.url, self._find_error = url, find_error
@@ -252,6 +253,23 @@ def _decoded_text(raw: bytes, charset: str) -> str:
     except LookupError:
         pass
     raise ValueError(f"no character set {charset}")
+
+
+def _check_host(url: str) -> None:
+    """Nothing, if a name server can be asked for the host.
+
+    Raises:
+        UsageError: There is none, or it is no name of a host.
+    """
+    from urllib.parse import urlsplit
+
+    host = urlsplit(url).hostname or ""
+    try:
+        known = bool(host.encode("idna"))
+    except UnicodeError:
+        known = False
+    if not known:
+        raise UsageError(f"base_url must have the name of a host behind ://, not {one_line(host)[:80]!r}")
 
 
 def _proxy_for(url: str) -> str | None:

@@ -177,6 +177,8 @@ def _refuse_password(place: str, value: str) -> None:
     is_address = "url" in place.rsplit(".", 1)[-1].lower() or re.match(r"\s*https?:", value, re.I) is not None
     if not is_address:
         return
+    if "@" not in value and not _can_be_split(value):
+        raise UsageError(f"'{place}' is no address: its host or port can't be read")
     try:
         parts = urlsplit(value)
         is_plain = not _NOT_IN_A_URL.search(value.strip()) and parts.port != -1 and not _has_key(parts.path)
@@ -188,6 +190,13 @@ def _refuse_password(place: str, value: str) -> None:
             f"down; if one of them is a key, {REMEDY} (for a user and password, NAME is Authorization and "
             "the variable holds 'Basic …')"
         )
+
+
+def _can_be_split(value: str) -> bool:
+    try:
+        return urlsplit(value).port != -1
+    except ValueError:
+        return False
 
 
 def _has_key(path: str) -> bool:
