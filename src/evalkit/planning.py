@@ -248,7 +248,7 @@ def plan_run(entry: str, run_spec: RunSpec, place: Workplace, *, fetch: bool = F
         digest=run_digest(covered) if known else None,
         identity=covered,
         problem=problem,
-        note="; ".join(filter(None, (note, missing))),
+        note="; ".join(filter(None, (note, missing, "" if fetch else _missing_variable(deployment)))),
         read_early=(*read_at_import(scenario_class.__module__), *reads.files),
     )
 
@@ -268,6 +268,14 @@ def _missing_here(run_spec: RunSpec, *, is_plan: bool) -> str:
             raise
         return f"{run_spec.name} can't run on this machine: {error}"
     return ""
+
+
+def _missing_variable(deployment: ModelDeployment) -> str:
+    """Which header can't be sent from this machine, in words; `run` refuses that, a plan only notes it."""
+    from evalkit.clients.credentials import missing_header
+
+    missing = missing_header(deployment.client_spec.args.get("headers_from_env"))
+    return f"'{deployment.name}' can't be asked on this machine: {missing}" if missing else ""
 
 
 def _with_usable_tokenizer(deployment: ModelDeployment) -> tuple[ModelDeployment, str]:

@@ -114,3 +114,17 @@ def test_prompts_agree_with_helm_through_the_command_line(
             for trial, prompts in by_trial.items()
         }
         assert hashes == row["all_prompts_sha256"], row["entry"]
+
+
+@pytest.mark.parametrize(
+    "words", [("plan",), ("plan", "--json"), ("plan", "--requests"), ("run", "--dry-run")]
+)
+@pytest.mark.parametrize("others", [(), ("simple_mcqa:model=evalkit/echo",)])
+def test_damaged_data_ends_a_plan_as_it_ends_the_run(
+    call: Call, tmp_path: Path, words: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    (tmp_path / "gsm8k").mkdir()
+    (tmp_path / "gsm8k" / "test.jsonl").write_text("{}\n", encoding="utf-8")
+    called = call(*words, "-r", *others, "gsm:model=evalkit/echo", "--data-dir", tmp_path, "--offline")
+    assert called.code == 3
+    assert "test.jsonl is not the file that was pinned" in called.out + called.err

@@ -62,6 +62,52 @@ def test_what_can_be_no_header_is_refused_and_not_shown(monkeypatch: pytest.Monk
     assert not held or held not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ("", "the environment variable RELAY is not set; it must hold the whole value of the header X-Relay"),
+        (
+            "one\ntwo",
+            "the environment variable RELAY can't be sent as the header X-Relay: it must hold one line",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_header_speaks_of_the_header(
+    monkeypatch: pytest.MonkeyPatch, held: str, told: str
+) -> None:
+    monkeypatch.setenv("RELAY", held)
+    with pytest.raises(UsageError) as caught:
+        sent_headers(None, {" X-Relay ": "RELAY"})
+    assert told in str(caught.value)
+    assert "API key" not in str(caught.value)
+
+
+def test_advice_names_what_the_deployment_has(planted: Planted, tmp_path: Path) -> None:
+    planted.set("GATEWAY", "bearer")
+    planted.set("A_KEY")
+    path = tmp_path / "key.txt"
+    path.write_text(planted.use("file"), encoding="utf-8")
+    planted.own.add(path.name)
+
+    def advice(make: Any = OpenAIClient, **args: Any) -> str:
+        return str(make(model="m", base_url="http://127.0.0.1/v1", **args).key_advice)
+
+    header = "check the environment variable GATEWAY, the whole value of the header {}"
+    for make in (OpenAIClient, AnthropicClient):
+        assert advice(make, api_key_env="A_KEY") == "check the API key in the environment variable A_KEY"
+        assert advice(make, api_key_file=str(path)) == f"check the API key in the file {path}"
+        named = {"Authorization": "GATEWAY"}
+        assert advice(make, headers_from_env=named) == header.format("Authorization")
+        assert advice(make, api_key_env="A_KEY", headers_from_env={"X-Relay": "GATEWAY"}) == (
+            "check the API key in the environment variable A_KEY, and the environment variable GATEWAY, the "
+            "whole value of the header X-Relay"
+        )
+    assert advice().startswith("the deployment names no API key")
+    # The header takes the place of the key, which is not read then.
+    other = advice(AnthropicClient, api_key_env="NOT_SET", headers_from_env={"x-api-key": "GATEWAY"})
+    assert other == header.format("x-api-key")
+
+
 def test_a_header_has_one_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TITLE", "x")
     with pytest.raises(UsageError, match="one of them must go"):

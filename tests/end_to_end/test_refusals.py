@@ -26,7 +26,7 @@ def test_a_wrong_key_is_said_once_and_written_nowhere(workspace: Workspace, serv
     assert finished.code == 3
     (reason,) = reasons(finished)
     assert "HTTP 401" in reason
-    assert "check the deployment's API key" in reason
+    assert reason.endswith("; check the API key in the environment variable TEST_KEY")
     assert "Traceback" not in finished.err
     assert server.num_received <= 64
     assert WRONG_KEY not in finished.out + finished.err
@@ -39,6 +39,29 @@ def test_a_wrong_key_is_said_once_and_written_nowhere(workspace: Workspace, serv
     assert server.num_answered == 1319
     for path, (_, data) in contents(workspace.path).items():
         assert b"sk-right-key" not in data, path
+
+
+def test_a_wrong_header_is_called_a_header(workspace: Workspace, serve: Serve) -> None:
+    server = serve(required_key=KEYS["of a vendor, right"])
+    workspace.deploy("test/a", server.url, headers_from_env={"Authorization": "TEST_KEY"})
+    (told,) = (line for line in workspace.evalkit("plan", "-r", ENTRY).err.splitlines() if "TEST_KEY" in line)
+    missing = "variable TEST_KEY is not set; it must hold the whole value of the header Authorization"
+    assert missing in told
+    unset = workspace.evalkit("run", "-r", ENTRY)
+    assert (unset.code, missing in unset.err, "API key" in unset.err) == (2, True, False)
+
+    workspace.plant("TEST_KEY", "of a vendor")
+    assert "TEST_KEY" not in workspace.evalkit("plan", "-r", ENTRY).err
+    finished = workspace.evalkit("run", "-r", ENTRY)
+    (reason,) = reasons(finished)
+    assert reason.endswith(
+        "; check the environment variable TEST_KEY, the whole value of the header Authorization"
+    )
+    assert "api_key" not in reason
+
+    workspace.deploy("test/a", server.url)
+    (reason,) = reasons(workspace.evalkit("run", "-r", ENTRY, "--suite", "no-key"))
+    assert "the deployment names no API key" in reason
 
 
 def test_a_server_that_echoes_the_key_does_not_make_it_public(workspace: Workspace) -> None:

@@ -86,7 +86,11 @@ def refused(class_name: str = "openai", **args: Any) -> str:
 def test_secrets_are_refused_with_the_remedy(field: str, class_name: str, name: str) -> None:
     told = refused(class_name, **{field: {name: KEY}})
     assert name in told
-    assert "headers_from_env: {NAME: VARIABLE}" in told
+    if field == "extra_headers":
+        assert f"headers_from_env: {{{name.strip()}: VARIABLE}}" in told
+    else:
+        assert "api_key_env: VARIABLE, or headers_from_env: {NAME: VARIABLE}" in told
+        assert "a gateway or a client of your own must add it" in told
 
 
 @pytest.mark.parametrize("name", names(SETTINGS))
@@ -208,6 +212,95 @@ def test_what_is_in_the_wrong_place_is_refused_and_not_shown(args: dict[str, Any
 )
 def test_engines_take_no_secrets(class_name: str, args: dict[str, Any]) -> None:
     refused(class_name, **args)
+
+
+@pytest.mark.parametrize("name", ["api_key", "key", "token"])
+def test_a_key_among_the_arguments_moves_to_the_variable_of_the_key(name: str) -> None:
+    told = refused(**{name: KEY})
+    assert "api_key_env: VARIABLE" in told
+    assert "headers_from_env" not in told
+
+
+def test_a_key_for_an_engine_moves_to_the_engines_own_variable() -> None:
+    told = refused("vllm", engine_args={"hf_token": KEY})
+    assert "HF_TOKEN" in told
+    assert "api_key_env" not in told
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        (f"http://user:{KEY}@127.0.0.1/v1", "a user or password (@)"),
+        (f"http://127.0.0.1/v1?{KEY}", "a query (?)"),
+        (f"http://127.0.0.1/v1#{KEY}", "a fragment (#)"),
+        (f"http://127.0.0.1/v1\\{KEY}", "a backslash"),
+        (f"http://127.0.0.1/v 1/{KEY}", "a blank or control character"),
+        (f"http://127.0.0.1/token/{KEY}/v1", "a key in its path"),
+        (f"http://u@127.0.0.1/v1?{KEY}", "a user or password (@) and a query (?)"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(address: str, found: str) -> None:
+    told = refused(base_url=address)
+    assert f"it holds {found}" in told.split("; ")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "bot123456:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw",
+        "bot/123456:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw",
+        "bot123456%3AAAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw",
+        "me:0a1b2c3d4e5f60718293",
+        "%73k-0123456789abcdef0123",
+        "api_key:tk9fQuietOtter77",
+    ],
+)
+def test_keys_in_paths(part: str) -> None:
+    told = refused(base_url=f"https://host/{part}/v1")
+    assert "a key in its path" in told
+    assert part not in told
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "client/v4/accounts/0123456789abcdef0123456789abcdef/ai/v1",
+        "v1/projects/p-1/locations/europe-west4/endpoints/1234567890123456789",
+        "openai/deployments/gpt-4o-mini-2024-07-18",
+        "v1beta/models/gemini-2.0-flash-001:generateContent",
+        "models/llama3:8b-instruct-q4_K_M/v1",
+        "8d4c1a52-6f0e-4f0b-9c51-2f6f8d3a7b11/v1",
+    ],
+)
+def test_names_of_accounts_and_models_in_paths_are_taken(path: str) -> None:
+    check_client(deployment(base_url=f"https://host/{path}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("X Title", "'X Title', which is no name of a header: ' ' must"),
+        ("Größe", "'Größe', which is no name of a header: '\\xf6' must"),
+        ("X-Title:", "'X-Title…', which is no name of a header: ':' must"),
+        (f"X-A: {KEY}", "'X-A…', which is no name of a header: ':' must"),
+        (f"X-A\n{KEY}", "'X-A…', which is no name of a header: '\\n' must"),
+        (f"Authorization {KEY}", "'Authorization…', which is no name of a header: ' ' must"),
+        ("sk-0123456789abcdef0123 x", "'…', which"),
+        (" ", "a header without a name"),
+    ],
+)
+def test_a_name_that_no_header_has_is_shown_up_to_what_is_wrong(name: str, shown: str) -> None:
+    told = refused(extra_headers={name: "text"})
+    assert f"'extra_headers' has {shown}" in told
+    assert "0123456789abcdef" not in told
+
+
+@pytest.mark.parametrize("class_name", ["openai", "anthropic"])
+@pytest.mark.parametrize(
+    "address", ["host/v1", "localhost:8000/v1", "//host/v1", "ftp://host/v1", "", "http:///v1"]
+)
+def test_an_address_that_no_request_can_go_to_is_refused_by_the_plan(class_name: str, address: str) -> None:
+    assert "base_url " in refused(class_name, base_url=address)
 
 
 def test_clients_of_plugins_take_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

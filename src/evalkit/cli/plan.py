@@ -39,14 +39,12 @@ def plan_command(
     plan = make_plan(place)
     if requests:
         show_requests(plan, place, as_json=as_json)
-    else:
-        show_plan(plan, place, as_json=as_json)
-    if plan.bad_entries:
-        raise typer.Exit(1)
+        raise typer.Exit(1 if plan.bad_entries else 0)
+    raise typer.Exit(show_plan(plan, place, as_json=as_json))
 
 
-def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
-    """Print one line (or JSON object) per run spec."""
+def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> int:
+    """Print one line (or JSON object) per run spec; returns the exit code, 3 if one's data is damaged."""
     from evalkit.cli.output import print_json, print_table
 
     rows = [describe_run(run, place) for run in plan.runs]
@@ -57,7 +55,7 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
             print_json(row)
         for bad in plan.bad_entries:
             print_json({"bad_entry": asdict(bad)})
-        return
+        return _code(plan, rows)
     print_table(
         ("run", "digest", "instances", "requests", "prompt tokens", "completion tokens", "cost", "at most"),
         [
@@ -86,6 +84,14 @@ def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> None:
             f"{len(missing)} of {len(rows)} runs need data that is not local yet; `run` downloads it",
             err=True,
         )
+    return _code(plan, rows)
+
+
+def _code(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> int:
+    """As `run` ends with what is known before anything is sent: the highest code of all its runs."""
+    if any(row["problem"] for row in rows):
+        return 3
+    return 1 if plan.bad_entries else 0
 
 
 def cost_notes(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

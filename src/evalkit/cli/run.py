@@ -30,8 +30,7 @@ def run_command(
     place = open_workplace(options, on_download=None if quiet else DownloadProgress())
     plan = make_plan(place, fetch=not options.dry_run)
     if options.dry_run:
-        show_plan(plan, place, as_json=as_json)
-        raise typer.Exit(1 if plan.bad_entries else 0)
+        raise typer.Exit(show_plan(plan, place, as_json=as_json))
 
     from evalkit.cli.console import lost_output
     from evalkit.cli.output import echo_note

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, tokens_at_most
 from evalkit.clients.client import Client
 from evalkit.clients.completions import finish_reason, is_broken_off, refuse_blocked, send_all, token_count
-from evalkit.clients.credentials import names_header, read_key, sent_headers
+from evalkit.clients.credentials import key_advice, names_header, read_key, sent_headers
 from evalkit.clients.http import Endpoint, error_in, sent_before, served_model
 from evalkit.clients.refused import RefusedParameters
 from evalkit.clients.thinking import AnswerReader
@@ -42,6 +42,7 @@ class AnthropicClient(Client):
     """
 
     keeps_time: ClassVar[bool] = True
+    over_http: ClassVar[bool] = True
 
     model: str | None = None
     base_url: str = "https://api.anthropic.com"
@@ -59,8 +60,10 @@ class AnthropicClient(Client):
         if self.model is None:
             raise UsageError("the client 'anthropic' needs model")
         headers = sent_headers(self.extra_headers, self.headers_from_env)
+        self.key_advice = key_advice(None, None, self.headers_from_env)
         if not names_header(headers, "x-api-key", "Authorization"):
             headers["x-api-key"] = read_key(self.api_key_env, self.api_key_file) or ""
+            self.key_advice = key_advice(self.api_key_env, self.api_key_file, self.headers_from_env)
         headers["anthropic-version"] = self.version
         base_url = self.base_url.rstrip("/").removesuffix("/v1")
         self._endpoint = Endpoint(base_url + "/v1/messages", headers, find_error=_failure_in)

@@ -50,6 +50,8 @@ class Client:
         window: How many requests a resident client takes at once.
         max_answer_mb: The longest answer that it should take from a server, set before `configure`.
         notes: What the user should know of the model, found while it was opened.
+        over_http: Whether its `base_url` is one of HTTP.
+        key_advice: What the user should do when the server refuses the key.
     """
 
     resident: ClassVar[bool] = False
@@ -61,6 +63,8 @@ class Client:
     window: int = 1
     max_answer_mb: float = MAX_ANSWER_MB
     notes: tuple[str, ...] = ()
+    over_http: ClassVar[bool] = False
+    key_advice: str = "check the deployment's API key"
 
     @classmethod
     def identity(cls, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def read_key(api_key_env: str | None, api_key_file: str | None) -> str | None:
         source = f"the environment variable {api_key_env}"
         key = os.environ.get(api_key_env, "").strip()
         if not key:
-            raise UsageError(f"{source} is not set; it must hold the API key")
+            raise UsageError(_not_set(api_key_env, "the API key"))
     else:
         return None
     if not key or not key.isascii() or not key.isprintable():
@@ -50,11 +50,50 @@ def sent_headers(
     for name, variable in (headers_from_env or {}).items():
         if names_header(headers, name):
             raise UsageError(f"'{name}' is in extra_headers and in headers_from_env; one of them must go")
-        if (value := read_key(variable, None)) is not None:
-            headers[name.strip()] = value
-            for part in value.split():
-                remember(part)
+        headers[name.strip()] = _read_header(name.strip(), variable)
     return headers
+
+
+def missing_header(headers_from_env: Mapping[str, str] | None) -> str | None:
+    """What is wrong, in words, if a variable that must hold a header is not set; reads no value."""
+    for name, variable in (headers_from_env or {}).items():
+        if not os.environ.get(variable, "").strip():
+            return _not_set(variable, f"the whole value of the header {name.strip()}")
+    return None
+
+
+def key_advice(
+    api_key_env: str | None, api_key_file: str | None, headers_from_env: Mapping[str, str] | None
+) -> str:
+    """What to look at when a server refuses the key: where this deployment has it from."""
+    sources = []
+    if api_key_file is not None:
+        sources.append(f"the API key in the file {api_key_file}")
+    elif api_key_env is not None:
+        sources.append(f"the API key in the environment variable {api_key_env}")
+    for name, variable in (headers_from_env or {}).items():
+        sources.append(f"the environment variable {variable}, the whole value of the header {name.strip()}")
+    if not sources:
+        return "the deployment names no API key: api_key_env or api_key_file does, or headers_from_env"
+    return f"check {', and '.join(sources)}"
+
+
+def _read_header(name: str, variable: str) -> str:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise UsageError(_not_set(variable, f"the whole value of the header {name}"))
+    if not value.isascii() or not value.isprintable():
+        raise UsageError(
+            f"the environment variable {variable} can't be sent as the header {name}: "
+            "it must hold one line of ASCII text"
+        )
+    for secret in (value, *value.split()):
+        remember(secret)
+    return value
+
+
+def _not_set(variable: str, held: str) -> str:
+    return f"the environment variable {variable} is not set; it must hold {held}"
 
 
 def names_header(headers: Mapping[str, str] | None, *names: str) -> bool:

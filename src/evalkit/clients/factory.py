@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from evalkit.clients.allowance import Allowance
 from evalkit.clients.client import Client
@@ -15,6 +16,7 @@ from evalkit.models.provider import served_name
 from evalkit.models.secret_fields import refuse_secrets, written
 from evalkit.models.weights import fetch_description
 from evalkit.parameters import bind_arguments, parameters_of
+from evalkit.redaction import one_line
 from evalkit.registry import CLIENTS
 from evalkit.request import Request
 
@@ -51,6 +53,8 @@ def check_client(deployment: ModelDeployment) -> dict[str, Any]:
     try:
         target = CLIENTS.get(name)
         refuse_secrets(args)
+        if getattr(target, "over_http", False):
+            _check_address(args.get("base_url"))
         known = {p.name for p in parameters_of(target)}
         if args.get("model") is None and "model" in known:
             args["model"] = served_name(deployment)
@@ -59,6 +63,13 @@ def check_client(deployment: ModelDeployment) -> dict[str, Any]:
         return bind_arguments("client", name, target, args)
     except UsageError as error:
         raise UsageError(f"model deployment '{deployment.name}': {error}") from None
+
+
+def _check_address(address: Any) -> None:
+    if isinstance(address, str) and not address.startswith(("http://", "https://")):
+        raise UsageError(f"base_url must start with http:// or https://, and is '{one_line(address)}'")
+    if isinstance(address, str) and not urlsplit(address).hostname:
+        raise UsageError(f"base_url has no host: '{one_line(address)}'")
 
 
 def completed(deployment: ModelDeployment, *, fetch: bool = False) -> ModelDeployment:

@@ -15,7 +15,7 @@ from evalkit.clients.allowance import (
 )
 from evalkit.clients.client import Client
 from evalkit.clients.completions import seed_of, send_all
-from evalkit.clients.credentials import names_header, read_key, sent_headers
+from evalkit.clients.credentials import key_advice, names_header, read_key, sent_headers
 from evalkit.clients.echo import scored_prompt
 from evalkit.clients.http import Endpoint, sent_before, served_model
 from evalkit.clients.openai_answers import completions_of, failure_in, has_thought, usage_of
@@ -55,6 +55,7 @@ class OpenAIClient(Client):
     """
 
     keeps_time: ClassVar[bool] = True
+    over_http: ClassVar[bool] = True
 
     model: str | None = None
     base_url: str = OPENAI_URL
@@ -78,10 +79,11 @@ class OpenAIClient(Client):
         headers = sent_headers(self.extra_headers, self.headers_from_env)
         has_own = names_header(headers, "Authorization")
         no_source = self.api_key_env is None and self.api_key_file is None
-        key = read_key(
-            "OPENAI_API_KEY" if no_source and not has_own and base_url == OPENAI_URL else self.api_key_env,
-            self.api_key_file,
-        )
+        api_key_env = self.api_key_env
+        if no_source and not has_own and base_url == OPENAI_URL:
+            api_key_env = "OPENAI_API_KEY"
+        key = read_key(api_key_env, self.api_key_file)
+        self.key_advice = key_advice(api_key_env, self.api_key_file, self.headers_from_env)
         if key is not None and has_own:
             raise UsageError(
                 "the key is named twice: by headers_from_env, and by api_key_env or api_key_file"

@@ -50,10 +50,7 @@ _OUTAGE_GRACE_S = 30.0
 _MESSAGE_CHARACTERS = 2000
 _FREE = Cost()
 _ABSURD_USAGE = "the server reports more tokens than a request can take; those counts are not reported"
-_ADVICE = {
-    "authentication": "check the deployment's API key (api_key_env or api_key_file)",
-    "quota": "check the account's credit",
-}
+_QUOTA_ADVICE = "check the account's credit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +383,7 @@ class Executor:
         """The verdict on an error that another attempt would not mend; None if it ends all sending."""
         if isinstance(error, AuthenticationError):
             self._never_admitted = not self._breaker.ever_succeeded
-            advice = _ADVICE.get(error.reason, _ADVICE["authentication"])
+            advice = _QUOTA_ADVICE if error.reason == "quota" else self._client.key_advice
             self._halt(0.0, SystemicError(f"{self.name} is stopped ({error.reason}): {error}; {advice}"))
             return None
         if isinstance(error, SystemicError):

@@ -12,13 +12,22 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from evalkit.errors import UsageError
 
 SOURCES = ("api_key_env", "api_key_file", "headers_from_env")
 """Arguments that say where a secret is; none holds one."""
-REMEDY = "put it into an environment variable and name that: headers_from_env: {NAME: VARIABLE}"
+_REMEDY = "put it into an environment variable and name that: {}"
+_ANY_HEADER = "headers_from_env: {NAME: VARIABLE}"
+_REMEDY_FOR_KEYS = _REMEDY.format(f"api_key_env: VARIABLE, or {_ANY_HEADER} for a header of another name")
+_REMEDY_FOR_BODIES = (
+    f"if the server takes the key in a header, {_REMEDY_FOR_KEYS}; evalkit sends none in a body: "
+    "if the server takes it only there, a gateway or a client of your own must add it"
+)
+_REMEDY_FOR_ENGINES = (
+    "leave it out, and set the environment variable that the engine reads itself (HF_TOKEN, for instance)"
+)
 _HEADERS = ("extra_headers", "headers_from_env")
 _WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 # In a name these mean a secret wherever they stand, also within a longer word.
@@ -69,9 +78,20 @@ _NAMED = re.compile(r"-{0,2}([\w.-]+)\s*[:=]\s*(?:(?:Bearer|Basic|Token)\s+)?\S{
 _PARAMETER = re.compile(r"[?&;]([\w.-]+)=[^&#\s]{6,}")
 _LONGEST_JSON = 100_000
 _USER_IN_URL = re.compile(r"\w://[^/\s@]*@")
+_UNREADABLE = "host or port can't be read"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_NOT_IN_A_URL = re.compile(r"[\s@?#\\\x00-\x20\x7f]")
+_NOT_IN_A_URL = {
+    "a user or password (@)": re.compile("@"),
+    "a query (?)": re.compile(r"\?"),
+    "a fragment (#)": re.compile("#"),
+    "a backslash": re.compile(r"\\"),
+    "a blank or control character": re.compile(r"[\s\x00-\x20\x7f]"),
+}
+# What a part of a path is that has a key behind an id: `bot123456:AAHd…`.
+_ID_AND_TOKEN = re.compile(
+    r"\D{0,10}\d{5,}:[\w-]{16,}|[\w.-]+:(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{20,}", re.IGNORECASE
+)
 
 
 def says_secret(name: str) -> bool:
@@ -118,10 +138,10 @@ def refuse_secrets(args: Mapping[str, Any]) -> None:
     for name in _HEADERS:
         _check_headers(name, args.get(name))
     for place, value in _texts(args, ""):
-        _refuse_password(place, value)
+        _refuse_what_is_no_plain_address(place, value)
     known = {name: value for name, value in args.items() if name not in SOURCES and not _names_a_place(name)}
     for place in _secrets(known, ""):
-        raise UsageError(f"'{place}' must not hold a secret, since it is written down; {REMEDY}")
+        raise UsageError(f"'{place}' must not hold a secret, since it is written down; {_remedy(place)}")
 
 
 def written(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,6 +151,18 @@ def written(args: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(headers := shown.get(name), Mapping):
             shown[name] = sorted({str(header).strip().lower() for header in headers})
     return shown
+
+
+def _remedy(place: str) -> str:
+    """What to do with a secret that stands at `place`."""
+    field, _, rest = place.partition(".")
+    if field in _HEADERS:
+        return _REMEDY.format(f"headers_from_env: {{{rest.strip()}: VARIABLE}}")
+    if field == "extra_body":
+        return _REMEDY_FOR_BODIES
+    if field.endswith("_args"):
+        return _REMEDY_FOR_ENGINES
+    return _REMEDY.format("api_key_env: VARIABLE")
 
 
 def _names_a_place(name: str) -> bool:
@@ -147,8 +179,7 @@ def _check_headers(field: str, headers: Any) -> None:
         raise UsageError(f"'{field}' must map names to texts")
     seen: set[str] = set()
     for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name.strip()):
-            raise UsageError(f"'{field}' has a name that is no name of a header")
+        _refuse_what_is_no_header(field, name.strip())
         if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
             raise UsageError(f"'{field}.{name}' holds a line break or another control character")
         if (folded := name.strip().lower()) in seen:
@@ -156,6 +187,22 @@ def _check_headers(field: str, headers: Any) -> None:
         seen.add(folded)
         if field == "headers_from_env":
             _refuse_what_is_no_variable(f"{field}.{name}", value)
+
+
+def _refuse_what_is_no_header(field: str, name: str) -> None:
+    if _HEADER_NAME.fullmatch(name):
+        return
+    if not name:
+        raise UsageError(f"'{field}' has a header without a name")
+    begin = found[0] if (found := _HEADER_NAME.match(name)) is not None else ""
+    wrong = name[len(begin)]
+    # A whole line in the place of a name may have a key in it, so it is shown up to what is wrong.
+    shown = "" if _holds_secret(begin) else begin
+    if not says_secret(begin) and re.fullmatch(r"[\w .-]{1,40}", name) and not re.search(r"\d", name):
+        shown = name
+    else:
+        shown += "…"
+    raise UsageError(f"'{field}' has {shown!r}, which is no name of a header: {wrong!a} must not be in one")
 
 
 def _refuse_what_is_no_text(field: str, value: Any) -> None:
@@ -172,37 +219,42 @@ def _refuse_what_is_no_variable(field: str, value: Any) -> None:
         )
 
 
-def _refuse_password(place: str, value: str) -> None:
-    """Nothing, if `value` is no address, or one without user, password, query and fragment."""
+def _refuse_what_is_no_plain_address(place: str, value: str) -> None:
+    """Nothing, if `value` is no address, or one without user, password, query, fragment and key."""
     is_address = "url" in place.rsplit(".", 1)[-1].lower() or re.match(r"\s*https?:", value, re.I) is not None
-    if not is_address:
+    if not is_address or not (found := _found_in_address(value.strip())):
         return
-    if "@" not in value and not _can_be_split(value):
-        raise UsageError(f"'{place}' is no address: its host or port can't be read")
-    try:
-        parts = urlsplit(value)
-        is_plain = not _NOT_IN_A_URL.search(value.strip()) and parts.port != -1 and not _has_key(parts.path)
-    except ValueError:
-        is_plain = False
-    if not is_plain or parts.username is not None:
-        raise UsageError(
-            f"'{place}' must hold no user, password, query, fragment, blank or key, since it is written "
-            f"down; if one of them is a key, {REMEDY} (for a user and password, NAME is Authorization and "
-            "the variable holds 'Basic …')"
+    if found == [_UNREADABLE]:
+        raise UsageError(f"'{place}' is no address: its {_UNREADABLE}")
+    told = f"'{place}' must be a plain address, since it is written down; it holds {' and '.join(found)}"
+    if any("@" in part for part in found):
+        basic = _REMEDY.format("headers_from_env: {Authorization: VARIABLE}")
+        told += f"; for a user and password, {basic}, where the variable holds 'Basic …'"
+    elif found != ["a blank or control character"]:
+        told += (
+            f"; if that is a key, {_REMEDY_FOR_KEYS}; a server that takes it only in the address "
+            "needs a gateway that adds it"
         )
+    raise UsageError(told)
 
 
-def _can_be_split(value: str) -> bool:
+def _found_in_address(address: str) -> list[str]:
+    """What a plain address has not, in words."""
+    found = [what for what, pattern in _NOT_IN_A_URL.items() if pattern.search(address)]
     try:
-        return urlsplit(value).port != -1
+        parts = urlsplit(address)
+        _ = parts.port
     except ValueError:
-        return False
+        return found or [_UNREADABLE]
+    if _has_key(parts.path) or _has_key(unquote(parts.path)):
+        found.append("a key in its path")
+    return found
 
 
 def _has_key(path: str) -> bool:
     """Whether a part of a path is a key, or stands where the part before it says that one does."""
     parts = [part for part in re.split(r"[/;]", path) if part]
-    return any(_holds_secret(part) for part in parts) or any(
+    return any(_holds_secret(part) or _ID_AND_TOKEN.fullmatch(part) for part in parts) or any(
         says_secret(name) and len(part) >= 8 and any(c.isdigit() for c in part)
         for name, part in pairwise(parts)
     )
