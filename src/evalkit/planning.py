@@ -104,6 +104,7 @@ class LoadedRun:
         instances: The evaluated ones, in plan order.
         train: The few-shot pool.
         notes: What the user should know of how the instances were made.
+        unverified: Those of the notes that name data which is not the pinned one.
     """
 
     adapter: Adapter
@@ -111,6 +112,7 @@ class LoadedRun:
     train: list[Instance]
     num_requests: int = field(default=0)
     notes: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
 
     def requests(self, answered: frozenset[str] | set[str] = frozenset()) -> Iterator[RequestState]:
         """The requests in plan order, without those whose key is in `answered`."""
@@ -341,8 +343,9 @@ def load_instances(run: PlannedRun, place: Workplace, at_most: int | None = None
         raise DataError(f"{run.name}: no instance to evaluate in splits {', '.join(eval_splits)}")
     _refuse_changed_data(run, place)
     adapter: Adapter = ADAPTERS.get(adapter_spec.method)(adapter_spec, window_of(run.deployment))
-    notes = _undeclared(run, (*run.read_early, *reads.files), place)
-    return LoadedRun(adapter, instances, train, adapter.num_requests(instances), notes)
+    unverified = tuple(place.data.unverified(run.files()))
+    notes = (*unverified, *_undeclared(run, (*run.read_early, *reads.files), place))
+    return LoadedRun(adapter, instances, train, adapter.num_requests(instances), notes, unverified)
 
 
 def _refuse_changed_data(run: PlannedRun, place: Workplace) -> None:

@@ -173,6 +173,7 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger, owner: Owner, l
         for damage in index.damage:
             shop.observer.note(f"{directory.journal_path}: {damage}; asked again")
         directory.write_instances(loaded.instances)
+        ledger.note(loaded.unverified)
         ledger.begin(len(loaded.instances), loaded.num_requests, index)
         settled = index.settled
         shop.observer.opened(name, loaded.num_requests, len(settled))

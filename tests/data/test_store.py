@@ -177,6 +177,37 @@ def test_unverified_data_is_accepted_and_digested_as_it_is(server: FileServer, t
     assert store.digest([file]) == store.digest([unpinned]) is not None
 
 
+def test_data_that_was_accepted_is_named(server: FileServer, tmp_path: Path) -> None:
+    pinned = DataFile("d/pinned", url=server.serve("/pinned", body(CONTENT)), sha256=SHA256)
+    other = DataFile("d/other", url=server.serve("/other", body(b"other")), sha256=SHA256)
+    free = DataFile("d/free", url=server.serve("/free", body(b"free")))
+    files = (pinned, other, free)
+    accepting = DataStore(cache=tmp_path, verify=False, downloader=Downloader(wait_s=0))
+    assert accepting.unverified(files) == []  # nothing is here yet
+    for file in files:
+        accepting.path(file)
+    (named,) = accepting.unverified(files)
+    assert "'d/other'" in named
+    assert SHA256 in named
+    assert hashlib.sha256(b"other").hexdigest() in named
+    assert DataStore(cache=tmp_path).unverified(files) == []  # it accepts none
+
+
+def test_an_archive_that_was_accepted_is_named(server: FileServer, tmp_path: Path) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("a.txt", "a")
+    whole = Archive(server.serve("/a.zip", body(content.getvalue())), SHA256, "zip")
+    file = DataFile("a.txt", archive=whole, member="a.txt")
+    store = DataStore(cache=tmp_path / "cache", verify=False, downloader=Downloader(wait_s=0))
+    store.path(file)
+    (named,) = store.unverified([file])
+    assert "the archive of 'a.txt'" in named
+    # Out of a mirror, it is not the archive's.
+    (tmp_path / "a.txt").write_text("a")
+    assert DataStore(mirror=tmp_path, cache=tmp_path / "cache", verify=False).unverified([file]) == []
+
+
 def test_offline_says_where_it_looked(server: FileServer, tmp_path: Path) -> None:
     store = DataStore(mirror=tmp_path / "mirror", cache=tmp_path / "cache", offline=True)
     with pytest.raises(DataError) as caught:

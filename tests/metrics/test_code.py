@@ -9,6 +9,7 @@ import pytest
 
 import evalkit
 import evalkit.metrics.code
+import evalkit.metrics.output_processing
 from evalkit.errors import DataError, EntryError, UsageError
 from evalkit.metrics.code import pass_at_k
 from evalkit.metrics.fit import refuse_machine
@@ -44,7 +45,7 @@ def require_sandbox_or_skip() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
-    evalkit.metrics.code._passes.cache_clear()
+    evalkit.metrics.code._verdict.cache_clear()
 
 
 def test_the_estimator_is_helms(golden: Callable[[str], Any]) -> None:
@@ -71,6 +72,55 @@ def test_the_likeliest_program_and_all_of_them(monkeypatch: pytest.MonkeyPatch) 
     checks = Checks("def check(f):\n    assert f() == 1\ncheck(one)", ("one",))
     assert programs[0] == Program("def one():\n    return 2\n\n", checks)
     assert {program.limits.time_s for program in programs} == {3.0, 1.0}
+
+
+def test_how_programs_ended_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts = {
+        "1": Verdict("passed"),
+        "2": Verdict("failed", "AssertionError: not two"),
+        "3": Verdict("timeout", "not finished after 3 s"),
+        "4": Verdict("failed"),
+    }
+    judged = []
+
+    def run(program: Program) -> Verdict:
+        judged.append(program)
+        return verdicts[program.source.strip()[-1]]
+
+    monkeypatch.setattr(evalkit.metrics.code, "judge", run)
+    asked = instance("    return 1", extra={"test_cases": CASE})
+
+    def detail(*returned: str) -> str:
+        metric = built("pass", TWO)
+        scored = unit(asked, *(Completion(f"    return {value}") for value in returned))
+        metric.score(scored)
+        return metric.detail(scored)
+
+    assert [detail(value) for value in verdicts] == [
+        "",
+        "failed: AssertionError: not two",
+        "timeout: not finished after 3 s",
+        "failed",
+    ]
+    assert detail("1", "1") == ""
+    assert detail("1", "3", "2") == "1 of 3 passed; the first of the others timeout: not finished after 3 s"
+
+    # More programs than are remembered: none runs twice, and fences are counted once.
+    evalkit.metrics.code._verdict.cache_clear()
+    judged.clear()
+    metric = built("pass", TWO)
+    scored = unit(asked, *(Completion(f"    ```{number}\n    return 2") for number in range(100)))
+    metric.score(scored)
+    assert metric.detail(scored).startswith("0 of 100 passed; ")
+    assert len(judged) == 100
+    assert metric.remarks()[0].startswith("100 completions")
+
+    names: list[dict[str, Any]] = [{"name": "pass", "args": {}}, {"name": "code_eval_acc", "args": {}}]
+    inner: dict[str, Any] = {"processor": "remove_thinking", "metric_specs": names}
+    wrapped = built("output_processing", AdapterSpec(method="generation", num_outputs=1), **inner)
+    scored = unit(asked, "<think>2</think>    return 3")
+    wrapped.score(scored)
+    assert wrapped.detail(scored) == "timeout: not finished after 3 s"
 
 
 def test_a_sandbox_that_could_not_be_made_is_no_wrong_program(monkeypatch: pytest.MonkeyPatch) -> None:

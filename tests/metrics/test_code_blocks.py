@@ -11,6 +11,7 @@ from evalkit.errors import UsageError
 from evalkit.metrics.code_blocks import code_blocks, ends_in_block, program_of
 from evalkit.response import Completion
 from evalkit.sandbox.judge import require_sandbox
+from evalkit.sandbox.verdict import Verdict
 from tests.metrics.units import built, instance, unit
 
 PROMPT = 'from math import pi\n\n\ndef area(r):\n    """Of a circle."""\n'
@@ -108,11 +109,11 @@ def test_a_block_that_a_stop_sequence_has_cut(monkeypatch: pytest.MonkeyPatch) -
 
     programs: list[str] = []
 
-    def passes(program: str, *_: object) -> bool:
+    def passes(program: str, *_: object) -> Verdict:
         programs.append(program)
-        return True
+        return Verdict("passed")
 
-    monkeypatch.setattr(code, "_passes", passes)
+    monkeypatch.setattr(code, "_verdict", passes)
     case = {"prompt": PROMPT, "test": "", "entry_point": "area"}
     whole = f"<think>a</think>```python\nfrom math import pi\n\n{DEFINED}```"
     cut = Completion("```python\nfrom math import pi\n", "stop", thinking="a", raw=whole)

@@ -15,6 +15,7 @@ from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.metrics.metric import Metric, Unit, build_metric
 from evalkit.metrics.scorer import METRIC_ERROR, Scorer
 from evalkit.metrics.stat import Stat
+from evalkit.redaction import forget, remember
 from evalkit.request import Request, RequestMode, RequestState, request_key
 from evalkit.response import Completion, Failure, Outcome, Response, Token, Usage
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
@@ -53,6 +54,25 @@ def scored_tokens(index: int, logprob: float) -> Response:
 
 def says(text: str) -> Response:
     return Response((Completion(text, "stop"),), Usage(10, 2), latency_s=0.5)
+
+
+class Talkative(Metric):
+    """Says why, in what the tests plant."""
+
+    name = "talkative"
+    names = ("talkative",)
+
+    def __init__(self, *details: str | Exception) -> None:
+        self.details = iter(details)
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        return {"talkative": 0.5}
+
+    def detail(self, unit: Unit) -> str:
+        told = next(self.details)
+        if isinstance(told, Exception):
+            raise told
+        return told
 
 
 def exact_match() -> Metric:
@@ -305,3 +325,29 @@ def test_order_changes_nothing_for_units_of_several_requests(order: list[int]) -
         scorer.add(*events[position])
     assert next(scorer.rows()).scores["exact_match"] == 1
     assert (scorer.n_scored, scorer.n_failed) == (1, 0)
+
+
+def test_why_a_score_is_what_it_is_stands_in_its_row() -> None:
+    remember("planted-key-0123456789")
+    try:
+        told = (
+            "",
+            "first\nsecond \x1b[31mred\u202e",
+            "a" * 5000,
+            "planted-key-0123456789",
+            ValueError("odd"),
+        )
+        scorer = Scorer([Talkative(*told), exact_match()], instances(7))
+        for i in range(5):
+            scorer.add(state(i), says("yes"))
+        scorer.add(state(5), TIMEOUT)
+        rows = [row.to_json() for row in scorer.rows()]
+    finally:
+        forget()
+    assert ["detail" in row for row in rows] == [False, True, True, True, True, False, False]
+    assert rows[1]["detail"] == r"first second \x1b[31mred\u202e"
+    assert rows[2]["detail"] == "a" * 200
+    assert rows[3]["detail"] == "***"
+    assert rows[4]["detail"] == "metric 'talkative' gave no detail: ValueError: odd"
+    assert [row["scores"] for row in rows[:5]] == [{"talkative": 0.5, "exact_match": 1.0}] * 5
+    assert scorer.num_unscored == 0

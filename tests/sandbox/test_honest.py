@@ -138,6 +138,12 @@ def test_right_programs_pass(sandbox: None) -> None:
     ("source", "test", "message"),
     [
         ("def f(): return 1", "assert f() == 2, 'not two'", "AssertionError: not two"),
+        (
+            "def f(): return 1",
+            "def check(g):\n\n    assert g() == 1\n    assert g() == 2\ncheck(f)",
+            "g() == 2",
+        ),
+        ("def f(): assert 0", "assert f() is None", "AssertionError: assert f() is None"),
         ("def f(): raise ValueError('x')", "f()", "ValueError: x"),
         ("class E(Exception): pass\ndef f(): raise E('own')", "f()", "E: own"),
         ("def f(: pass", "f()", "SyntaxError"),

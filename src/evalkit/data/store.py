@@ -87,6 +87,29 @@ class DataStore:
             total.update(f"{file.path}\0{content}\n".encode())
         return total.hexdigest()
 
+    def unverified(self, files: Iterable[DataFile]) -> list[str]:
+        """Which of the local files are not the pinned ones but were accepted, one sentence each.
+
+        Raises:
+            DataError: One can't be read.
+        """
+        found: dict[str, None] = {}
+        for file in () if self.verify else files:
+            path, archive = self._find(file), file.archive
+            contents = [] if path is None else [(f"data file '{file.path}'", path, file.sha256)]
+            if archive is not None and path == self._cached(file):
+                contents.append(
+                    (f"the archive of '{file.path}'", self._archive_path(archive), archive.sha256)
+                )
+            for what, place, pinned in contents:
+                if pinned is None or not place.exists() or (content := content_sha256(place)) == pinned:
+                    continue
+                found[
+                    f"{what} is not the one that was pinned (expected sha256 {pinned}, found {content}); "
+                    "accepted by --unverified-data"
+                ] = None
+        return list(found)
+
     def _find(self, file: DataFile) -> Path | None:
         return next((path for path in self._places(file) if _is_there(file, path)), None)
 
@@ -141,15 +164,9 @@ class DataStore:
             raise
 
     def _archive(self, archive: Archive) -> Path:
-        """The archive: where a `file://` URL says, else in the cache.
-
-        Its name there holds its URL's hash: two archives may both be `data.tar`.
-        """
-        path = path_of_url(archive.url)
-        if path is None:
-            name = archive.url.rsplit("/", 1)[-1] or "archive"
-            tag = hashlib.sha256(archive.url.encode()).hexdigest()[:16]
-            path = self.cache / "archives" / f"{tag}-{name}"
+        """The archive: where a `file://` URL says, else in the cache."""
+        path = self._archive_path(archive)
+        if path_of_url(archive.url) is None:
             if not path.is_file():
                 self._download(archive.url, archive.sha256, path)
                 return path
@@ -158,6 +175,17 @@ class DataStore:
         if self.verify and archive.sha256 is not None:
             self._check(str(path), archive.sha256, content_sha256(path))
         return path
+
+    def _archive_path(self, archive: Archive) -> Path:
+        """Where the archive is, or will be.
+
+        Its name in the cache holds its URL's hash: two archives may both be `data.tar`.
+        """
+        if (path := path_of_url(archive.url)) is not None:
+            return path
+        name = archive.url.rsplit("/", 1)[-1] or "archive"
+        tag = hashlib.sha256(archive.url.encode()).hexdigest()[:16]
+        return self.cache / "archives" / f"{tag}-{name}"
 
     def _extract(self, path: Path, archive: Archive, member: str, target: Path) -> None:
         """Write one member to `target`. Names inside the archive decide nothing about where."""

@@ -19,6 +19,7 @@ from evalkit.registry import Output, metric
 from evalkit.response import Completion
 from evalkit.sandbox.judge import judge, require_sandbox
 from evalkit.sandbox.program import Checks, Limits, Program
+from evalkit.sandbox.verdict import Verdict
 from evalkit.specs.run_spec import AdapterSpec
 from evalkit.thinking import without_thinking
 
@@ -53,6 +54,7 @@ class CodeMetric(Metric):
 
     stat: ClassVar[str]
     _num_fenced = 0
+    _last: tuple[Unit, list[Verdict]] | None = None
 
     def __init__(self, adapter_spec: AdapterSpec, timeout: float = 3.0) -> None:
         if not 0 < timeout < math.inf:
@@ -87,7 +89,22 @@ class CodeMetric(Metric):
             DataError: The answer holds no completion.
             UsageError: No sandbox could be made; the program has not run.
         """
-        return dict(zip(self.names, self.estimates(self._passes(unit), self._num_outputs), strict=False))
+        verdicts = self._verdicts(unit)
+        self._last = unit, verdicts
+        passes = [verdict.has_passed for verdict in verdicts]
+        return dict(zip(self.names, self.estimates(passes, self._num_outputs), strict=False))
+
+    def detail(self, unit: Unit) -> str:
+        """How the program ended, if it did not pass; of several, the likeliest that did not."""
+        # Not judged again: another time it may end in another way, and several take long.
+        verdicts = self._last[1] if self._last and self._last[0] == unit else self._verdicts(unit)
+        wrong = [verdict for verdict in verdicts if not verdict.has_passed]
+        if not wrong:
+            return ""
+        ending = f"{wrong[0].ending}: {wrong[0].message}" if wrong[0].message else wrong[0].ending
+        if len(verdicts) == 1:
+            return ending
+        return f"{len(verdicts) - len(wrong)} of {len(verdicts)} passed; the first of the others {ending}"
 
     def estimates(self, passes: Sequence[bool], k: int) -> tuple[float, float]:
         """The score of one program and of `k`; `passes` has the likeliest first."""
@@ -107,20 +124,20 @@ class CodeMetric(Metric):
             "fail, as in HELM; with answers=blocks in the entry the code between the fences is run",
         )
 
-    def _passes(self, unit: Unit) -> list[bool]:
-        """Whether each completion passes, the likeliest first."""
+    def _verdicts(self, unit: Unit) -> list[Verdict]:
+        """How the program of each completion ended, the likeliest first."""
         case = _test_cases(unit.instance)
         completions = likeliest_first(unit.answer.response.completions)
         if not completions:
             raise DataError(f"the answer to '{unit.answer.state.key}' holds no completion")
-        return [self._passes_one(case, self.program(case, completion)) for completion in completions]
+        return [self._verdict(case, self.program(case, completion)) for completion in completions]
 
-    def _passes_one(self, case: Mapping[str, Any], program: str) -> bool:
+    def _verdict(self, case: Mapping[str, Any], program: str) -> Verdict:
         entry_point, test = case["entry_point"], case["test"]
         source = f"{test}\ncheck({entry_point})"
         # Without what follows, a last line that ends in a backslash would be none.
         program = f"{program}\n\n"
-        return _passes(
+        return _verdict(
             program, source, entry_point, _helpers(case["prompt"], test, entry_point), self._timeout_s
         )
 
@@ -194,10 +211,10 @@ class CodeBlockPass(_BlockProgram, PassAtK):
 
 
 @lru_cache(maxsize=64)
-def _passes(program: str, source: str, entry_point: str, helpers: str, timeout_s: float) -> bool:
-    """Whether a program passes; remembered for a while, since several metrics run the same in turn."""
+def _verdict(program: str, source: str, entry_point: str, helpers: str, timeout_s: float) -> Verdict:
+    """How a program ends; remembered for a while, since several metrics run the same in turn."""
     checks = Checks(source, (entry_point,), helpers)
-    return judge(Program(program, checks, Limits(time_s=timeout_s))).has_passed
+    return judge(Program(program, checks, Limits(time_s=timeout_s)))
 
 
 def _helpers(prompt: str, test: str, entry_point: str) -> str:

@@ -163,6 +163,13 @@ class Metric:
         """Finite numbers by name; empty if the metric does not apply to this kind of request."""
         raise NotImplementedError
 
+    def detail(self, unit: Unit) -> str:
+        """Why the scores are what they are, in a few words; "" where the scores say it all.
+
+        Called after `score` of the same unit. It is kept in `scores.jsonl`, as one line of 200 characters.
+        """
+        return ""
+
     def evidence(self, unit: Unit) -> Row | None:
         """The little that `corpus` needs of this unit; None if it plays no part there.
 

@@ -124,6 +124,11 @@ class OutputProcessingMetric(Metric):
                 scores[name] = value
         return scores
 
+    def detail(self, unit: Unit) -> str:
+        """What the metrics say of their scores, each once."""
+        unit = self._processed(unit)
+        return "; ".join(dict.fromkeys(filter(None, (inner.detail(unit) for inner in self._metrics))))
+
     def evidence(self, unit: Unit) -> Row | None:
         """What each of the metrics over all units needs, in their order."""
         unit = self._processed(unit)

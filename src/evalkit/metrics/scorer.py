@@ -13,10 +13,12 @@ from evalkit.metrics.efficiency import RUN_STATS, UNIT_STATS, Workload
 from evalkit.metrics.metric import Answer, Metric, Unit
 from evalkit.metrics.sheet import Column, Corpus, Rank, ScoreRow, Sheet
 from evalkit.metrics.stat import NO_ANSWER, Stat
+from evalkit.redaction import one_line
 from evalkit.request import RequestState
 from evalkit.response import Failure, Outcome
 
 METRIC_ERROR = "metric_error"
+_MOST_DETAIL_CHARACTERS = 200
 
 # Usage stat to whether its zeros and ones are noes and yeses.
 _USAGE_IS_SHARE = {
@@ -206,6 +208,8 @@ class Scorer:
             self.num_unscored += 1
             sheet.failures[slot] = scores
             return
+        if detail := self._detail(unit):
+            sheet.details[slot] = detail
         for index, row in rows.items():
             self._corpora[index].rows[slot] = row
         for name, (rank, value) in scores.items():
@@ -234,6 +238,16 @@ class Scorer:
         if self.metrics and not scores and not rows:
             return Failure(METRIC_ERROR, f"no metric applies to instance '{unit.instance.id}'")
         return scores
+
+    def _detail(self, unit: Unit) -> str:
+        """What the metrics say of their scores, each once; one that can't say it takes no score away."""
+        details: dict[str, None] = {}
+        for metric in self.metrics:
+            try:
+                details[metric.detail(unit)] = None
+            except Exception as error:  # noqa: BLE001 - plugin code, as above
+                details[f"metric '{metric.name}' gave no detail: {type(error).__name__}: {error}"] = None
+        return one_line("; ".join(filter(None, details)))[:_MOST_DETAIL_CHARACTERS]
 
 
 def _refuse_equal_names(metrics: Sequence[Metric]) -> None:

@@ -34,6 +34,7 @@ class ScoreRow:
         scores: What the metrics gave; empty unless the status is "scored".
         reason: One word, for a failed unit.
         message: The failure in words.
+        detail: Why the scores are what they are, where a metric says so.
         perturbation: Label of the perturbed copy; None for an original.
     """
 
@@ -46,6 +47,7 @@ class ScoreRow:
     scores: Mapping[str, float]
     reason: str | None = None
     message: str | None = None
+    detail: str | None = None
     perturbation: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -99,6 +101,7 @@ class Sheet:
         num_trials: Train trials.
         num_samples: Repetitions of each request.
         failures: Slot to why the unit has no score.
+        details: Slot to why its scores are what they are, where a metric says so.
         corpora: Rows for the numbers over all units, in the order in which these are listed.
         lower_is_better: Scores of which the worst value is the largest one.
         answered: One byte per slot: 1 once all its answers are there and metrics have seen them.
@@ -112,6 +115,7 @@ class Sheet:
     num_samples: int = 1
     columns: dict[str, Column] = field(default_factory=dict)
     failures: dict[int, Failure] = field(default_factory=dict)
+    details: dict[int, str] = field(default_factory=dict)
     corpora: list[Corpus] = field(default_factory=list)
     lower_is_better: frozenset[str] = frozenset()
     answered: bytearray = field(init=False)
@@ -210,6 +214,7 @@ class Sheet:
                 scores=scores,
                 reason=failure.reason if failure else None,
                 message=failure.message if failure else None,
+                detail=self.details.get(slot) if status == "scored" else None,
                 perturbation=instance.perturbation_label,
             )
 

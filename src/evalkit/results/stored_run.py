@@ -32,6 +32,7 @@ class InstanceRecord:
         status: "scored", "failed" (reason says why) or "missing" (not asked yet).
         scores: Metric name to value; empty unless scored.
         perturbation: Label of the perturbed copy; None for an original.
+        detail: Why the scores are what they are, where a metric says so (how a program failed).
     """
 
     instance_id: str
@@ -49,6 +50,7 @@ class InstanceRecord:
     completion_tokens: int = 0
     latency_s: float = 0.0
     perturbation: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class StoredRun:
                 completion_tokens=sum(o.usage.completion_tokens for o in done),
                 latency_s=sum(o.latency_s for o in done),
                 perturbation=perturbation,
+                detail=row.get("detail"),
             )
 
     def dataframe(self) -> pandas.DataFrame:

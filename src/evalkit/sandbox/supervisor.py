@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE, _SET_NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 1, 4, 38, 22, 2
 _SIGKILL = 9
 _MAX_MESSAGE, _MAX_REPLY_BYTES = 200, 16 << 20
-_TESTS_BYTES = 512 << 20
+_TESTS, _TESTS_BYTES = "<tests>", 512 << 20
 _MALLOC_ARENAS = -8  # glibc's malloc.h: M_ARENA_MAX
 _THREAD_STACK_BYTES = 8 << 20
 _ROOM_FOR_ATTRIBUTES = 256  # of a thread; glibc's pthread_attr_t has up to 64 bytes
@@ -84,11 +84,23 @@ def _judge(program: _Connection, source: bytes, checks: dict[str, Any] | None) -
             names: dict[str, Any] = {}
             exec(compile(checks["helpers"], "<helpers>", "exec"), names)
             names.update({name: program.function(name) for name in checks["functions"]})
-            exec(compile(checks["source"], "<tests>", "exec"), names)
+            exec(compile(checks["source"], _TESTS, "exec"), names)
     except BaseException as error:  # noqa: BLE001 - whatever is raised, the program has not passed
         is_own = isinstance(error, (_ProgramError, _EndedError))
-        return (f"{error}" if is_own else f"{type(error).__name__}: {error}") or "failed"
+        if is_own:
+            return f"{error}" or "failed"
+        return f"{type(error).__name__}: {f'{error}' or _line_of_tests(error, checks)}".removesuffix(": ")
     return ""
+
+
+def _line_of_tests(error: BaseException, checks: dict[str, Any] | None) -> str:
+    """Where in the tests an error was raised: most `assert` statements have no message."""
+    line, place = "", error.__traceback__
+    while checks is not None and place is not None:
+        if place.tb_frame.f_code.co_filename == _TESTS:
+            line = checks["source"].split("\n")[(place.tb_lineno or 1) - 1].strip()
+        place = place.tb_next
+    return line
 
 
 class _Connection:
