@@ -25,6 +25,7 @@ from evalkit.errors import (
     UsageError,
 )
 from evalkit.testing.server import Faults, ServerConfig, serve
+from tests.planted import Planted
 
 KEY = "my-very-own-secret-0123456789"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -278,3 +279,27 @@ def test_an_address_that_cannot_be_read_says_so(url: str) -> None:
 @pytest.mark.parametrize("url", ["http://[::1]:80/v1", "http://127.0.0.1/v1", "http://müller.example/v1"])
 def test_hosts_of_all_kinds_are_taken(url: str) -> None:
     assert Endpoint(url, {}).url == url
+
+
+@pytest.mark.parametrize("proxy", ["u:{}@127.0.0.1:1", "http://u:{}/a@127.0.0.1:1"])
+def test_a_proxy_that_is_no_address_hides_its_password(
+    monkeypatch: pytest.MonkeyPatch, planted: Planted, proxy: str
+) -> None:
+    key = planted.use("plain")
+    monkeypatch.setenv("http_proxy", proxy.format(key))
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    async def main() -> str:
+        endpoint = Endpoint("http://example.invalid/v1", {})
+        try:
+            await endpoint.post({})
+        except ClientError as error:
+            return str(error)
+        finally:
+            await endpoint.close()
+        return key
+
+    told = asyncio.run(main())
+    assert key not in told
+    assert "***" in told

@@ -281,6 +281,10 @@ def _proxy_for(url: str) -> str | None:
     if proxy_bypass(parts.netloc):
         return None
     proxy = getproxies().get(parts.scheme)
-    if proxy is not None and (password := urlsplit(proxy).password):
+    # By hand: a proxy that is no address (`u:pw@host`, a slash in the password) is shown in its error.
+    user, has_user, _ = re.sub(r"^\w+://", "", proxy or "").rpartition("@")
+    if has_user:
+        password = user.partition(":")[2] or user
+        remember(password)
         remember(unquote(password))
     return proxy
