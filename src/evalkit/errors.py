@@ -8,7 +8,7 @@ EvalkitError                     base; its text is one clear message for the use
 ├── PluginError                  a plugin can't be imported, or two claim one name
 ├── DataError                    a benchmark file is missing, truncated or has another checksum
 ├── StoreError                   a run directory is locked, corrupt or of a newer format
-│   ├── DamageError              one of its files is lost or damaged, and can be made anew
+│   ├── DamageError              one of its files is lost or damaged; the message says what helps
 │   └── ReadOnlyError            it can be read, but not written to
 ├── SystemicError                going on makes no sense (wrong key, dead server, budget spent): exit code 3
 └── ClientError                  one request failed
@@ -105,7 +105,7 @@ class StoreError(EvalkitError):
 
 
 class DamageError(StoreError):
-    """A file of a run is lost or damaged, and can be made anew."""
+    """A file of a run is lost or damaged; the message says what makes it good: a repair, a run, an import."""
 
 
 class ReadOnlyError(StoreError):
@@ -113,9 +113,9 @@ class ReadOnlyError(StoreError):
 
 
 REMEDY = "`evalkit run` with the run's entry, or `evalkit verify --repair`, makes it anew"
-"""What helps against a `DamageError`."""
+"""What helps where the other files hold what is lost: manifest, run spec, scores and stats."""
 REMEDY_RUN = "`evalkit run` with the run's entry makes it anew"
-"""What helps where the benchmark's data is needed."""
+"""What helps where the benchmark's data or the model is needed: instances and answers."""
 REMEDY_IMPORT = "importing it again makes it anew"
 """What helps a run that came from another harness."""
 

@@ -42,6 +42,12 @@ from evalkit.results.scoring import (
     write_scores,
 )
 
+_WHAT_NOW = {
+    True: "its request is asked again, unless another line answers it",
+    False: "the journal has another",
+}
+"""What becomes of a damaged line: one of a request, or a header."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
@@ -171,7 +177,7 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger, owner: Owner, l
         units = units_of(run.run_spec, loaded.instances)
         index = await asyncio.to_thread(scan_journal, directory.journal_path, owner.requests, units)
         for damage in index.damage:
-            shop.observer.note(f"{directory.journal_path}: {damage}; asked again")
+            shop.observer.note(f"{directory.journal_path}: {damage}; {_WHAT_NOW[damage.kind != 'header']}")
         directory.write_instances(loaded.instances)
         ledger.note(loaded.unverified)
         ledger.begin(len(loaded.instances), loaded.num_requests, index)

@@ -114,7 +114,7 @@ def test_a_log_that_cannot_be_read_does_not_stop_the_others(call: Call, tmp_path
     assert called.err.splitlines() == [
         "error: logs/a.eval is cut off: it begins as a log of Inspect does, and its end is missing; the copy "
         "or the run that wrote it was stopped",
-        "error: 1 of 2 could not be imported; 1 runs were",
+        "error: 1 of 2 could not be imported; 1 run imported",
     ]
     assert [path.name for path in (tmp_path / "out" / "runs" / "inspect").iterdir()] == [
         "inspect:task=arc,model=mockllm_model"

@@ -28,11 +28,16 @@ def export_helm(
         list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins that describe the scenarios.")
     ] = None,
 ) -> None:
-    """Write runs as HELM would have, for helm-summarize and helm-server."""
-    from evalkit.errors import UsageError
+    """Write runs as HELM would have, for helm-summarize and helm-server.
+
+    Ends with 1 where a run is damaged, which is left out, and where nothing was written.
+    """
+    from evalkit.errors import DamageError, UsageError
     from evalkit.folder_names import checked_suite, folder_of
     from evalkit.interchange.helm_export import export_run
     from evalkit.plugins import load_plugins
+    from evalkit.plural import counted
+    from evalkit.results.integrity import should_have_instances
     from evalkit.results.run_directory import find_runs
 
     load_plugins(plugins or ())
@@ -40,23 +45,37 @@ def export_helm(
         checked_suite(suite)
     directories = find_runs(path)
     done = []
+    num_damaged = 0
     for directory in directories:
-        if not directory.instances_path.exists():
+        if not directory.instances_path.exists() and not should_have_instances(
+            directory, directory.sound_manifest()
+        ):
             echo(f"left out {directory.path.name}: it has no instances, only numbers", err=True)
             continue
         home = directory.path.parent.resolve()
         suite_path = output_path / "runs" / (suite or folder_of(home.name))
         if suite_path.resolve() == home:
             raise UsageError(f"{suite_path} holds the runs themselves; give another --output-path or --suite")
-        exported = export_run(directory, suite_path)
+        try:
+            exported = export_run(directory, suite_path)
+        except DamageError as error:
+            num_damaged += 1
+            echo(remark("error", f"a run is damaged and left out: {error}"), err=True)
+            continue
         done.append(exported)
-        for count, what in (
-            (exported.num_left_out, "requests have no answer; HELM has no place for failures: left out"),
-            (exported.num_unscored, "instances have no scores: left out of the numbers"),
+        for count, noun, what in (
+            (exported.num_left_out, "request", "without an answer left out; HELM has no place for failures"),
+            (exported.num_unscored, "instance", "without scores left out of the numbers"),
         ):
             if count:
-                echo(remark("note", f"{directory.path.name}: {count} {what}"), err=True)
+                echo(remark("note", f"{directory.path.name}: {counted(count, noun)} {what}"), err=True)
+    if not done:
+        why = "every run is damaged" if num_damaged == len(directories) else "no run here can be exported"
+        echo(remark("error", f"wrote 0 runs: {why}; see above"), err=True)
+        raise typer.Exit(1)
     suites = sorted({str(each.path.parent) for each in done})
-    echo(f"wrote {len(done)} runs to {', '.join(suites) or output_path}")
+    echo(f"wrote {counted(len(done), 'run')} to {', '.join(suites)}")
     for each in sorted({each.path.parent.name for each in done}):
         echo(f"try: helm-summarize --output-path {output_path} --suite {each}")
+    if num_damaged:
+        raise typer.Exit(1)

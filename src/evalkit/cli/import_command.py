@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evalkit.cli.output import echo, remark
+from evalkit.plural import counted
 from evalkit.redaction import without_controls
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def import_helm(
             raise UsageError(f"{target} holds HELM's runs themselves; give another --output-path or --suite")
         sources.append((each, target))
     num = _keep_all(sources, lambda each: [read_helm_run(each, files())])
-    echo(f"imported {num} runs to {output_path}")
+    echo(f"imported {counted(num, 'run')} to {output_path}")
 
 
 @import_app.command("lm-eval")
@@ -74,7 +75,7 @@ def import_lm_eval(
     target = output_path / "runs" / (suite or "lm-eval")
     sources = [(each, target) for each in find_lm_eval_results(path)]
     num = _keep_all(sources, lambda each: read_lm_eval(each, files()))
-    echo(f"imported {num} runs to {target}")
+    echo(f"imported {counted(num, 'run')} to {target}")
 
 
 @import_app.command("inspect")
@@ -92,7 +93,7 @@ def import_inspect(
     target = output_path / "runs" / (suite or "inspect")
     sources = [(each, target) for each in find_inspect_logs(path)]
     num = _keep_all(sources, lambda each: [read_inspect_log(each, files())])
-    echo(f"imported {num} runs to {target}")
+    echo(f"imported {counted(num, 'run')} to {target}")
 
 
 def _prepare(
@@ -137,7 +138,9 @@ def _keep_all(sources: Sequence[tuple[Path, Path]], read: Callable[[Path], Itera
         _tell(kept)
         num += sum(not each.already_there for each in kept)
     if num_failed:
-        raise StoreError(f"{num_failed} of {len(sources)} could not be imported; {num} runs were")
+        raise StoreError(
+            f"{num_failed} of {len(sources)} could not be imported; {counted(num, 'run')} imported"
+        )
     return num
 
 
@@ -152,17 +155,18 @@ def _tell(all_kept: Iterable[Kept]) -> None:
             if what:
                 _say(f"  {label}: {', '.join(what)}")
         if kept.num_compared:
-            outcome = f"{kept.num_different} differ" if kept.num_different else "all agree"
-            _say(f"  compared: {kept.num_compared} numbers over the whole run, {outcome}")
+            outcome = f"different: {kept.num_different}" if kept.num_different else "all agree"
+            _say(f"  compared: {counted(kept.num_compared, 'number')} over the whole run, {outcome}")
         if kept.uncompared:
             names = ", ".join(kept.uncompared)
             _say(f"  not compared, as the source gives no number over the whole run: {names}")
         if kept.num_carried:
-            _say(f"  carried over as given: {kept.num_carried} numbers over the whole run, not made here")
+            numbers = counted(kept.num_carried, "number")
+            _say(f"  carried over as given: {numbers} over the whole run, not made here")
         for name, count in kept.differences.items():
-            _say(f"  {name}: {count} scores differ from those given; see imported/differences.jsonl")
+            _say(f"  {name}: other than given: {counted(count, 'score')}; see imported/differences.jsonl")
         if kept.failed:
-            _say(f"  {kept.failed} requests without an answer; they are no scores here")
+            _say(f"  {counted(kept.failed, 'request')} without an answer, and so without a score")
         if kept.leftovers:
             fields = ", ".join(f"{name} ({count})" for name, count in kept.leftovers.items())
             _say(f"  kept under imported/ only: {fields}")

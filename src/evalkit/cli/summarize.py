@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from evalkit.reports.grid import Question
+    from evalkit.reports.leaderboard import Leaderboard
     from evalkit.results.run_directory import RunDirectory
+
+_Run = TypeVar("_Run")
+_Read = TypeVar("_Read")
 
 
 def summarize_command(  # noqa: PLR0913 - one argument per flag
@@ -45,7 +49,10 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="The same as --format csv.")] = False,
 ) -> None:
-    """Show the numbers of stored runs: mean, standard error, interval, how many were scored."""
+    """Show the numbers of stored runs: mean, standard error, interval, how many were scored.
+
+    Ends with 1 where a run is damaged: it is left out, and a line says what makes it good.
+    """
     from evalkit.errors import UsageError
     from evalkit.folder_names import checked_suite
     from evalkit.reports.grid import Question
@@ -69,11 +76,13 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
     # A run that two of the paths hold is one run.
     directories = list({run.path.resolve(): run for path in paths for run in find_runs(path)}.values())
     if efficiency:
-        _show_efficiency(directories, chosen)
+        num_shown = _show_efficiency(directories, chosen)
     elif groups or group:
-        _show_groups(directories, Question(tuple(group or ()), metric, all_runs), chosen)
+        num_shown = _show_groups(directories, Question(tuple(group or ()), metric, all_runs), chosen)
     else:
-        _show_runs(directories, chosen, by_split=by_split, usage=usage)
+        num_shown = _show_runs(directories, chosen, by_split=by_split, usage=usage)
+    if num_shown < len(directories):
+        raise typer.Exit(1)
 
 
 def _checked_format(name: str) -> str:
@@ -85,19 +94,45 @@ def _checked_format(name: str) -> str:
     return name
 
 
-def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen: str) -> None:
+def _sound(runs: Sequence[_Run], read: Callable[[_Run], _Read]) -> list[_Read]:
+    """What is read of each run; damaged ones are reported, and left out."""
+    from evalkit.cli.output import echo, remark
+    from evalkit.errors import DamageError
+
+    found = []
+    for run in runs:
+        try:
+            found.append(read(run))
+        except DamageError as error:
+            echo(remark("error", f"a run is damaged and left out: {error}"), err=True)
+    return found
+
+
+def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen: str) -> int:
     from evalkit.cli.leaderboard_table import print_leaderboard
     from evalkit.cli.output import echo_note, echo_raw, print_json
+    from evalkit.errors import DamageError
     from evalkit.reports import markup
     from evalkit.reports.leaderboard import make_leaderboard
     from evalkit.results.stored_run import StoredRun
 
-    board = make_leaderboard(
-        [StoredRun.open(d.path) for d in directories],
-        question.groups,
-        question.metric,
-        all_runs=question.all_runs,
-    )
+    def board_of(runs: Sequence[StoredRun]) -> Leaderboard:
+        return make_leaderboard(runs, question.groups, question.metric, all_runs=question.all_runs)
+
+    def checked(run: StoredRun) -> StoredRun:
+        run.check("scores.jsonl", "instances.jsonl")
+        return run
+
+    runs = _sound(directories, lambda directory: StoredRun.open(directory.path))
+    if not runs:
+        return 0
+    try:
+        board = board_of(runs)
+    except DamageError:  # of a file that only some tables read
+        runs = _sound(runs, checked)
+        if not runs:
+            return 0
+        board = board_of(runs)
     if chosen == "json":
         print_json({"rows": markup.leaderboard_records(board), "notes": list(board.notes)}, indent=True)
     elif chosen == "csv":
@@ -111,15 +146,17 @@ def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen
     if chosen in ("table", "csv", "latex"):
         for note in board.notes:
             echo_note(note)
+    return len(runs)
 
 
-def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bool, usage: bool) -> None:
+def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bool, usage: bool) -> int:
     from evalkit.cli.output import echo_note, echo_raw, print_json
     from evalkit.cli.table import COLUMNS, print_rows, shown_rows, without_answer
     from evalkit.reports import markup
     from evalkit.results.summary import summary_rows
 
-    rows = summary_rows(directories, by_split=by_split, usage=usage)
+    found = _sound(directories, lambda each: summary_rows([each], by_split=by_split, usage=usage))
+    rows = [row for rows in found for row in rows]
     if chosen == "json":
         print_json(rows, indent=True)
     elif chosen == "csv":
@@ -135,14 +172,15 @@ def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bo
             echo_note(line)
         for line in _unfinished(rows):
             echo_note(f"{line}; its numbers are over what was answered")
+    return len(found)
 
 
-def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> None:
+def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> int:
     from evalkit.cli.output import echo_note, echo_raw, print_json, print_table
     from evalkit.reports import markup
     from evalkit.reports.efficiency import efficiency_rows, has_numbers, shown_rows
 
-    rows = efficiency_rows(directories)
+    rows = [row for rows in _sound(directories, lambda each: efficiency_rows([each])) for row in rows]
     if chosen == "json":
         print_json(rows, indent=True)
     elif chosen == "csv":
@@ -160,6 +198,7 @@ def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> None:
             echo_note(f"{row['run']} has no efficiency numbers; baselines report none")
     for line in _unfinished([row for row in rows if has_numbers(row)]):
         echo_note(f"{line}; its numbers are over what was answered")
+    return len(rows)
 
 
 def _unfinished(rows: Sequence[Mapping[str, Any]]) -> list[str]:

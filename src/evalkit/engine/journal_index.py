@@ -166,7 +166,7 @@ class _Scan:
                 if (problem := self._problem(plain)) is None:
                     self._fold(plain, offset, line)
                 else:
-                    index.damage.append(Damage(offset, len(line), problem))
+                    index.damage.append(Damage(offset, len(line), problem, "unit"))
             elif plain is not None:
                 if _is_torn(line):
                     index.torn_bytes = len(line)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from evalkit.clients.echo import restored
 from evalkit.codec import decode_exact, encode_exact
@@ -96,11 +96,17 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A line that can't be used, with its place in bytes; its request is owed again."""
+    """A line that can't be used, with its place in bytes.
+
+    Attributes:
+        kind: `line`: its request is owed again, unless another line answers it; `unit`: likewise, and the
+            line is about something that the run does not score; `header`: no request belongs to it.
+    """
 
     offset: int
     length: int
     reason: str
+    kind: Literal["line", "unit", "header"] = "line"
 
     def __str__(self) -> str:
         return f"the line at byte {self.offset} ({self.length} bytes) can't be read: {self.reason}"
@@ -164,7 +170,7 @@ class LineReader:
             return None
         requests = plain.get("requests") if isinstance(plain, dict) else None
         if version != JOURNAL_VERSION or not isinstance(requests, str) or not _fits(line, 0):
-            return Damage(offset, length, "the header is damaged")
+            return Damage(offset, length, "the header is damaged", "header")
         assert isinstance(plain, dict)
         if self.requests is not None and requests != self.requests:
             if offset == 0:
@@ -173,9 +179,9 @@ class LineReader:
                     f"{requests[:8]}, this run's {self.requests[:8]}): put this run's own journal back, or "
                     "start over with --fresh"
                 )
-            return Damage(offset, length, "the header of another run")
+            return Damage(offset, length, "the header of another run", "header")
         if self.owner is not None and requests != self.owner.requests:
-            return Damage(offset, length, "the header of another run")
+            return Damage(offset, length, "the header of another run", "header")
         identity = plain.get("identity")
         self.owner = Owner(requests, identity if isinstance(identity, dict) else {})
         self._seed = self.owner.seed

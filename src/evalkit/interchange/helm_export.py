@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.codec import decode_foreign, encode
-from evalkit.engine.journal_index import read_winners, scan_journal
+from evalkit.engine.journal_index import JournalIndex, read_winners, scan_journal
 from evalkit.engine.journal_line import Record
-from evalkit.errors import StoreError
+from evalkit.errors import REMEDY, DamageError, StoreError
 from evalkit.folder_names import folder_of
 from evalkit.instance import Instance, PerturbationDescription
 from evalkit.interchange.helm_names import metrics_to_helm, perturbation_class, scenario_class
@@ -32,6 +32,8 @@ from evalkit.metrics.carried import CARRIED_SCORES
 from evalkit.metrics.metric import likeliest_first
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response
+from evalkit.results.integrity import require_unchanged, require_whole_journal
+from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines, write_json
 from evalkit.specs.run_spec import RunSpec
 
@@ -64,13 +66,18 @@ def export_run(directory: RunDirectory, suite_path: Path) -> Exported:
         suite_path: `<out>/runs/<suite>`.
 
     Raises:
-        StoreError: The run is damaged or has no instances, or the target can't be written.
+        DamageError: The run is damaged: a file that is read is not as the run left it.
+        StoreError: The run has no instances, or the target can't be written.
     """
+    manifest = directory.manifest()
+    if manifest is None:
+        raise DamageError(f"{directory.path} has no manifest.json; {REMEDY}")
+    require_unchanged(directory, manifest, ("run_spec.json", "instances.jsonl", "scores.jsonl"))
     run_spec = directory.run_spec()
     instances = {(str(i.id), i.perturbation_label): i for i in directory.instances()}
     name = folder_of(directory.path.resolve().name)
     with staging(suite_path) as folder:
-        exported = _write(directory, run_spec, instances, folder / name)
+        exported = _write(directory, _sound_index(directory, manifest), run_spec, instances, folder / name)
         # What a kill leaves is in the hidden folder only, and goes with the next export.
         target = suite_path / name
         target.mkdir(exist_ok=True)
@@ -79,14 +86,20 @@ def export_run(directory: RunDirectory, suite_path: Path) -> Exported:
     return replace(exported, path=target)
 
 
+def _sound_index(directory: RunDirectory, manifest: Manifest) -> JournalIndex:
+    index = scan_journal(directory.journal_path)
+    require_whole_journal(directory, manifest, index)
+    return index
+
+
 def _write(
     directory: RunDirectory,
+    index: JournalIndex,
     run_spec: RunSpec,
     instances: Mapping[tuple[str, str | None], Instance],
     target: Path,
 ) -> Exported:
     """Write HELM's five files into a new folder."""
-    index = scan_journal(directory.journal_path)
     target.mkdir()
     write_json(target / "run_spec.json", _run_spec_to_helm(run_spec, directory.path.name))
     write_json(target / "scenario.json", _scenario_to_helm(run_spec))

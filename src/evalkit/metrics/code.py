@@ -15,6 +15,7 @@ from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
 from evalkit.metrics.code_blocks import ends_in_block, program_of
 from evalkit.metrics.metric import Metric, Unit, likeliest_first
+from evalkit.plural import counted
 from evalkit.registry import Output, metric
 from evalkit.response import Completion
 from evalkit.sandbox.judge import judge, require_sandbox
@@ -120,8 +121,8 @@ class CodeMetric(Metric):
         if not self._num_fenced:
             return ()
         return (
-            f"{self._num_fenced} completions have their code between fences (```), as chat models do: they "
-            "fail, as in HELM; with answers=blocks in the entry the code between the fences is run",
+            f"{counted(self._num_fenced, 'completion')} with code between fences (```), as chat models do: "
+            "this fails, as in HELM; with answers=blocks in the entry the code between the fences is run",
         )
 
     def _verdicts(self, unit: Unit) -> list[Verdict]:

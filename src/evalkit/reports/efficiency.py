@@ -7,7 +7,7 @@ from typing import Any
 
 from evalkit.metrics.efficiency import RUN_STATS
 from evalkit.results.run_directory import RunDirectory
-from evalkit.results.scoring import read_stats
+from evalkit.results.scoring import read_numbers
 from evalkit.results.summary import NOT_REPORTED
 
 Row = Mapping[str, Any]
@@ -24,17 +24,17 @@ def efficiency_rows(directories: Iterable[RunDirectory]) -> list[dict[str, Any]]
     What is not known is None: all of it for a run whose answers came from a baseline or the cache.
 
     Raises:
-        StoreError: A run is damaged.
+        DamageError: A run is damaged.
     """
     rows = []
     for directory in directories:
-        manifest = directory.manifest()
-        numbers = {stat.name: stat.mean for stat in read_stats(directory) if stat.kind == "efficiency"}
+        manifest, stats = read_numbers(directory)
+        numbers = {stat.name: stat.mean for stat in stats if stat.kind == "efficiency"}
         rows.append(
             {
                 "suite": directory.path.parent.name,
                 "run": directory.path.name,
-                "status": manifest.status if manifest else "error",
+                "status": manifest.status,
                 **{name.removeprefix(_PREFIX): numbers.get(name) for name in RUN_STATS},
             }
         )

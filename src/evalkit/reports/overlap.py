@@ -13,6 +13,7 @@ from pathlib import Path
 from evalkit.reports.cell import Correlations
 from evalkit.reports.pairing import ScoredRun, read_scores
 from evalkit.results.run_directory import read_lines
+from evalkit.results.stored_run import StoredRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +22,18 @@ class Sample:
 
     Attributes:
         benchmark: Only samples of one benchmark can share questions.
-        path: The run whose questions they are.
+        run: The run whose questions they are.
         read: The value of each question, by the question's content.
     """
 
     benchmark: str
-    path: Path
+    run: StoredRun
     read: Callable[[], Mapping[str, float]]
 
 
 def sample_of(one: ScoredRun) -> Sample:
     """The scores of a run."""
-    return Sample(one.run.run_spec.scenario_spec.name, one.run.directory.path, lambda: _values(one))
+    return Sample(one.run.run_spec.scenario_spec.name, one.run, lambda: _values(one))
 
 
 def sample_of_difference(first: ScoredRun, second: ScoredRun) -> Sample:
@@ -42,12 +43,12 @@ def sample_of_difference(first: ScoredRun, second: ScoredRun) -> Sample:
         ours, theirs = _values(first), _values(second)
         return {content: value - theirs[content] for content, value in ours.items() if content in theirs}
 
-    return Sample(first.run.run_spec.scenario_spec.name, first.run.directory.path, read)
+    return Sample(first.run.run_spec.scenario_spec.name, first.run, read)
 
 
-def questions_of(path: Path) -> frozenset[str]:
+def questions_of(run: StoredRun) -> frozenset[str]:
     """The questions that a run evaluates, by their content; none where only its numbers are known."""
-    return frozenset(_contents(path).values())
+    return frozenset(_contents(run).values())
 
 
 def correlations(parts: Sequence[Sequence[Sample]]) -> Correlations:
@@ -70,7 +71,7 @@ def correlations(parts: Sequence[Sequence[Sample]]) -> Correlations:
             continue
         for position in (i, j):
             if position not in asked:
-                asked[position] = frozenset().union(*(questions_of(one.path) for one in parts[position]))
+                asked[position] = frozenset().union(*(questions_of(one.run) for one in parts[position]))
         if common := asked[i] & asked[j]:
             for position in (i, j):
                 if position not in deviations:
@@ -102,13 +103,15 @@ def _deviations(part: Sequence[Sample]) -> Mapping[str, float]:
 
 
 def _values(one: ScoredRun) -> Mapping[str, float]:
-    contents = _contents(one.run.directory.path)
+    one.run.check("scores.jsonl")
+    contents = _contents(one.run)
     scores = read_scores(one.run.directory.path, one.stat.name, one.stat.split)
     return {contents[name]: score for name, score in scores.items() if name in contents}
 
 
-def _contents(path: Path) -> Mapping[str, str]:
-    instances = path / "instances.jsonl"
+def _contents(run: StoredRun) -> Mapping[str, str]:
+    run.check("instances.jsonl")
+    instances = run.directory.instances_path
     return _read(instances, instances.stat().st_mtime_ns) if instances.exists() else {}
 
 

@@ -69,6 +69,7 @@ class Pairing:
     def _scores_of(self, one: ScoredRun) -> dict[str, float]:
         key = (one.run.directory.path, one.stat.name, one.stat.split)
         if key not in self._scores:
+            one.run.check("scores.jsonl")
             self._scores[key] = read_scores(*key)
         return self._scores[key]
 
@@ -78,6 +79,7 @@ class Pairing:
             return {}
         path = one.run.directory.path
         if path not in self._groups:
+            one.run.check("instances.jsonl")
             rows = read_lines(path / "instances.jsonl")
             self._groups[path] = {row["id"]: row["group"] for row in rows if row.get("group") is not None}
         return self._groups[path]

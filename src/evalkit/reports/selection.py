@@ -192,7 +192,7 @@ def _part_imports(candidates: Sequence[Candidate]) -> None:
     for candidate in candidates:
         if not is_imported(candidate.one.run):
             continue
-        found, known = parts[candidate.questions], questions_of(candidate.one.run.directory.path)
+        found, known = parts[candidate.questions], questions_of(candidate.one.run)
         common = (len(known & other) >= _SAME_QUESTIONS * min(len(known), len(other)) for other in found)
         position = next((number for number, same in enumerate(common) if same), len(found))
         if position == len(found):

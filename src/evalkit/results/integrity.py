@@ -7,20 +7,22 @@ one its size, its beginning and its end, so that a finished run is looked at qui
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
-from evalkit.errors import DamageError, StoreError
+from evalkit.engine.lock import holder_of
+from evalkit.errors import REMEDY_IMPORT, DamageError, StoreError
 from evalkit.instance import Instance
 from evalkit.results.manifest import Manifest
-from evalkit.results.run_directory import RunDirectory
+from evalkit.results.run_directory import RunDirectory, remedy_for
 from evalkit.specs.digest import RunDigest, identity, run_digest
 from evalkit.specs.run_spec import RunSpec
 
 if TYPE_CHECKING:
-    from evalkit.engine.journal_index import Units
+    from evalkit.engine.journal_index import JournalIndex, Units
 
 Standing = Literal["free", "ours", "other"]
 SEALED = ("run_spec.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
@@ -81,6 +83,59 @@ def changed_files(directory: RunDirectory, manifest: Manifest) -> list[str]:
         elif found != left:
             changes.append(f"{name} was changed since evalkit wrote it")
     return changes
+
+
+def require_unchanged(directory: RunDirectory, manifest: Manifest, names: Iterable[str]) -> None:
+    """Make sure that files are as the run left them, as far as its manifest knows them.
+
+    Those of a run that a process works on just now change, and are taken as they are.
+
+    Args:
+        directory: The run.
+        manifest: Its manifest.
+        names: The files.
+
+    Raises:
+        DamageError: One is missing or was changed; says what makes it good.
+    """
+    for name in names:
+        left, path = manifest.files.get(name), directory.path / name
+        if left is None or (found := fingerprint(path)) == left or _is_being_written(directory, manifest):
+            continue
+        what = "is missing" if found is None else "was changed since evalkit wrote it"
+        raise DamageError(f"{path} {what}; {_remedy(path)}")
+
+
+def require_whole_journal(directory: RunDirectory, manifest: Manifest, index: JournalIndex) -> None:
+    """Make sure that a journal that can be read has all its answers.
+
+    A damaged line of a run that has come to an end since was asked again then.
+
+    Raises:
+        DamageError: The file is not as the run left it, or has damaged lines that no one knows of.
+    """
+    path = directory.journal_path
+    require_unchanged(directory, manifest, (path.name,))
+    is_sealed = path.name in manifest.files
+    damage = [damage for damage in index.damage if damage.kind != "header"]
+    if damage and not is_sealed and not _is_being_written(directory, manifest):
+        raise DamageError(f"{path}: {damage[0]}; {_remedy(path)}")
+
+
+def _is_being_written(directory: RunDirectory, manifest: Manifest) -> bool:
+    """Whether a process works on a run, or has done so since this manifest was read."""
+    return holder_of(directory.lock_path) is not None or directory.sound_manifest() != manifest
+
+
+def _remedy(path: Path) -> str:
+    remedy, verify = remedy_for(path), f"`evalkit verify {quote(str(path.parent))}"
+    if remedy == REMEDY_IMPORT:
+        return remedy
+    if path.name == "instances.jsonl":
+        return f"{remedy}; {verify}` shows what else is damaged"
+    if path.name == "journal.jsonl":
+        return f"{verify}` shows what is lost, and `evalkit run` with the run's entry asks it again"
+    return f"{verify} --repair` makes it anew"
 
 
 def complaints(directory: RunDirectory, manifest: Manifest) -> list[str]:
@@ -182,9 +237,13 @@ def spec_from(manifest: Manifest) -> RunSpec:
 def recovered_manifest(directory: RunDirectory) -> Manifest | None:
     """A lost manifest, made anew from run spec and journal header; None where these do not tell.
 
-    The journals of evalkit up to 0.1 do not: there only the run's entry helps.
+    The journals of evalkit up to 0.1 do not: there only the run's entry helps. Nor without instances: nobody
+    would know how many there were.
     """
     from evalkit.engine.journal_index import owner_of
+
+    if not _has_its_instances(directory):
+        return None
 
     spec = _spec_of(directory)
     try:
@@ -214,8 +273,46 @@ def recovered_manifest(directory: RunDirectory) -> Manifest | None:
         request_digest=found.requests,
         identity=covered,
         status="partial",
-        message="its manifest was lost and made anew: times and cost are not known",
+        message="its manifest was lost and made anew: times and the cost of what was answered are not known",
     )
+
+
+def _has_its_instances(directory: RunDirectory) -> bool:
+    """Whether the instances can be read, or it is an import of numbers only, which has none."""
+    if directory.imported_path.is_dir() and not has_records(directory):
+        return True
+    try:
+        directory.instances()
+    except StoreError:
+        return False
+    return True
+
+
+def should_have_instances(directory: RunDirectory, manifest: Manifest | None) -> bool:
+    """Whether a run has come as far as its instances, and is no import of numbers only.
+
+    Args:
+        directory: The run.
+        manifest: Its manifest; None where that is lost.
+    """
+    is_imported = directory.imported_path.is_dir()
+    if manifest is not None:
+        if manifest.counts.get("num_instances", 0) > 0 or "instances.jsonl" in manifest.files:
+            return True
+        if not is_imported:
+            return manifest.status not in ("running", "error")
+    return not is_imported or has_records(directory)
+
+
+def has_records(directory: RunDirectory) -> bool:
+    """Whether the journal has more than headers."""
+    from evalkit.engine.journal_line import HEADER_START
+
+    try:
+        with directory.journal_path.open("rb") as file:
+            return any(not line.startswith(HEADER_START) for line in file)
+    except OSError:
+        return False
 
 
 def _spec_of(directory: RunDirectory) -> RunSpec | None:

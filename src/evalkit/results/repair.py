@@ -14,9 +14,10 @@ from evalkit.engine.journal_index import scan_journal
 from evalkit.engine.journal_line import Owner
 from evalkit.engine.lock import RunLock
 from evalkit.errors import EvalkitError, StoreError
+from evalkit.plural import counted
 from evalkit.results.integrity import recovered_manifest, sealed, units_of
 from evalkit.results.manifest import Manifest
-from evalkit.results.run_directory import RunDirectory
+from evalkit.results.run_directory import FILES, RunDirectory
 from evalkit.results.scoring import carried_stats, checked_spec, score_run
 from evalkit.results.verification import Finding, RunReport, verify_run
 
@@ -68,7 +69,10 @@ class _Repair:
             if manifest is None:
                 return
             self._directory.write_manifest(manifest)
-            self.done.append("manifest.json made anew from run spec and journal; times and cost are lost")
+            self.done.append(
+                "manifest.json made anew from run spec, instances and journal; times are lost, and so is the "
+                "cost, until `evalkit run` asks something and counts all anew"
+            )
         self._try("run_spec.json", self._mend_spec)
         self._try("journal.jsonl", self._mend_journal)
         self._try("scores.jsonl", self._mend_numbers)
@@ -88,7 +92,7 @@ class _Repair:
 
     def _remove_left_beside(self) -> None:
         for finding in self._findings:
-            if finding.remedy == "repair" and not finding.is_damage:
+            if finding.remedy == "repair" and not finding.is_damage and finding.file not in FILES:
                 (self._directory.path / finding.file).unlink(missing_ok=True)
                 self.done.append(f"{finding.file} removed: left behind by a kill")
 
@@ -152,6 +156,20 @@ class _Repair:
         if manifest is None or report.is_sound or manifest.status == "running":
             return
         owed = next(finding for finding in report.findings if finding.is_damage)
-        count = f"{report.num_owed} requests are owed: " if report.num_owed else ""
+        count = f"owed: {counted(report.num_owed, 'request')}; " if report.num_owed else ""
         message = f"{count}{owed.file}: {owed.problem}; `evalkit run` goes on from here"
-        self._directory.write_manifest(replace(manifest, status="partial", message=message))
+        counts, status = manifest.counts, manifest.status
+        if status in ("complete", "partial"):  # of others the count is the only sign of what was lost
+            status, counts = "partial", {**counts, **self._counts_left(manifest)}
+        self._directory.write_manifest(replace(manifest, status=status, counts=counts, message=message))
+
+    def _counts_left(self, manifest: Manifest) -> dict[str, int]:
+        """How many answers the journal has, where there are fewer than the run had."""
+        directory = self._directory
+        try:
+            units = units_of(directory.run_spec(), directory.instances())
+            index = scan_journal(directory.journal_path, manifest.request_digest, units)
+        except StoreError:
+            return {}
+        had = manifest.counts.get("num_answered")
+        return {} if had is None else {"num_answered": min(had, len(index.answered))}

@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from evalkit.codec import decode, decode_exact, encode, encode_exact
-from evalkit.errors import REMEDY, DamageError, StoreError, UsageError
+from evalkit.errors import REMEDY, REMEDY_IMPORT, REMEDY_RUN, DamageError, StoreError, UsageError
 from evalkit.folder_names import is_hidden
 from evalkit.instance import Instance, PerturbationDescription, Reference
 from evalkit.results.manifest import Manifest, manifest_from_json, manifest_to_json
@@ -139,7 +139,8 @@ class RunDirectory:
         try:
             return [_instance_from_json(line) for line in read_lines(self.instances_path)]
         except (KeyError, TypeError, AttributeError) as error:
-            raise DamageError(f"{self.instances_path} is damaged: {error!r}; {REMEDY}") from None
+            remedy = remedy_for(self.instances_path)
+            raise DamageError(f"{self.instances_path} is damaged: {error!r}; {remedy}") from None
 
     def stats(self) -> list[dict[str, Any]]:
         """The numbers as plain data; empty before the run has any."""
@@ -196,6 +197,16 @@ def find_runs(path: Path, found_by: Sequence[str] = _FOUND_BY) -> list[RunDirect
     return [RunDirectory(folder) for folder in sorted(found, key=str)]
 
 
+def remedy_for(path: Path) -> str:
+    """What makes a file of a run anew, in words."""
+    home = path.parent
+    if home.name == "imported":
+        return REMEDY_IMPORT
+    if path.name in ("instances.jsonl", "journal.jsonl"):
+        return REMEDY_IMPORT if RunDirectory(home).imported_path.is_dir() else REMEDY_RUN
+    return REMEDY
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically and durably."""
     _replace(path, iter((encode(value, indent=True, newline=True),)))
@@ -218,9 +229,9 @@ def read_lines(path: Path) -> Iterator[Any]:
                 try:
                     yield decode_exact(line)
                 except ValueError as error:
-                    raise DamageError(f"{path}:{number} is damaged: {error}; {REMEDY}") from None
+                    raise DamageError(f"{path}:{number} is damaged: {error}; {remedy_for(path)}") from None
     except FileNotFoundError:
-        raise DamageError(f"{path} is missing; {REMEDY}") from None
+        raise DamageError(f"{path} is missing; {remedy_for(path)}") from None
     except OSError as error:
         raise StoreError(f"can't read {path}: {error.strerror}") from error
 

@@ -13,11 +13,13 @@ from evalkit.metrics.fit import refuse_machine
 from evalkit.metrics.metric import build_metric
 from evalkit.metrics.scorer import Scorer
 from evalkit.metrics.stat import Stat, StatPlace
+from evalkit.plural import counted
 from evalkit.results.integrity import (
     SEALED,
     fingerprint,
     fits,
     recovered_manifest,
+    require_unchanged,
     sealed,
     spec_from,
     units_of,
@@ -85,17 +87,20 @@ def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored
     index = scan_journal(path, manifest.request_digest, units_of(run_spec, instances))
     for record in read_winners(path, index):
         scorer.add(record.state, record.outcome)
-    problems += [f"{path}: {damage}" for damage in index.damage]
-    if index.torn_bytes:
-        problems.append(f"{path}: the last line is incomplete ({index.torn_bytes} bytes)")
     was_counted = manifest.counts.get("num_answered", 0)
+    is_known = path.name in manifest.files and manifest.files[path.name] == fingerprint(path)
+    if not is_known or len(index.settled) < was_counted:  # else a run has asked again since
+        problems += [f"{path}: {damage}" for damage in index.damage]
+    if index.torn_bytes:
+        problems.append(f"{path}: the last line is incomplete ({counted(index.torn_bytes, 'byte')})")
     if manifest.status == "complete" and len(index.settled) < was_counted:
         problems.append(f"{path} has {len(index.settled)} of {was_counted} answers")
     num_behind = _num_behind(directory, manifest)
     kept = not allow_fewer and _num_settled(scorer) < num_behind
     if kept:
+        has = "has" if num_behind == 1 else "have"
         problems.append(
-            f"only {_num_settled(scorer)} of {num_behind} units have answers left: the stored "
+            f"only {_num_settled(scorer)} of {counted(num_behind, 'unit')} {has} answers left: the stored "
             "numbers are kept (--allow-fewer replaces them)"
         )
     stats = read_stats(directory) if kept else write_scores(directory, scorer)
@@ -210,6 +215,19 @@ def read_stats(directory: RunDirectory) -> tuple[Stat, ...]:
         return tuple(Stat.from_json(plain) for plain in directory.stats())
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DamageError(f"{directory.path / 'stats.json'} is damaged: {error!r}; {REMEDY}") from None
+
+
+def read_numbers(directory: RunDirectory) -> tuple[Manifest, tuple[Stat, ...]]:
+    """The manifest of a run and its numbers, as the run left them.
+
+    Raises:
+        DamageError: One of them is lost, or was changed since evalkit wrote it.
+    """
+    manifest = directory.manifest()
+    if manifest is None:
+        raise DamageError(f"{directory.path} has no manifest.json; {REMEDY}")
+    require_unchanged(directory, manifest, ("stats.json",))
+    return manifest, read_stats(directory)
 
 
 def carried_stats(directory: RunDirectory) -> list[Stat]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from evalkit.engine.journal_index import read_winners, scan_journal
 from evalkit.engine.journal_line import Record
-from evalkit.errors import REMEDY, StoreError
+from evalkit.errors import REMEDY, DamageError, StoreError
 from evalkit.metrics.stat import Stat
 from evalkit.response import Response
+from evalkit.results.integrity import require_unchanged, require_whole_journal
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines
 from evalkit.results.scoring import read_stats
@@ -55,27 +56,44 @@ class InstanceRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run read back from its directory."""
+    """A run read back from its directory, whose files are as the run left them.
+
+    Each file is compared with its fingerprint in the manifest, once, before it is read.
+    """
 
     directory: RunDirectory
     run_spec: RunSpec
     manifest: Manifest
     stats: tuple[Stat, ...]
+    _checked: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: Path) -> StoredRun:
         """Read spec, manifest and numbers.
 
         Raises:
-            StoreError: There is no run at `path`, or it is damaged.
+            StoreError: There is no run at `path`.
+            DamageError: It is damaged; the message says what makes it good.
         """
         directory = RunDirectory(path)
         manifest = directory.manifest()
         if manifest is None:
-            raise StoreError(
-                f"{path} is no run directory: it has no manifest.json; if it lost that, {REMEDY}"
-            )
-        return cls(directory, directory.run_spec(), manifest, read_stats(directory))
+            lost = DamageError if directory.journal_path.exists() else StoreError
+            raise lost(f"{path} is no run directory: it has no manifest.json; if it lost that, {REMEDY}")
+        names = ("run_spec.json", "stats.json")
+        require_unchanged(directory, manifest, names)
+        return cls(directory, directory.run_spec(), manifest, read_stats(directory), set(names))
+
+    def check(self, *names: str) -> None:
+        """Make sure that these files are as the run left them; each is looked at once.
+
+        Raises:
+            DamageError: One is missing or was changed; says what makes it good.
+        """
+        require_unchanged(
+            self.directory, self.manifest, (name for name in names if name not in self._checked)
+        )
+        self._checked.update(names)
 
     def stat(self, name: str, split: str = "all") -> Stat:
         """The number of a metric.
@@ -90,7 +108,12 @@ class StoredRun:
         raise StoreError(f"{self.directory.path} has no stat '{name}' for split '{split}'; it has {names}")
 
     def records(self) -> Iterator[InstanceRecord]:
-        """One record per instance and trial, in plan order."""
+        """One record per instance and trial, in plan order.
+
+        Raises:
+            DamageError: Instances, scores or answers are not as the run left them.
+        """
+        self.check("instances.jsonl", "scores.jsonl")
         answers = self._answers()
         instances = {(i.id, i.perturbation_label): i for i in self.directory.instances()}
         for row in read_lines(self.directory.scores_path):
@@ -139,7 +162,9 @@ class StoredRun:
         """The record that counts per request (a response is final), grouped by what is scored together."""
         grouped: dict[tuple[str, str | None, int, int], list[Record]] = {}
         path = self.directory.journal_path
-        for record in read_winners(path, scan_journal(path)):
+        index = scan_journal(path)
+        require_whole_journal(self.directory, self.manifest, index)
+        for record in read_winners(path, index):
             state = record.state
             key = (state.instance_id, state.perturbation, state.trial, state.sample)
             grouped.setdefault(key, []).append(record)

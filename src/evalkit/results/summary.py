@@ -7,7 +7,7 @@ from typing import Any
 
 from evalkit.metrics.stat import NO_ANSWER, Stat
 from evalkit.results.run_directory import RunDirectory
-from evalkit.results.scoring import read_stats
+from evalkit.results.scoring import read_numbers
 
 NOT_REPORTED = "not reported"
 """What tables say of tokens and cost where the server does not say."""
@@ -55,19 +55,20 @@ def summary_rows(
             else of these only the worst cases.
         usage: Also token counts and latencies. The share of completions without an answer is always given
             where it is not 0.
+
+    Raises:
+        DamageError: A run is damaged.
     """
     rows = []
     for directory in directories:
-        manifest = directory.manifest()
-        status = manifest.status if manifest else "error"
-        for stat in read_stats(directory):
+        manifest, stats = read_numbers(directory)
+        for stat in stats:
             if not by_split and not (stat.split == "all" and stat.is_headline):
                 continue
             if stat.kind == "efficiency" or (stat.kind == "usage" and not usage and stat.name != NO_ANSWER):
                 continue
             if stat.name == NO_ANSWER and not (usage or stat.mean):
                 continue
-            rows.append(
-                {"suite": directory.path.parent.name, **stat_row(directory.path.name, stat), "status": status}
-            )
+            place = {"suite": directory.path.parent.name, **stat_row(directory.path.name, stat)}
+            rows.append({**place, "status": manifest.status})
     return rows

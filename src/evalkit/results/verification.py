@@ -28,7 +28,14 @@ from evalkit.errors import (
     UsageError,
 )
 from evalkit.instance import Instance
-from evalkit.results.integrity import fingerprint, fits, recovered_manifest, units_of
+from evalkit.plural import counted
+from evalkit.results.integrity import (
+    fingerprint,
+    fits,
+    recovered_manifest,
+    should_have_instances,
+    units_of,
+)
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import FILES, RunDirectory, find_runs, read_lines
 from evalkit.results.scoring import make_scorer, read_stats
@@ -225,15 +232,9 @@ class _Verification:
             self._tell("run_spec.json", problem, "repair" if has_identity else self._again)
         return spec
 
-    def _has_instances(self) -> bool:
-        """Whether the run has begun, and is not an import of numbers only."""
-        manifest = self._manifest
-        if manifest is None or self._directory.instances_path.exists():
-            return True
-        return manifest.counts.get("num_instances", 0) > 0
-
     def _instances(self, spec: RunSpec | None) -> list[Instance] | None:
-        if not self._has_instances():
+        has_file = self._directory.instances_path.exists()
+        if not has_file and not should_have_instances(self._directory, self._manifest):
             return None
         problem = self._changed("instances.jsonl")
         instances = None
@@ -294,15 +295,17 @@ class _Verification:
         return num_units - _num_whole_units(self._directory.journal_path, index)
 
     def _lines(self, index: JournalIndex) -> None:
-        """Damaged lines; those of a journal that the run has looked through since are answered by others."""
-        name = self._directory.journal_path.name
-        if index.damage and self._is_sealed(name) and self._has_its_answers(index):
-            problem = f"{len(index.damage)} damaged lines; their requests were asked again since"
+        """Damaged lines; what a run has asked again since, or no request belongs to, is not lost."""
+        name, is_whole = self._directory.journal_path.name, self._is_whole(index)
+        # A run that ended has sealed what it asked again; of one that was killed or lost its manifest, nothing says.
+        is_known = self._is_sealed(name) or self._report.status in (None, "running")
+        if index.damage and is_whole and is_known:
+            problem = f"{counted(len(index.damage), 'damaged line')}; no answer is missing"
             self._tell(name, problem, "none", is_damage=False)
             return
-        self._report.findings += [
-            Finding(name, damage.reason, self._again, damage.offset, damage.length) for damage in index.damage
-        ]
+        for damage in index.damage:
+            remedy: Remedy = "repair" if is_whole or damage.kind == "header" else self._again
+            self._report.findings.append(Finding(name, damage.reason, remedy, damage.offset, damage.length))
 
     def _tail(self, index: JournalIndex) -> None:
         path, length = self._directory.journal_path, index.torn_bytes
@@ -312,28 +315,48 @@ class _Verification:
         was_killed = self._manifest is not None and self._report.status == "running"
         problem = "the last line is incomplete" + (", as a kill leaves it" if was_killed else "")
         offset = path.stat().st_size - length
+        remedy: Remedy = "repair" if self._is_whole(index) and not was_killed else self._again
         self._report.findings.append(
-            Finding(path.name, problem, self._again, offset, length, is_damage=not was_killed)
+            Finding(path.name, problem, remedy, offset, length, is_damage=not was_killed)
         )
 
-    def _has_its_answers(self, index: JournalIndex) -> bool:
+    def _num_lost(self, index: JournalIndex) -> int:
+        """Answers that the run had and the journal lacks, as far as the manifest tells."""
         counts = self._manifest.counts if self._manifest is not None else {}
-        return len(index.settled) >= counts.get("num_answered", 0)
+        num_lost = counts.get("num_answered", 0) - len(index.settled)
+        if self._has_asked_all:
+            num_failed = len(index.failures.keys() - index.settled)
+            num_lost = max(num_lost, (self._report.num_owed or 0) - num_failed)
+        return max(0, num_lost)
+
+    @property
+    def _has_asked_all(self) -> bool:
+        """Whether the run has an outcome of every request, if only a failure."""
+        manifest = self._manifest
+        has_ended = manifest is not None and manifest.status in ("complete", "partial")
+        return has_ended and manifest is not None and "num_requests" in manifest.counts
+
+    def _is_whole(self, index: JournalIndex) -> bool:
+        """Whether it is certain that no outcome is missing which the run had."""
+        if self._num_lost(index) or any(damage.kind == "unit" for damage in index.damage):
+            return self._is_sealed(self._directory.journal_path.name) and not self._num_lost(index)
+        is_known = self._has_asked_all or self._is_sealed(self._directory.journal_path.name)
+        return is_known or self._report.num_owed == 0
 
     def _answers(self, index: JournalIndex) -> None:
         """Are there as many answers as the manifest says, and is the file as the run left it?"""
         report, manifest, name = self._report, self._manifest, self._directory.journal_path.name
         if manifest is None:
             return
-        if not self._has_its_answers(index) or (manifest.status == "complete" and report.num_owed):
-            was = max(manifest.counts.get("num_answered", 0), len(index.settled) + (report.num_owed or 0))
-            self._tell(name, f"has {len(index.settled)} of {was} answers", self._again)
+        if num_lost := self._num_lost(index):
+            was = len(index.settled) + num_lost
+            self._tell(name, f"has {len(index.settled):,} of {counted(was, 'answer')}", self._again)
         elif (problem := self._changed(name)) is not None:
             has_said = any(f.file == name and f.is_damage for f in report.findings)
             if not has_said:
-                self._tell(name, f"{problem}; every line is sound, and no answer is missing", "repair")
+                self._tell(name, f"{problem}; no answer is missing", "repair")
         elif report.num_owed and manifest.status != "complete":
-            self._tell(name, f"{report.num_owed} requests are owed", self._again, is_damage=False)
+            self._tell(name, f"owed: {counted(report.num_owed, 'request')}", self._again, is_damage=False)
 
     def _header(self, index: JournalIndex) -> None:
         path = self._directory.journal_path
@@ -352,10 +375,10 @@ class _Verification:
     def _numbers(self, spec: RunSpec | None, instances: list[Instance] | None) -> None:
         """Scores per instance and stats: as they were left, or at least of a shape that fits the run."""
         status = self._manifest.status if self._manifest is not None and self._report.status else None
-        # Good numbers are not replaced by those of fewer answers.
         can_be_made = instances is not None and not any(
             finding.is_damage and finding.remedy == self._again for finding in self._report.findings
         )
+        problems: dict[str, str] = {}
         for path in (self._directory.scores_path, self._directory.path / "stats.json"):
             if self._is_sealed(path.name):
                 continue
@@ -366,7 +389,11 @@ class _Verification:
             elif problem is None and status != "running":
                 problem = self._shape_problem(path, spec, instances)
             if problem is not None:
-                self._tell(path.name, problem, "repair" if can_be_made else self._again)
+                problems[path.name] = problem
+        # Good numbers are not replaced by those of fewer answers; where there are none, fewer are better.
+        can_be_made |= "stats.json" in problems and instances is not None and bool(self._report.num_answered)
+        for name, problem in problems.items():
+            self._tell(name, problem, "repair" if can_be_made else self._again)
 
     def _shape_problem(
         self, path: Path, spec: RunSpec | None, instances: list[Instance] | None
@@ -431,7 +458,8 @@ class _Verification:
         except StoreError as error:
             self._tell(path.name, f"a copy of a journal: {self._words(error)}", "look")
             return
-        problem = f"a copy of a journal with {more or 'no'} answers that journal.jsonl lacks"
+        answers = counted(more, "answer") if more else "no answers"
+        problem = f"a copy of a journal with {answers} that journal.jsonl lacks"
         self._tell(path.name, problem, "look", is_damage=more > 0)
 
 
