@@ -297,7 +297,7 @@ class _Verification:
     def _lines(self, index: JournalIndex) -> None:
         """Damaged lines; what a run has asked again since, or no request belongs to, is not lost."""
         name, is_whole = self._directory.journal_path.name, self._is_whole(index)
-        # A run that ended has sealed what it asked again; of one that was killed or lost its manifest, nothing says.
+        # A run that ended has sealed what it asked again; a killed one, or one without manifest, has no seal.
         is_known = self._is_sealed(name) or self._report.status in (None, "running")
         if index.damage and is_whole and is_known:
             problem = f"{counted(len(index.damage), 'damaged line')}; no answer is missing"
