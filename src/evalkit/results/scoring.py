@@ -94,7 +94,7 @@ def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored
     if index.torn_bytes:
         problems.append(f"{path}: the last line is incomplete ({counted(index.torn_bytes, 'byte')})")
     if manifest.status == "complete" and len(index.settled) < was_counted:
-        problems.append(f"{path} has {len(index.settled)} of {was_counted} answers")
+        problems.append(f"{path} has {len(index.settled)} of {counted(was_counted, 'answer')}")
     num_behind = _num_behind(directory, manifest)
     kept = not allow_fewer and _num_settled(scorer) < num_behind
     if kept:
@@ -133,7 +133,7 @@ def _checked_instances(directory: RunDirectory, manifest: Manifest) -> list[Inst
         raise DamageError(f"{path} is missing or was changed since evalkit wrote it; {REMEDY_RUN}")
     instances = directory.instances()
     if (planned := manifest.counts.get("num_instances")) is not None and planned != len(instances):
-        raise DamageError(f"{path} has {len(instances)} of {planned} instances; {REMEDY_RUN}")
+        raise DamageError(f"{path} has {len(instances)} of {counted(planned, 'instance')}; {REMEDY_RUN}")
     return instances
 
 

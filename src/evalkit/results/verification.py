@@ -242,7 +242,7 @@ class _Verification:
             instances = self._directory.instances()
             planned = self._manifest.counts.get("num_instances") if self._manifest is not None else None
             if planned is not None and planned != len(instances):
-                problem = problem or f"has {len(instances)} of {planned} instances"
+                problem = problem or f"has {len(instances)} of {counted(planned, 'instance')}"
             elif spec is not None and not self._is_sealed("instances.jsonl"):
                 problem = problem or _unfit(spec, instances)
         except StoreError as error:
