@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evalkit import redaction
@@ -100,6 +100,7 @@ def test_no_spelling_of_a_key_is_left(spelling: str) -> None:
     assert shown.endswith("See the page on keys.")
 
 
+@example("00000000%000000:", "", 1, False)
 @given(ASCII, st.text(max_size=30), st.integers(0, 8), st.booleans())
 def test_whatever_a_key_is_made_of(secret: str, around: str, cut: int, encoded: bool) -> None:
     remember(secret)

@@ -16,6 +16,8 @@ _SPELLING = re.compile(
     r"%(?:25)*([0-9a-f]{2})|\\+u00([0-9a-f]{2})|\\+x([0-9a-f]{2})|&#x([0-9a-f]{2});|&#(\d{1,3});|.",
     re.IGNORECASE | re.DOTALL,
 )
+# The same where `%25` is a percent sign and what follows stands for itself.
+_SPELLING_ONCE = re.compile(_SPELLING.pattern.replace("(?:25)*", ""), _SPELLING.flags)
 # A piece of a key that is this long is not there by chance; of shorter keys, two thirds are.
 _PIECE = 8
 _SHORTEST = 6
@@ -124,7 +126,11 @@ def _without_pieces(text: str) -> str:
     """`text` with everything hidden that a piece of a remembered key covers, however it is spelled."""
     if not _pieces and not _bare_pieces:
         return text
-    spans = [(_meant(match), match.start(), match.end()) for match in _SPELLING.finditer(text)]
+    return _without_spelled(_without_spelled(text, _SPELLING), _SPELLING_ONCE)
+
+
+def _without_spelled(text: str, spelling: re.Pattern[str]) -> str:
+    spans = [(_meant(match), match.start(), match.end()) for match in spelling.finditer(text)]
     meant = _folded("".join(character for character, _, _ in spans))
     covered = [False] * len(meant)
     for length in _piece_lengths:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from evalkit.engine.cache import ResponseCache
     from evalkit.models.deployment import Limits, Prices
 
-_STARTS_PER_TURN = 8
+_STARTS_PER_TURN = 16
 _OUTAGE_GRACE_S = 30.0
 _MESSAGE_CHARACTERS = 2000
 _FREE = Cost()
