@@ -606,7 +606,7 @@ def test_an_instant_client_leaves_the_loop_its_turns(run: Run, make_states: Make
         await asyncio.wait([watcher])
 
     run(main())
-    assert max(sent_between_turns) <= 8
+    assert max(sent_between_turns) <= 16
 
 
 def test_a_run_answered_by_the_cache_leaves_the_loop_its_turns(
