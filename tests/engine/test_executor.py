@@ -627,7 +627,7 @@ def test_a_run_answered_by_the_cache_leaves_the_loop_its_turns(
         counter = asyncio.create_task(count_turns())
         await _collect(_executor(client, cache=cache), make_states(400))
         assert client.sent.total() == 400
-        assert turns >= 400 / 8 - 1
+        assert turns >= 400 / 16 - 1
         counter.cancel()
         await asyncio.wait([counter])
 
