@@ -81,7 +81,7 @@ class Endpoint:
         self._target: Any = url
 
     def set_limits(self, timeout_s: float, max_answer_mb: float) -> None:
-        """From the next connection pool on, an attempt fails after so many seconds, or on a longer answer."""
+        """From the next connection pool on, an attempt fails after `timeout_s`, or on a longer answer."""
         self._timeout_s, self._max_answer_mb = timeout_s, max_answer_mb
 
     async def post(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], float]:

@@ -19,7 +19,7 @@ _TEMPLATE_TOKENS = 16
 _MESSAGE_ROOM = 8
 _TEMPLATE_ROOM_BESIDE_BYTES = 8
 _TEMPLATE_ROOM_BESIDE_TOKENS = 56
-# No request takes so many tokens more than it can: a larger count is a mistake of whoever counts.
+# A count that exceeds what a request can take by more than this is the server's mistake.
 _MOST_UNEXPLAINED_TOKENS = 1_000_000
 
 

@@ -465,7 +465,7 @@ class Executor:
         return response
 
     def _note_bill(self, request: Request, error: BaseException) -> bool:
-        """Whether the server may bill an attempt that failed; its stream is told where it may."""
+        """Whether the server may bill an attempt that failed; if so, lets its stream know."""
         may_be_billed = self._may_be_billed(request, error)
         if may_be_billed and self._prices is not None:
             task = asyncio.current_task()

@@ -39,7 +39,7 @@ class ForeignFiles:
 
     Attributes:
         max_bytes: The most that is read of one file; of a packed one, unpacked.
-        num_values: Values that were read so far, at least; so many may come as `max_bytes` has ten bytes.
+        num_values: At least how many values were read so far; one is allowed for every ten bytes of `max_bytes`.
         oddities: For each file, how many of its numbers are `NaN`, `Infinity` or `-Infinity`.
     """
 

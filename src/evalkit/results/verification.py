@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from evalkit.codec import decode
-from evalkit.engine.journal_index import JournalIndex, read_winners, scan_journal
+from evalkit.engine.journal_index import JournalIndex, scan_journal
 from evalkit.engine.journal_line import FIRST_HEADER
 from evalkit.engine.lock import holder_of
 from evalkit.errors import (
@@ -39,6 +39,7 @@ from evalkit.results.integrity import (
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import FILES, RunDirectory, find_runs, read_lines
 from evalkit.results.scoring import make_scorer, read_stats
+from evalkit.results.units import each_unit, num_whole_units, unit_of_row
 from evalkit.specs.run_spec import RunSpec
 
 Remedy = Literal["repair", "run", "import", "look", "update", "none"]
@@ -292,7 +293,7 @@ class _Verification:
             return None
         adapter = spec.adapter_spec
         num_units = len(instances) * adapter.num_train_trials * adapter.num_trials
-        return num_units - _num_whole_units(self._directory.journal_path, index)
+        return num_units - num_whole_units(self._directory.journal_path, index)
 
     def _lines(self, index: JournalIndex) -> None:
         """Damaged lines; what a run has asked again since, or no request belongs to, is not lost."""
@@ -402,14 +403,14 @@ class _Verification:
             if path.name == "stats.json":
                 read_stats(self._directory)
                 return None
-            rows = Counter(_unit_of_row(row) for row in read_lines(path))
+            rows = Counter(unit_of_row(row) for row in read_lines(path))
         except StoreError as error:
             return self._words(error)
         except (AttributeError, KeyError, TypeError):
             return "a line is no score of an instance"
         if spec is None or instances is None:
             return None
-        expected = Counter(_units_of(spec, instances))
+        expected = Counter(each_unit(spec, instances))
         return None if rows == expected else f"does not have one line for each of {expected.total()} units"
 
     def _imported(self) -> None:
@@ -473,34 +474,3 @@ def _unfit(spec: RunSpec, instances: Sequence[Instance]) -> str | None:
         # A metric of a plugin that is not loaded says nothing of the file; two equal ids do.
         return None if isinstance(error, UnknownNameError) else f"does not fit the run: {error}"
     return None
-
-
-def _num_whole_units(path: Path, index: JournalIndex) -> int:
-    """How many units have all their answers."""
-    sizes: dict[tuple[Any, ...], int] = {}
-    settled = index.settled
-    for record in read_winners(path, index):
-        state = record.state
-        if state.key in settled:
-            unit = (state.instance_id, state.perturbation, state.trial, state.sample)
-            sizes[unit] = sizes.get(unit, state.unit_size) - 1
-    return sum(left <= 0 for left in sizes.values())
-
-
-def _units_of(spec: RunSpec, instances: Sequence[Instance]) -> Iterator[tuple[Any, ...]]:
-    adapter = spec.adapter_spec
-    for instance in instances:
-        for trial in range(adapter.num_train_trials):
-            for sample in range(adapter.num_trials):
-                yield str(instance.id), instance.perturbation_label, trial, sample
-
-
-def _unit_of_row(row: Any) -> tuple[Any, ...]:
-    """The unit that a line of scores is about.
-
-    Raises:
-        KeyError: It is no such line.
-    """
-    if row["status"] not in ("scored", "failed", "missing"):
-        raise KeyError(row["status"])
-    return row["instance_id"], row.get("perturbation"), row.get("trial", 0), row.get("sample", 0)
