@@ -39,7 +39,7 @@ class ForeignFiles:
 
     Attributes:
         max_bytes: The most that is read of one file; of a packed one, unpacked.
-        num_values: At least how many values were read so far; one is allowed for every ten bytes of `max_bytes`.
+        num_values: At least how many values were read so far; `max_bytes` allows one for every ten bytes.
         oddities: For each file, how many of its numbers are `NaN`, `Infinity` or `-Infinity`.
     """
 

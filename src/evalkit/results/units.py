@@ -1,4 +1,4 @@
-"""Units as stored files name them: what is scored together of an instance, a perturbed copy, a trial, a sample."""
+"""Units as stored files name them: an instance, a perturbed copy, a train trial and a sample, scored together."""
 
 from __future__ import annotations
 
