@@ -1,4 +1,4 @@
-"""Units as stored files name them: an instance, a perturbed copy, a train trial and a sample, scored together."""
+"""Units as stored files name them: instance, perturbed copy, train trial and sample, scored together."""
 
 from __future__ import annotations
 
