@@ -18,7 +18,7 @@ import pytest
 from evalkit.errors import UsageError
 from evalkit.sandbox import bubblewrap, judge
 from evalkit.sandbox.judge import require_sandbox
-from evalkit.sandbox.program import Program
+from evalkit.sandbox.program import Checks, Program
 from tests.sandbox.ordinary import CHECKOUT
 
 ORDINARY = [sys.executable, str(Path(__file__).with_name("ordinary.py"))]
@@ -151,17 +151,32 @@ def test_the_systems_interpreter_has_a_sandbox_too(sandbox: None) -> None:
     assert "ending='passed'" in ended.stdout, ended.stderr
 
 
-def test_nothing_is_left_of_a_sandbox_whose_evalkit_was_killed(sandbox: None) -> None:
-    mark = f"time.sleep({600_000 + os.getpid()})"
+@pytest.mark.parametrize("moment", ["while the sandbox starts", "while the program runs", "in the tests"])
+def test_nothing_is_left_of_a_sandbox_whose_evalkit_was_killed(sandbox: None, moment: str) -> None:
+    """Also where root's bubblewrap may not signal the ordinary user inside."""
+    sleep = "__import__('time').sleep(600)"
+    source, checks = {
+        "while the sandbox starts": (sleep, None),
+        "while the program runs": (sleep, None),
+        "in the tests": ("def f(): pass", Checks(f"f(); {sleep}", functions=("f",))),
+    }[moment]
     program = (
-        "from evalkit.sandbox.judge import judge\nfrom evalkit.sandbox.program import Limits, Program\n"
-        f"print('ready', flush=True)\njudge(Program('import time; {mark}', limits=Limits(600.0)))"
+        "from evalkit.sandbox import judge\nfrom evalkit.sandbox.process import SandboxProcess\n"
+        "from evalkit.sandbox.program import Checks, Limits, Program\n"
+        "report = SandboxProcess.report\n"
+        "def said(self, timeout_s):\n"
+        "    print('waits' if timeout_s == 600 else 'starts', flush=True)\n"
+        "    return report(self, timeout_s)\n"
+        "SandboxProcess.report = said\n"
+        f"judge.judge(Program({source!r}, {checks!r}, Limits(600.0)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src")}
     evalkit = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE)
     assert evalkit.stdout is not None
+    awaited = b"starts\n" if moment == "while the sandbox starts" else b"waits\n"
     with evalkit.stdout:
-        assert evalkit.stdout.readline() == b"ready\n"
+        while evalkit.stdout.readline() != awaited:
+            assert evalkit.poll() is None
         watched = _first_descendants(evalkit.pid)
         evalkit.kill()
         evalkit.wait()

@@ -41,6 +41,7 @@ class _EndedError(BaseException):
 
 def supervise(settings: dict[str, Any]) -> NoReturn:
     """Isolate, say so, take a program and its tests from standard input, and report on standard output."""
+    import _thread
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -67,6 +68,7 @@ def supervise(settings: dict[str, Any]) -> NoReturn:
     program.receive()  # its process is closed off
     os.write(1, b"ready\n")
     source, checks = _read_frame(0), marshal.loads(_read_frame(0))
+    _thread.start_new_thread(_end_with_evalkit, (os.dup(0),))
     report = os.dup(1)
     _silence()  # what a test prints is no report
     problem = _judge(program, source, checks)
@@ -246,7 +248,7 @@ def _limit(settings: dict[str, Any]) -> None:
         (resource.RLIMIT_AS, settings["memory_bytes"]),
         (resource.RLIMIT_FSIZE, settings["disk_bytes"]),
         (resource.RLIMIT_NOFILE, settings["open_files"]),
-        (resource.RLIMIT_NPROC, settings["threads"] + 2),
+        (resource.RLIMIT_NPROC, settings["threads"] + 3),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_CORE, 0),
@@ -278,6 +280,16 @@ def _limit_tests() -> None:
 
     bytes_left = min(_TESTS_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1])
     resource.setrlimit(resource.RLIMIT_AS, (bytes_left, bytes_left))
+
+
+def _end_with_evalkit(pipe: int) -> None:
+    """End all processes of the sandbox when the other end of standard input closes.
+
+    The signal at a parent's death is not enough: root's bubblewrap has given up the right to signal the
+    ordinary user that this process became.
+    """
+    os.read(pipe, 1)
+    os._exit(1)
 
 
 def _ignore_interrupts() -> None:
