@@ -103,3 +103,61 @@ def test_content_of_another_kind_is_no_empty_answer(canned: Canned, planted: Pla
 )
 def test_an_empty_answer_stays_one(canned: Canned, answer: dict[str, Any]) -> None:
     assert ask(canned, answer).completions[0].text == ""
+
+
+OTHERS = (
+    "user",
+    "system",
+    "tool",
+    "function",
+    "developer",
+    "User",
+    "human",
+    7,
+    ["assistant"],
+    {"a": 1},
+    False,
+)
+OF_THE_MODEL = ("assistant", "ASSISTANT", "model", "", None)
+
+
+@pytest.mark.parametrize("role", OTHERS, ids=str)
+def test_a_message_of_someone_else_is_no_answer(canned: Canned, planted: Planted, role: Any) -> None:
+    planted.set("ANTHROPIC_API_KEY")
+    fields: list[dict[str, Any]] = [{}, {"reasoning": "hm"}, {"content": [{"type": "text", "text": "7"}]}]
+    for more in fields:
+        with pytest.raises(ClientError, match="the message has the role") as caught:
+            ask(canned, chat({"role": role, "content": "7", **more}))
+        assert caught.value.reason == "malformed"
+    answer = {"role": role, "content": [{"type": "text", "text": "7"}], "stop_reason": "end_turn"}
+    with pytest.raises(ClientError, match="the message has the role"):
+        ask(canned, answer, kind=AnthropicClient)
+
+
+def test_one_of_several_messages_of_someone_else_spoils_the_answer(canned: Canned) -> None:
+    answer = chat({"role": "assistant", "content": "7"})
+    answer["choices"].append(
+        {"index": 1, "message": {"role": "user", "content": "q"}, "finish_reason": "stop"}
+    )
+
+    async def main() -> Response:
+        async with canned(200, json.dumps(answer).encode()) as url:
+            client = OpenAIClient(model="m", base_url=url)
+            try:
+                return await client.send(Request("q", num_completions=2))
+            finally:
+                await client.close()
+
+    with pytest.raises(ClientError, match="the message has the role 'user', not 'assistant'"):
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("role", OF_THE_MODEL, ids=str)
+def test_a_message_of_the_model_or_of_no_role_is_an_answer(
+    canned: Canned, planted: Planted, role: Any
+) -> None:
+    planted.set("ANTHROPIC_API_KEY")
+    assert ask(canned, chat({"role": role, "content": "7"})).completions[0].text == "7"
+    assert ask(canned, chat({"content": "7"})).completions[0].text == "7"
+    answer = {"role": role, "content": [{"type": "text", "text": "7"}], "stop_reason": "end_turn"}
+    assert ask(canned, answer, kind=AnthropicClient).completions[0].text == "7"

@@ -8,7 +8,14 @@ from typing import Any, ClassVar
 
 from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, tokens_at_most
 from evalkit.clients.client import Client
-from evalkit.clients.completions import finish_reason, is_broken_off, refuse_blocked, send_all, token_count
+from evalkit.clients.completions import (
+    finish_reason,
+    is_broken_off,
+    refuse_blocked,
+    refuse_other_speaker,
+    send_all,
+    token_count,
+)
 from evalkit.clients.credentials import key_advice, names_header, read_key, sent_headers
 from evalkit.clients.http import Endpoint, error_in, sent_before, served_model
 from evalkit.clients.refused import RefusedParameters
@@ -173,6 +180,7 @@ def _failure_in(answer: Mapping[str, Any]) -> Any:
 
 
 def _completion(answer: Mapping[str, Any]) -> Completion:
+    refuse_other_speaker(answer.get("role"))
     blocks, reason = answer["content"], finish_reason(answer.get("stop_reason"))
     if isinstance(blocks, str):
         return Completion(blocks, reason)

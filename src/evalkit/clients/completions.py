@@ -53,6 +53,9 @@ _BREAKS = frozenset(
         *("overloaded", "crashed", "evicted", "shutdown"),
     }
 )
+# Google's word for it is `model`; some gateways leave the role empty.
+_OF_THE_MODEL = frozenset({"assistant", "model", ""})
+_SHOWN_ROLE = 40
 _MOST_TOKENS = 10**9
 _NUMERAL = re.compile(r"\s*\d{1,12}(\.\d{1,12})?\s*", re.ASCII)
 _WORD_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|[- ]")
@@ -83,6 +86,17 @@ def _named(word: object) -> object:
 def _folded(word: str) -> str:
     """`contentFilter`, `content-filter` and `CONTENT_FILTER` as `content_filter`."""
     return _WORD_BORDER.sub("_", word).casefold()
+
+
+def refuse_other_speaker(role: object) -> None:
+    """Nothing, if a message is the model's by its role, or says nothing of a role.
+
+    Raises:
+        ValueError: It is someone else's: a server that repeats the question, or a tool's result.
+    """
+    if role is None or (type(role) is str and role.casefold() in _OF_THE_MODEL):
+        return
+    raise ValueError(f"the message has the role {str(role)[:_SHOWN_ROLE]!r}, not 'assistant'")
 
 
 def refuse_blocked(completions: Sequence[Completion]) -> None:

@@ -10,6 +10,7 @@ from evalkit.clients.completions import (
     is_broken_off,
     num_tokens,
     refuse_blocked,
+    refuse_other_speaker,
     token_count,
 )
 from evalkit.clients.http import error_in
@@ -109,6 +110,8 @@ def _plain_completion(answer: Mapping[str, Any]) -> Completion | None:
         return None
     if choice.get("logprobs") or any(message.get(name) for name in _THINKING_FIELDS):
         return None
+    if message.get("role", "assistant") != "assistant":
+        return None
     return Completion(text, reason)
 
 
@@ -201,6 +204,7 @@ def _chat_completion(choice: Mapping[str, Any], scored: bool) -> Completion:
     message, reason = choice.get("message"), _reason(choice)
     if not isinstance(message, Mapping):
         raise TypeError("a choice has no 'message'")
+    refuse_other_speaker(message.get("role"))
     content, thoughts = _content(message.get("content"))
     text = _text(message.get("refusal") or "") if content is None else content
     stated = next((value for name in _THINKING_FIELDS if (value := message.get(name))), None)
