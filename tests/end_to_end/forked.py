@@ -17,17 +17,31 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from functools import lru_cache
+from pkgutil import walk_packages
 from typing import Any
 
+PACKAGES = (
+    "adapters",
+    "cli",
+    "interchange",
+    "metrics",
+    "models",
+    "reports",
+    "results",
+    "run_specs",
+    "scenarios",
+)
 LIGHT = (
     "aiohttp",
     "evalkit.api",
-    "evalkit.cli.app",
-    "evalkit.cli.run",
     "evalkit.clients.anthropic",
+    "evalkit.clients.baselines",
     "evalkit.clients.openai",
     "evalkit.running",
+    "glob",
+    "pydantic.type_adapter",
     "rich.live",
     "yaml",
 )
@@ -109,6 +123,7 @@ def serve(channel: socket.socket, modules: list[str]) -> dict[str, Any]:
     """Fork a command for each message until the other end closes; returns in the command, with its order."""
     for name in modules:
         importlib.import_module(name)
+    prepare()
     gc.freeze()
     while True:
         message, streams, *_ = socket.recv_fds(channel, _MAX_MESSAGE_BYTES, 3)
@@ -132,6 +147,19 @@ def serve(channel: socket.socket, modules: list[str]) -> dict[str, Any]:
             os.close(stream)
 
 
+def prepare() -> None:
+    """What every command would do again: import its modules, make the commands, read the shipped models."""
+    for package in PACKAGES:
+        found = importlib.import_module(f"evalkit.{package}")
+        for module in walk_packages(found.__path__, f"{found.__name__}."):
+            importlib.import_module(module.name)
+    from evalkit.cli.app import command
+    from evalkit.models.catalog import ModelCatalog
+
+    command()
+    ModelCatalog.load()
+
+
 def _become(order: dict[str, Any], streams: list[int]) -> dict[str, Any]:
     os.chdir(order["cwd"])
     os.environ.clear()
@@ -145,9 +173,22 @@ def _become(order: dict[str, Any], streams: list[int]) -> dict[str, Any]:
     return order
 
 
+def leave(code: object) -> None:
+    """End as the interpreter does, but without taking itself apart: that takes longer than most commands."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    gc.collect()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else code is not None)
+
+
 if __name__ == "__main__":
     del sys.path[0]
     serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
     from evalkit.cli import main
 
-    main()
+    try:
+        main()
+    except SystemExit as left:
+        leave(left.code)

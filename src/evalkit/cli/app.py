@@ -7,7 +7,8 @@ Exit codes: 0 complete · 1 some instances failed · 2 usage · 3 stopped (wrong
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 
@@ -66,6 +67,12 @@ def _root(
     pass
 
 
+@cache
+def command() -> Any:
+    """The commands as they are called; made once, which takes longer than most of them."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """The `evalkit` command. What can't be written never changes its exit code, unless it was for nothing."""
     with prepared_streams():
@@ -78,7 +85,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        app(args=spread_values(sys.argv[1:]))
+        command()(args=spread_values(sys.argv[1:]))
     except EvalkitError as error:
         echo(remark("error", error), err=True)
         return error.exit_code

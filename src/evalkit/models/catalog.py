@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from evalkit.errors import ConfigError, UnknownNameError
@@ -61,17 +62,18 @@ class ModelCatalog:
             ConfigError: A file is wrong, or a name is there twice; file and line are in the message.
         """
         catalog = cls()
-        for path in SHIPPED:
-            catalog._add_file(path)
-        catalog._places.clear()  # from here on a name may be defined anew
-        catalog.moved.clear()
+        shipped = _shipped()
+        catalog._models = dict(shipped._models)
+        catalog._deployments = dict(shipped._deployments)
+        catalog._by_model = {model: list(served) for model, served in shipped._by_model.items()}
         for path in files:
             if is_helms(path):
                 catalog._add_helm_file(path)
             else:
                 catalog._add_file(path)
         for deployment in catalog._deployments.values():
-            catalog._models.setdefault(deployment.model_name, undescribed(deployment.model_name))
+            if deployment.model_name not in catalog._models:
+                catalog._models[deployment.model_name] = undescribed(deployment.model_name)
         return catalog
 
     def _add_file(self, path: Path) -> None:
@@ -242,3 +244,12 @@ class ModelCatalog:
             return UnknownNameError("model or model deployment", name, (), hint)
         hint = f"(names that start with one of these need no registration: {', '.join(PROVIDERS)})"
         return UnknownNameError("model or model deployment", name, [*self.names(), *WILDCARDS], hint)
+
+
+@cache
+def _shipped() -> ModelCatalog:
+    """What evalkit's own files say, read once; a name of theirs may be defined anew."""
+    catalog = ModelCatalog()
+    for path in SHIPPED:
+        catalog._add_file(path)
+    return catalog
