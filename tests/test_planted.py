@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.models.secret_fields import says_secret
+from evalkit.models.secret_names import says_secret
 from tests.planted import KEYS, pieces, spellings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from evalkit.errors import ConfigError, UsageError, nearest_names
 from evalkit.folder_names import checked_suite
+from evalkit.redaction import shown_name
 from evalkit.specs.run_spec import Spec
 from evalkit.yaml_text import check_values, compose, read_text
 
@@ -163,7 +164,7 @@ def _explain(error: ValidationError, config: Path | None, given: Mapping[str, An
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         nearest = nearest_names(name, RunOptions.model_fields)
-        problem = f"no option '{name}'" + (f"; did you mean '{nearest[0]}'?" if nearest else "")
+        problem = f"no option '{shown_name(name)}'" + (f"; did you mean '{nearest[0]}'?" if nearest else "")
     else:
         problem = f"option '{name}': {first['msg']}, got {first['input']!r}"
     if config is not None and name not in given:

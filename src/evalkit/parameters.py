@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 from evalkit.errors import UsageError, nearest_names
+from evalkit.redaction import shown_name
 
 REQUIRED: Any = inspect.Parameter.empty
 MAX_SHOWN = 12
@@ -122,7 +123,9 @@ def bind_arguments(
         if given not in known:
             nearest = nearest_names(given, known)
             hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-            raise UsageError(f"{kind} '{name}' has no parameter '{given}'{hint}")
+            # A key may stand in the place of the name of a client's argument, too.
+            shown = shown_name(given) if kind == "client" else given
+            raise UsageError(f"{kind} '{name}' has no parameter '{shown}'{hint}")
     missing = [p.name for p in known.values() if p.required and p.name not in args]
     if missing:
         raise UsageError(f"{kind} '{name}' needs {', '.join(missing)}")

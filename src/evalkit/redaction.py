@@ -25,6 +25,11 @@ _SHORT, _LONGEST = 200, 4000
 # A key taken apart (`a b c`, `a-b-c`): letters and digits that are its own, whatever stands between them.
 _BARE_PIECE = 12
 _DIGIT = re.compile(r"\d")
+_PLAIN_NAME = re.compile(
+    r"\s*(?:[^\W\d_]{1,24}\d{0,2}|v?\d{1,2})?(?:[-_. ]+(?:[^\W\d_]{1,24}\d{0,2}|v?\d{1,2}))*[-_. ]*"
+)
+_LONGEST_NAME, _MOST_DIGITS = 60, 3
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9]{0,15}(?:_[A-Z0-9]{1,15})+")
 # C0, C1, marks of direction and of no width, tags, lone surrogates. Joiners are letters' business.
 CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
@@ -75,6 +80,22 @@ def one_line(text: str) -> str:
     Of a long one, the first 4,000 characters.
     """
     return _cached(text) if len(text) <= _SHORT else _cleaned(text[:_LONGEST])
+
+
+def shown_name(name: str) -> str:
+    """The name of a field as a message may have it: `…` where it may be a key that was put there by mistake.
+
+    Words and small numbers are shown (`X-Api-Key-2`), letters and digits in a mix are not.
+    """
+    is_plain = len(name) <= _LONGEST_NAME and _PLAIN_NAME.fullmatch(name) is not None
+    few_digits = len(_DIGIT.findall(name)) <= _MOST_DIGITS
+    is_known_shape = _LOOKS_LIKE_A_KEY.search(name) is not None and any(map(str.isdigit, name))
+    return name if is_plain and few_digits and not is_known_shape else "…"
+
+
+def shown_variable(name: str) -> str:
+    """The name of an environment variable as a message may have it: as `shown_name`, capitals in any case."""
+    return name if _VARIABLE.fullmatch(name) else shown_name(name)
 
 
 def without_keys(text: str) -> str:

@@ -10,11 +10,11 @@ from aiohttp import web
 from aiohttp.web_runner import ServerRunner
 
 from evalkit.clients.anthropic import AnthropicClient
-from evalkit.clients.credentials import read_key, sent_headers
+from evalkit.clients.credentials import missing_header, read_key, sent_headers
 from evalkit.clients.openai import OpenAIClient
 from evalkit.errors import AuthenticationError, TransientError, UsageError
 from evalkit.request import Request
-from tests.planted import KEYS, Planted
+from tests.planted import KEYS, Planted, pieces
 
 
 def test_a_key_comes_from_a_variable_or_a_file(
@@ -33,8 +33,34 @@ def test_a_missing_key_names_its_source(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.delenv("A_KEY", raising=False)
     with pytest.raises(UsageError, match="environment variable A_KEY is not set"):
         read_key("A_KEY", None)
-    with pytest.raises(UsageError, match="none"):
+    with pytest.raises(UsageError, match=f"the folder {tmp_path} has no file none, which api_key_file"):
         read_key(None, str(tmp_path / "none"))
+    with pytest.raises(UsageError, match=f"from the file {tmp_path}: IsADirectoryError"):
+        read_key(None, str(tmp_path))
+
+
+@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize(
+    "spelled", ["{}", "~{}", "~/{}", "/{}", "./{}", "{}/x", "/nowhere/{}", "{}\0", "{}" * 300]
+)
+def test_a_key_in_the_place_of_a_path_is_not_shown(name: str, spelled: str, planted: Planted) -> None:
+    key = planted.use(name)
+    with pytest.raises(UsageError, match="the API key can't be read") as caught:
+        read_key(None, spelled.replace("{}", key))
+    assert not [piece for piece in pieces(key) if piece.decode() in str(caught.value)]
+
+
+@pytest.mark.parametrize("variable", ["tk9fQuietOtter77riverLamp", "AKQ8ZT3XW9PL2M7N5B1V"])
+def test_a_key_in_the_place_of_a_variable_is_not_shown(variable: str) -> None:
+    for told in (missing_header({"X-A": variable}), _refusal(variable)):
+        assert "is not set" in str(told)
+        assert variable not in str(told)
+
+
+def _refusal(variable: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        read_key(variable, None)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["one\ntwo", "schlüssel", "a\tb"])

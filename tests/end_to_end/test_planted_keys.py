@@ -198,6 +198,14 @@ def test_no_byte_holds_a_key_that_is_refused(workspace: Workspace, status: int) 
         {"headers_from_env": {"Authorization": KEY}},
         {"api_key": KEY},
         {"model": ["m", KEY], "api_key_env": "TEST_KEY"},
+        {"extra_body": {"note": f"session_token={KEY}; path=/"}},
+        {"extra_body": {"note": f"curl -H 'X-Api-Key: {KEY}'"}},
+        {"extra_body": {"note": f'text {{"access_key_id": "{KEY}"}} text'}},
+        {"extra_headers": {"X-Note": f"to https://user:{KEY}@host"}},
+        {"extra_body": {f"api_key={KEY}; x": 1}},
+        {KEY: "text"},
+        {"extra_body": {"api_key": {KEY: "text"}}, "headers_from_env": {KEY: "V"}},
+        {"extra_headers": {KEY: "a\nb"}},
     ],
     ids=str,
 )
@@ -210,6 +218,15 @@ def test_a_key_in_the_wrong_place_is_refused_before_anything_is_written(
         finished = workspace.evalkit(command, "-r", ENTRY, "--json")
         assert finished.code == 2, finished
         assert not workspace.suite().exists()
+
+
+def test_a_key_in_the_place_of_its_file_is_not_shown(workspace: Workspace) -> None:
+    plant(workspace)
+    deploy(workspace, "http://127.0.0.1:9", api_key_env=None, api_key_file=KEY)
+    finished = workspace.evalkit("run", "-r", ENTRY, "--json")
+    assert finished.code == 2, finished
+    assert "test/a" in finished.err
+    assert "the path of a file with the key, not the key itself" in finished.err
 
 
 def test_a_key_file_and_a_proxy_with_a_password(workspace: Workspace) -> None:

@@ -12,6 +12,7 @@ from evalkit.models.deployment import ModelDeployment
 from evalkit.models.entries import read_entries
 from evalkit.models.metadata import ModelMetadata
 from evalkit.specs.run_spec import Spec
+from tests.planted import KEYS, Planted, pieces
 
 SECTIONS: dict[str, type[Spec]] = {"models": ModelMetadata, "model_deployments": ModelDeployment}
 
@@ -98,3 +99,33 @@ def test_no_text_makes_it_fail_in_another_way(tmp_path_factory: pytest.TempPathF
     path.write_bytes(text.encode("utf-8", "replace"))
     with suppress(ConfigError):
         read_entries(path, SECTIONS)
+
+
+@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize(
+    ("right", "wrong", "line"),
+    [
+        ("models:", "{}:", 1),
+        ("model_name", "{}", 5),
+        ("    client_spec:", "    {}: x\n    client_spec:", 6),
+        ("class_name: echo", "{}: echo", 7),
+        ("class_name: echo", "class_name: echo\n      args: {{? {} : 1, ? {} : 2}}", 8),
+        ("max_concurrency", "{}", 8),
+        ("{max_concurrency: 3}", "{}", 8),
+        ("class_name: echo", "class_name: *{}", 7),
+        ("class_name: echo", "class_name: !{} x", 7),
+    ],
+)
+def test_a_key_in_the_place_of_a_fields_name_is_not_shown(
+    tmp_path: Path, planted: Planted, name: str, right: str, wrong: str, line: int
+) -> None:
+    key = planted.use(name)
+    planted.own.add("deployments.yaml")
+    path = write(
+        tmp_path, GOOD.replace(right, wrong.replace("{}", key).replace("{{", "{").replace("}}", "}"))
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_entries(path, SECTIONS)
+    told = str(caught.value)
+    assert told.startswith(f"{path}:{line}: ")
+    assert not [piece for piece in pieces(key) if piece.decode() in told]

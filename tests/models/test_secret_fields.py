@@ -9,7 +9,7 @@ from evalkit.clients.factory import check_client, identity_of
 from evalkit.errors import UsageError
 from evalkit.models.catalog import ModelCatalog
 from evalkit.models.deployment import ClientSpec, ModelDeployment
-from evalkit.models.secret_fields import says_secret
+from evalkit.models.secret_names import says_secret
 from evalkit.plugins import load_plugins
 from evalkit.registry import CLIENTS
 

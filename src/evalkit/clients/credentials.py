@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from evalkit.errors import UsageError
 from evalkit.models.secret_fields import refuse_secrets
-from evalkit.redaction import remember
+from evalkit.redaction import remember, shown_name, shown_variable
 
 
 def read_key(api_key_env: str | None, api_key_file: str | None) -> str | None:
@@ -21,10 +22,10 @@ def read_key(api_key_env: str | None, api_key_file: str | None) -> str | None:
         source = f"the file {api_key_file}"
         try:
             key = Path(api_key_file).expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"the API key can't be read from {source}: {type(error).__name__}") from None
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UsageError(_not_read(api_key_file, error)) from None
     elif api_key_env is not None:
-        source = f"the environment variable {api_key_env}"
+        source = f"the environment variable {shown_variable(api_key_env)}"
         key = os.environ.get(api_key_env, "").strip()
         if not key:
             raise UsageError(_not_set(api_key_env, "the API key"))
@@ -49,7 +50,9 @@ def sent_headers(
     headers = {name.strip(): value.strip() for name, value in (extra_headers or {}).items()}
     for name, variable in (headers_from_env or {}).items():
         if names_header(headers, name):
-            raise UsageError(f"'{name}' is in extra_headers and in headers_from_env; one of them must go")
+            raise UsageError(
+                f"'{shown_name(name)}' is in extra_headers and in headers_from_env; one of them must go"
+            )
         headers[name.strip()] = _read_header(name.strip(), variable)
     return headers
 
@@ -70,9 +73,10 @@ def key_advice(
     if api_key_file is not None:
         sources.append(f"the API key in the file {api_key_file}")
     elif api_key_env is not None:
-        sources.append(f"the API key in the environment variable {api_key_env}")
+        sources.append(f"the API key in the environment variable {shown_variable(api_key_env)}")
     for name, variable in (headers_from_env or {}).items():
-        sources.append(f"the environment variable {variable}, the whole value of the header {name.strip()}")
+        held = f"the whole value of the header {name.strip()}"
+        sources.append(f"the environment variable {shown_variable(variable)}, {held}")
     if not sources:
         return "the deployment names no API key: api_key_env or api_key_file does, or headers_from_env"
     return f"check {', and '.join(sources)}"
@@ -84,7 +88,7 @@ def _read_header(name: str, variable: str) -> str:
         raise UsageError(_not_set(variable, f"the whole value of the header {name}"))
     if not value.isascii() or not value.isprintable():
         raise UsageError(
-            f"the environment variable {variable} can't be sent as the header {name}: "
+            f"the environment variable {shown_variable(variable)} can't be sent as the header {name}: "
             "it must hold one line of ASCII text"
         )
     for secret in (value, *value.split()):
@@ -93,7 +97,25 @@ def _read_header(name: str, variable: str) -> str:
 
 
 def _not_set(variable: str, held: str) -> str:
-    return f"the environment variable {variable} is not set; it must hold {held}"
+    return f"the environment variable {shown_variable(variable)} is not set; it must hold {held}"
+
+
+def _not_read(api_key_file: str, error: Exception) -> str:
+    """What is wrong with a key file; the path is shown only if something is there, for it may be the key."""
+    why = type(error).__name__
+    with suppress(OSError, ValueError, RuntimeError):
+        path = Path(api_key_file).expanduser()
+        if path.exists():
+            return f"the API key can't be read from the file {api_key_file}: {why}"
+        if path.parent != Path(".") and path.parent != path.parent.parent and path.parent.is_dir():
+            return (
+                f"the API key can't be read: the folder {path.parent} has no file "
+                f"{shown_name(path.name)}, which api_key_file names ({why})"
+            )
+    return (
+        f"the API key can't be read: there is no file where api_key_file says ({why}); it must hold the path "
+        "of a file with the key, not the key itself"
+    )
 
 
 def names_header(headers: Mapping[str, str] | None, *names: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from evalkit.errors import ConfigError, nearest_names
+from evalkit.redaction import shown_name
 from evalkit.specs.run_spec import Spec
 from evalkit.yaml_text import check_place, compose, read_text
 
@@ -55,7 +57,9 @@ def read_entries(
     for section, items in data.items():
         if section not in sections:
             place = f"{path}:{lines.get((section,), 1)}"
-            raise ConfigError(f"{place}: unknown key '{section}'{_hint(str(section), list(sections))}")
+            raise ConfigError(
+                f"{place}: unknown key '{shown_name(str(section))}'{_hint(str(section), list(sections))}"
+            )
         if not isinstance(items, list | None):
             raise ConfigError(f"{path}:{lines[section,]}: '{section}' must be a list")
         for index, item in enumerate(items or ()):
@@ -81,9 +85,14 @@ def _load(path: Path, last_key_holds: bool) -> tuple[Any, dict[Keys, int]]:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{path}{line}: {error.problem or error}") from None
+        raise ConfigError(f"{path}{line}: {_without_quotes(error.problem or str(error))}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _without_quotes(problem: str) -> str:
+    """What YAML's reader says, without what it quotes: a password that begins with `*` is an alias to it."""
+    return re.sub(r"(['\"])(?:(?!\1).){2,}\1", "'…'", problem)
 
 
 def _collect_lines(node: Any, at: Keys, lines: dict[Keys, int], strict: Path | None) -> None:
@@ -94,9 +103,8 @@ def _collect_lines(node: Any, at: Keys, lines: dict[Keys, int], strict: Path | N
             here = (*at, str(key.value))
             line = key.start_mark.line + 1
             if here in lines and strict is not None:
-                raise ConfigError(
-                    f"{strict}:{line}: the key '{key.value}' is already set on line {lines[here]}"
-                )
+                told = f"the key '{shown_name(str(key.value))}' is already set on line {lines[here]}"
+                raise ConfigError(f"{strict}:{line}: {told}")
             lines[here] = line
             _collect_lines(value, here, lines, strict)
     elif node.id == "sequence":
@@ -114,10 +122,10 @@ def _validate(path: Path, lines: Mapping[Keys, int], at: Keys, item: Any, model:
         where = error["loc"]
         line = next(lines[*at, *where[:n]] for n in range(len(where), -1, -1) if (*at, *where[:n]) in lines)
         named = f" of '{item['name']}'" if isinstance(item, dict) and item.get("name") else ""
-        field = ".".join(str(part) for part in where)
+        field = ".".join(shown_name(str(part)) for part in where)
         if error["type"] == "extra_forbidden":
             known = _fields_at(model, where[:-1])
-            problem = f"unknown key '{where[-1]}'{named}{_hint(str(where[-1]), known)}"
+            problem = f"unknown key '{shown_name(str(where[-1]))}'{named}{_hint(str(where[-1]), known)}"
         elif error["type"] == "missing":
             problem = f"the key '{field}'{named} is missing"
         else:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from evalkit.errors import UsageError
+from evalkit.models.secret_names import holds_only_secrets, says_secret, words_of
+from evalkit.models.secret_texts import holds_key, is_random, is_shaped_like_a_key
+from evalkit.redaction import shown_name
 
 SOURCES = ("api_key_env", "api_key_file", "headers_from_env")
 """Arguments that say where a secret is; none holds one."""
@@ -29,55 +31,7 @@ _REMEDY_FOR_ENGINES = (
     "leave it out, and set the environment variable that the engine reads itself (HF_TOKEN, for instance)"
 )
 _HEADERS = ("extra_headers", "headers_from_env")
-_WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
-# In a name these mean a secret wherever they stand, also within a longer word.
-_SECRET_PARTS = ("password", "passwd", "passwort", "passphrase", "secret", "credential", "cookie", "authoriz")
-_SECRET_WORDS = frozenset(
-    {
-        *("auth", "oauth", "bearer", "pwd", "pw", "psk", "pass", "passcode", "cred", "creds"),
-        *("jwt", "otp", "hmac", "signature", "sig", "sas"),
-    }
-)
-_KEY_WORDS = frozenset({"key", "keys", "token"})
-_KEYS_OF = "api|access|auth|private|subscription|account|signing|encryption|master|license|session|security"
-_GLUED_KEY = re.compile(rf"({_KEYS_OF}|bearer|refresh|id|user|service)(key|token)s?\d*$|apikey")
-_SPOKEN_KEY = re.compile(rf"\b({_KEYS_OF}|bearer|refresh) (key|token)s?\b(?! id)")
-# Settings, though their names end like those of secrets.
-_SETTINGS = frozenset(
-    {
-        *("cache key", "prompt cache key", "idempotency key", "sort key", "partition key", "routing key"),
-        *("bos token", "eos token", "pad token", "unk token", "sep token", "cls token", "mask token"),
-        *("stop token", "start token", "end token", "image token", "audio token", "video token"),
-        *(
-            "think start token",
-            "think end token",
-            "system prompt key",
-            "response key",
-            "text key",
-            "key value",
-        ),
-    }
-)
-_GLUED_SETTINGS = frozenset(name.replace(" ", "") for name in _SETTINGS)
-# English, and no keys.
-_NO_KEYS = frozenset(
-    {"monkey", "turkey", "donkey", "hockey", "jockey", "whiskey", "hotkey", "mickey", "lackey"}
-)
-# What is put behind a name to tell one secret from another.
-_ENDING = re.compile(
-    r"v?\d+|value|header|text|prod|production|staging|dev|test|old|new|primary|secondary|main"
-)
-_LOOKS_LIKE_A_SECRET = re.compile(
-    r"(?:Bearer|Basic)\s+\S+|(?:Token|Api-?Key)\s+(?=\S*\d)\S{8,}"
-    r"|(?:sk|gsk|nvapi|csk|xai|glpat|xox[abprs])-[\w.-]{12,}|(?:hf|gh[pousr]|github_pat|sk_live)_\w{16,}"
-    r"|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|-----BEGIN [\s\S]*PRIVATE KEY[\s\S]*",
-    re.I,
-)
-# A name and what it holds in one text: a header line, an option of a command, a parameter of a query.
-_NAMED = re.compile(r"-{0,2}([\w.-]+)\s*[:=]\s*(?:(?:Bearer|Basic|Token)\s+)?\S{6,}|--([\w.-]+)\s+\S{6,}")
-_PARAMETER = re.compile(r"[?&;]([\w.-]+)=[^&#\s]{6,}")
 _LONGEST_JSON = 100_000
-_USER_IN_URL = re.compile(r"\w://[^/\s@]*@")
 _UNREADABLE = "host or port can't be read"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -94,37 +48,6 @@ _ID_AND_TOKEN = re.compile(
 )
 
 
-def says_secret(name: str) -> bool:
-    """Whether a field of this name holds a secret, if it holds a text: `X-Api-Key`, but not `max_tokens`."""
-    words = _words_of(name)
-    spoken, glued = " ".join(words), "".join(words)
-    if spoken in _SETTINGS or glued in _GLUED_SETTINGS:
-        return False
-    while len(words) > 1 and _ENDING.fullmatch(words[-1]):
-        words.pop()
-    last = words[-1].rstrip("0123456789") if words else ""
-    return (
-        holds_only_secrets(name)
-        or last in _KEY_WORDS
-        or (last.endswith(("token", "key")) and last not in _NO_KEYS)
-        or _GLUED_KEY.search(glued) is not None
-        or _SPOKEN_KEY.search(spoken) is not None
-    )
-
-
-def holds_only_secrets(name: str) -> bool:
-    """Whether what is in a field of this name is a secret even where it is a number."""
-    words = _words_of(name)
-    glued = "".join(words)
-    return any(part in glued for part in _SECRET_PARTS) or not _SECRET_WORDS.isdisjoint(words)
-
-
-def _words_of(name: str) -> list[str]:
-    """`X-Api-Key` and `xApiKey` as `x`, `api`, `key`; letters of other widths are the same letters."""
-    plain = unicodedata.normalize("NFKC", name).strip()
-    return [word.lower() for word in _WORD_BORDER.split(plain) if word]
-
-
 def refuse_secrets(args: Mapping[str, Any]) -> None:
     """Nothing, if these arguments of a client can be written down and sent.
 
@@ -139,8 +62,7 @@ def refuse_secrets(args: Mapping[str, Any]) -> None:
         _check_headers(name, args.get(name))
     for place, value in _texts(args, ""):
         _refuse_what_is_no_plain_address(place, value)
-    known = {name: value for name, value in args.items() if name not in SOURCES and not _names_a_place(name)}
-    for place in _secrets(known, ""):
+    for place in _secrets({name: value for name, value in args.items() if name not in SOURCES}, ""):
         raise UsageError(f"'{place}' must not hold a secret, since it is written down; {_remedy(place)}")
 
 
@@ -181,12 +103,12 @@ def _check_headers(field: str, headers: Any) -> None:
     for name, value in headers.items():
         _refuse_what_is_no_header(field, name.strip())
         if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
-            raise UsageError(f"'{field}.{name}' holds a line break or another control character")
+            raise UsageError(f"'{field}.{shown_name(name)}' holds a line break or another control character")
         if (folded := name.strip().lower()) in seen:
-            raise UsageError(f"'{field}' has {name!r} twice")
+            raise UsageError(f"'{field}' has {shown_name(name)!r} twice")
         seen.add(folded)
         if field == "headers_from_env":
-            _refuse_what_is_no_variable(f"{field}.{name}", value)
+            _refuse_what_is_no_variable(f"{field}.{shown_name(name)}", value)
 
 
 def _refuse_what_is_no_header(field: str, name: str) -> None:
@@ -197,7 +119,7 @@ def _refuse_what_is_no_header(field: str, name: str) -> None:
     begin = found[0] if (found := _HEADER_NAME.match(name)) is not None else ""
     wrong = name[len(begin)]
     # A whole line in the place of a name may have a key in it, so it is shown up to what is wrong.
-    shown = "" if _holds_secret(begin) else begin
+    shown = "" if _holds_secret(begin) else shown_name(begin).rstrip("…")
     if not says_secret(begin) and re.fullmatch(r"[\w .-]{1,40}", name) and not re.search(r"\d", name):
         shown = name
     else:
@@ -212,7 +134,7 @@ def _refuse_what_is_no_text(field: str, value: Any) -> None:
 
 def _refuse_what_is_no_variable(field: str, value: Any) -> None:
     _refuse_what_is_no_text(field, value)
-    if value is not None and (not _VARIABLE.fullmatch(value) or _LOOKS_LIKE_A_SECRET.fullmatch(value)):
+    if value is not None and (not _VARIABLE.fullmatch(value) or is_shaped_like_a_key(value)):
         raise UsageError(
             f"'{field}' must be the name of an environment variable, not what the variable holds: letters, "
             "digits and underscores"
@@ -271,25 +193,43 @@ def _secrets(value: Any, place: str) -> Iterator[str]:
     """Where a text stands under a name that says secret, or one that looks like a key under any other."""
     if isinstance(value, Mapping):
         if (named := _named_in_pair(value)) is not None:
-            yield f"{place}{named}"
+            yield f"{place}{shown_name(named)}"
         for name, item in value.items():
-            here = f"{place}{name}"
-            if _is_secret(str(name), item):
+            here = f"{place}{shown_name(str(name))}"
+            # An argument that says where a secret is (`token_env`, `password_file`) holds none.
+            is_place = not place and _names_a_place(name) and isinstance(item, str)
+            if holds_key(str(name)) or (_holds_secret(item) if is_place else _is_secret(str(name), item)):
                 yield here
             yield from _secrets(item, f"{here}.")
     elif isinstance(value, list | tuple):
-        if len(value) == 2 and all(isinstance(item, str) for item in value) and says_secret(value[0]):
-            yield f"{place}1"
         for index, item in enumerate(value):
-            if isinstance(item, str) and _holds_secret(item):
+            if isinstance(item, str) and (_holds_secret(item) or _is_behind_its_name(value, index)):
                 yield f"{place}{index}"
+            elif isinstance(item, list | tuple) and _is_pair(item):
+                yield f"{place}{index}.1"
             yield from _secrets(item, f"{place}{index}.")
+
+
+def _is_pair(item: Sequence[Any]) -> bool:
+    """Whether this is a name with its secret, as a list of headers has them."""
+    return len(item) == 2 and all(isinstance(part, str) for part in item) and says_secret(item[0])
+
+
+def _is_behind_its_name(texts: Sequence[Any], index: int) -> bool:
+    """Whether the text before says that this one is a secret: `--api-key` of a command, a header of a list.
+
+    A list of words (`stop: [Password, User]`) is none: a value has letters and digits.
+    """
+    name = texts[index - 1] if index else None
+    if not isinstance(name, str) or re.search(r"\s", name) or not says_secret(name):
+        return False
+    return name.startswith("--") or is_random(texts[index], 6)
 
 
 def _named_in_pair(fields: Mapping[Any, Any]) -> str | None:
     """The field that holds the secret of `{name: …, value: …}`, also of `headerName` and `headerValue`."""
     texts = {str(field): item for field, item in fields.items() if isinstance(item, str) and item}
-    values = {"".join(_words_of(field)): field for field in texts}
+    values = {"".join(words_of(field)): field for field in texts}
     for spelled, field in values.items():
         about = spelled.removesuffix("name")
         if about != spelled and f"{about}value" in values and says_secret(texts[field]):
@@ -298,14 +238,10 @@ def _named_in_pair(fields: Mapping[Any, Any]) -> str | None:
 
 
 def _holds_secret(text: str) -> bool:
-    """Whether a text is a key, a name with its key, an address with one, or JSON that holds one."""
+    """Whether a text is a key, has one in it, or is JSON in which a field holds one."""
+    if holds_key(text):
+        return True
     text = text.strip()
-    if _LOOKS_LIKE_A_SECRET.fullmatch(text) or _USER_IN_URL.search(text):
-        return True
-    if (named := _NAMED.fullmatch(text)) is not None and says_secret(named[1] or named[2]):
-        return True
-    if not re.search(r"\s", text) and any(map(says_secret, _PARAMETER.findall(text))):
-        return True
     if text[:1] not in ("{", "[") or len(text) > _LONGEST_JSON:
         return False
     try:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from evalkit.errors import ConfigError, nearest_names
+from evalkit.redaction import shown_name
 from evalkit.yaml_text import compose, read_text
 
 if TYPE_CHECKING:
@@ -163,9 +164,9 @@ def _fields(node: _Node, page: _Page, known: Collection[str]) -> dict[str, _Node
         if member.key not in known:
             nearest = nearest_names(member.key, known)
             right = f"did you mean '{nearest[0]}'?" if nearest else f"known: {', '.join(known)}"
-            page.fail(f"unknown key '{member.key}'; {right}", member.offset)
+            page.fail(f"unknown key '{shown_name(member.key)}'; {right}", member.offset)
         if member.key in fields:
-            page.fail(f"'{member.key}' is given twice", member.offset)
+            page.fail(f"'{shown_name(member.key)}' is given twice", member.offset)
         fields[member.key] = member.node
     return fields
 
