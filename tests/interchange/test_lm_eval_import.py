@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from evalkit.errors import StoreError, UsageError
 from evalkit.interchange.imported_run import keep_run
 from evalkit.interchange.lm_eval_import import find_lm_eval_results, read_lm_eval
+from evalkit.metrics.interval import wilson_interval
 from evalkit.response import Response
 from evalkit.results.run_directory import read_lines
 from evalkit.results.stored_run import StoredRun
@@ -116,7 +118,7 @@ def test_without_samples_the_numbers_come_with_their_stderr(tmp_path: Path) -> N
     stat = StoredRun.open(kept.path).stat("acc")
     assert stat.n == 3
     assert stat.stderr == pytest.approx(1 / 3)
-    assert stat.ci95 is not None
+    assert (stat.ci95, stat.ci95_method) == (wilson_interval(2 / 3, 3), "wilson")
 
 
 def test_requests_without_context_are_calibrations(tmp_path: Path) -> None:
@@ -203,9 +205,10 @@ OLD = {
     "versions": {"arc_easy": 0, "lambada": 1},
     "config": {"model": "gpt2", "model_args": "pretrained=me/old", "num_fewshot": 5},
 }
+ARC_STDERR = math.sqrt(0.25 * 0.75 / 1171)
 LEADERBOARD = {
     "config_general": {"model_name": "me/old", "lighteval_sha": "?"},
-    "results": {"harness|arc:challenge|25": {"acc": 0.25, "acc_stderr": 0.01}, "all": {"acc": 0.25}},
+    "results": {"harness|arc:challenge|25": {"acc": 0.25, "acc_stderr": ARC_STDERR}, "all": {"acc": 0.25}},
     "config_tasks": {"harness|arc:challenge": {"effective_num_docs": 1172}},
     "versions": {"harness|arc:challenge|25": 0},
 }
@@ -222,6 +225,8 @@ def test_numbers_of_lm_eval_before_0_4_come_along(tmp_path: Path) -> None:
     kept = keep_run(runs[0], tmp_path / "runs")
     assert "results.json is of lm-eval before 0.4" in kept.notes[0]
     stored = StoredRun.open(kept.path)
+    # Nothing says how many questions it is over.
+    assert (stored.stat("acc").n, stored.stat("acc").n_total, stored.stat("acc").ci95) == (0, 0, None)
     assert (stored.stat("acc").mean, stored.stat("acc").stderr, stored.stat("acc_norm").mean) == (
         0.75,
         0.05,
@@ -236,7 +241,7 @@ def test_numbers_of_the_first_leaderboard_come_along(tmp_path: Path) -> None:
     assert run.run_spec.name == "lm_eval:task=arc:challenge,num_fewshot=25,model=me_old"
     stat = StoredRun.open(keep_run(run, tmp_path / "runs").path).stat("acc")
     assert (stat.mean, stat.n) == (0.25, 1172)
-    assert stat.ci95 is not None
+    assert (stat.ci95, stat.ci95_method) == (wilson_interval(0.25, 1172), "wilson")
 
 
 def test_results_of_another_layout_are_named_with_what_they_lack(tmp_path: Path) -> None:

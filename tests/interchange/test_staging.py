@@ -65,7 +65,7 @@ def test_what_was_in_the_suite_stays_when_an_import_fails(tmp_path: Path) -> Non
     assert everything(suite) == before
 
 
-@pytest.mark.parametrize("moment", ["_write_run", "_carry_numbers", "reseal", "_moved"])
+@pytest.mark.parametrize("moment", ["_write_run", "carry_numbers", "reseal", "_moved"])
 def test_what_a_killed_import_leaves_is_hidden_and_removed_by_the_next(tmp_path: Path, moment: str) -> None:
     path, suite = helm_run(tmp_path / "in"), tmp_path / "out" / "runs" / "s"
     done = subprocess.run([sys.executable, "-c", KILLED, path, suite, moment], timeout=60, check=False)

@@ -119,6 +119,84 @@ def test_scores_that_are_given_twice_are_told(tmp_path: Path) -> None:
     assert kept.uncompared == ("exact_match", "quasi_exact_match", "toxic_frac")
 
 
+def helm_numbers(num: int, rows: int, mean: float, **more: Any) -> tuple[Any, ...]:
+    """States of `num` instances, scores of the first `rows` of them, and HELM's mean over all."""
+    states = [helm_state(f"id{i}", f"{i}?", "a", "a") for i in range(num)]
+    scores = {(f"id{i}", 0): {"exact_match": 1.0, "toxic_frac": float(i == 0)} for i in range(rows)}
+    return states, scores, helm_stat("toxic_frac", mean), helm_stat("exact_match", 1.0)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_helm_without_scores_of_instances_is_partial_and_its_numbers_have_true_counts(
+    tmp_path: Path, counted: bool
+) -> None:
+    sizes = (helm_stat("num_instances", 2.0),) if counted else ()
+    kept = helm(tmp_path, *helm_numbers(2, 0, 0.5), *sizes)
+    assert kept.notes[0].startswith("per_instance_stats.json has no scores for 2 of 2 units (id0, id1)")
+    assert status(kept) == "partial"
+    stored = StoredRun.open(kept.path)
+    stat = stored.stat("toxic_frac")
+    assert (stat.mean, stat.n, stat.n_total, stat.ci95) == (0.5, 2, 2, None)
+    assert (stored.stat("exact_match").n, kept.num_compared, kept.num_scores_compared) == (2, 1, 0)
+
+
+@pytest.mark.parametrize("mean", [0.5, 1.0])
+def test_helm_scores_of_fewer_instances_than_requests_are_partial_whatever_the_mean(
+    tmp_path: Path, mean: float
+) -> None:
+    kept = helm(tmp_path, *helm_numbers(2, 1, mean))
+    assert "has no scores for 1 of 2 units (id1)" in kept.notes[0]
+    assert status(kept) == "partial"
+    assert kept.num_scores_compared == 1
+    stat = StoredRun.open(kept.path).stat("toxic_frac")
+    assert (stat.n, stat.n_total, stat.mean) == (1, 2, 1.0)
+    assert kept.num_compared == 2
+    stats = {stat.name: stat.mean for stat in StoredRun.open(kept.path).stats}
+    assert stats.get("toxic_frac,as-given") == (None if mean == 1.0 else mean)
+
+
+def test_a_helm_score_that_some_instances_lack_is_named(tmp_path: Path) -> None:
+    states, scores, *stats = helm_numbers(3, 3, 1.0)
+    del scores["id1", 0]["toxic_frac"], scores["id2", 0]["toxic_frac"]
+    kept = helm(tmp_path, states, scores, *stats)
+    assert kept.notes == (
+        "toxic_frac: helm gives no such number for 2 of 3 answered units (id1, id2); the mean here is over "
+        "the others",
+    )
+    assert status(kept) == "partial"
+
+
+def test_a_missing_file_of_scores_is_as_an_empty_one(tmp_path: Path) -> None:
+    states, scores, *stats = helm_numbers(2, 2, 0.5)
+    path = write_helm_run(tmp_path / "in", states, scores, stats)
+    (path / "per_instance_stats.json").unlink()
+    kept = keep_run(read_helm_run(path), tmp_path / "runs")
+    assert "has no scores for 2 of 2 units" in kept.notes[0]
+    assert status(kept) == "partial"
+
+
+def test_a_trial_without_scores_is_partial(tmp_path: Path) -> None:
+    states = [helm_state("id0", "?", "a", "a", trial) for trial in (0, 1)]
+    scores = {("id0", 0): {"exact_match": 1.0}}
+    kept = helm(tmp_path, states, scores, helm_stat("exact_match", 1.0), num_train_trials=2)
+    assert "has no scores for 1 of 2 units (id0)" in kept.notes[0]
+    assert status(kept) == "partial"
+
+
+def test_helm_scores_without_requests_are_compared_and_listed(tmp_path: Path) -> None:
+    _, scores, *stats = helm_numbers(0, 2, 0.25)
+    path = write_helm_run(tmp_path / "in", [], scores, stats)
+    (path / "scenario_state.json").unlink()
+    kept = keep_run(read_helm_run(path), tmp_path / "runs")
+    assert (kept.missing, kept.num_compared, kept.num_different, status(kept)) == (2, 2, 1, "partial")
+    assert any(
+        note.startswith("toxic_frac: helm says 0.25, the mean of its 2 scores is 0.5") for note in kept.notes
+    )
+    stat = StoredRun.open(kept.path).stat("toxic_frac")
+    assert (stat.mean, stat.n, stat.ci95) == (0.25, 2, None)
+    assert len(list(read_lines(kept.path / "imported" / "missing.jsonl"))) == 2
+
+
 def accuracy(value: float) -> dict[str, Any]:
     return {"name": "choice", "scorer": "choice", "metrics": {"accuracy": {"value": value}}}
 
@@ -127,6 +205,86 @@ def inspect(tmp_path: Path, header: dict[str, Any], *samples: dict[str, Any]) ->
     path = tmp_path / "log.json"
     write_json(path, {**header, "samples": samples})
     return keep_run(read_inspect_log(path), tmp_path / "runs")
+
+
+def test_two_shapes_of_one_score_are_partial_and_named(tmp_path: Path) -> None:
+    header = inspect_header(samples=2)
+    header["results"]["scores"] = [accuracy(1.0)]
+    kept = inspect(tmp_path, header, inspect_sample(1, "A", {"a": 1, "b": 0}), inspect_sample(2, "A", "C"))
+    assert kept.notes == (
+        "choice: inspect gives no such number for 1 of 2 answered units (1); the mean here is over the "
+        "others",
+        "choice/a, choice/b: inspect gives no such number for 1 of 2 answered units (2); the mean here is "
+        "over the others",
+    )
+    assert status(kept) == "partial"
+    stored = StoredRun.open(kept.path)
+    for name in ("choice", "choice/a", "choice/b"):
+        assert (stored.stat(name).n, stored.stat(name).n_total) == (1, 2)
+
+
+ODD_VALUES = {
+    "a list": [1, 0],
+    "an object": {"a": [1]},
+    "an empty object": {},
+    "a text": "perhaps",
+    "null": None,
+    "NaN": float("nan"),
+}
+
+
+@pytest.mark.parametrize("case", ODD_VALUES)
+def test_a_value_that_is_no_number_is_never_passed_over(tmp_path: Path, case: str) -> None:
+    header = inspect_header(samples=3)
+    header["results"]["scores"] = [accuracy(1.0)]
+    samples = [inspect_sample(i, "A", "C") for i in (1, 2)]
+    kept = inspect(tmp_path, header, *samples, inspect_sample(3, "A", ODD_VALUES[case]))
+    assert any("no such number for 1 of 3 answered units (3)" in note for note in kept.notes)
+    assert status(kept) == "partial"
+    assert StoredRun.open(kept.path).stat("choice").n == 2
+
+
+def test_a_sample_without_the_scorer_or_any_score_is_named(tmp_path: Path) -> None:
+    header = inspect_header(samples=3)
+    others = {"other": {"value": 1}}
+    kept = inspect(
+        tmp_path,
+        header,
+        inspect_sample(1, "A", "C"),
+        inspect_sample(2, "A", "C", scores=others),
+        inspect_sample(3, "A", "C", scores=None),
+    )
+    assert any(note.startswith("choice: inspect gives no such number for 2 of 3") for note in kept.notes)
+    assert any(note.startswith("other: inspect gives no such number for 2 of 3") for note in kept.notes)
+    assert status(kept) == "partial"
+
+
+@pytest.mark.parametrize("case", ["a list", "an object", "a text"])
+def test_a_score_that_is_never_a_number_is_named(tmp_path: Path, case: str) -> None:
+    samples = [inspect_sample(i, "A", ODD_VALUES[case]) for i in (1, 2)]
+    kept = inspect(tmp_path, inspect_header(samples=2), *samples)
+    assert "2 of 2 samples have a value that is no number" in kept.notes[0]
+    assert status(kept) == "partial"
+
+
+def test_the_comparison_says_over_how_many_samples_it_is(tmp_path: Path) -> None:
+    header = inspect_header(samples=2)
+    header["results"]["scores"] = [accuracy(0.5)]
+    kept = inspect(tmp_path, header, inspect_sample(1, "A", "C"), inspect_sample(2, "A", [0]))
+    assert "choice/accuracy: Inspect says 0.5, 1 of its 2 samples give 1; kept as given" in kept.notes
+    assert (kept.num_compared, kept.num_different, status(kept)) == (1, 1, "partial")
+
+
+def test_a_failed_sample_lacks_no_score(tmp_path: Path) -> None:
+    failed = inspect_sample(2, "A", "C", error={"message": "boom"}, scores=None)
+    kept = inspect(tmp_path, inspect_header(samples=2), inspect_sample(1, "A", "C"), failed)
+    assert (kept.notes, kept.failed, status(kept)) == ((), 1, "partial")
+
+
+def test_an_early_log_with_a_bare_score_is_read(tmp_path: Path) -> None:
+    samples = [inspect_sample(i, "A", "", scores=None, score=value) for i, value in ((1, "C"), (2, "I"))]
+    kept = inspect(tmp_path, inspect_header(samples=2), *samples)
+    assert StoredRun.open(kept.path).stat("score").mean == 0.5
 
 
 def test_two_samples_of_one_id_and_epoch_are_two(tmp_path: Path) -> None:
@@ -197,6 +355,14 @@ def test_a_line_twice_with_another_content_is_kept_and_told(tmp_path: Path) -> N
     leftovers = list(read_lines(kept.path / "imported" / "leftovers.jsonl"))
     assert [row["second_line"]["acc"] for row in leftovers if "second_line" in row] == [0.0]
     assert status(kept) == "partial"
+
+
+def test_a_question_whose_score_is_no_number_is_named(tmp_path: Path) -> None:
+    lines = [lm_eval_choice(i, "?", 0, [-0.2, -0.9]) for i in range(3)]
+    lines[1]["acc"] = [1, 0]
+    kept = lm_eval(tmp_path, lines)
+    assert any("acc: lm-eval gives no such number for 1 of 3 answered units (doc1)" in n for n in kept.notes)
+    assert (StoredRun.open(kept.path).stat("acc").n, status(kept)) == (2, "partial")
 
 
 def test_questions_that_lm_eval_counted_and_did_not_write_are_told(tmp_path: Path) -> None:

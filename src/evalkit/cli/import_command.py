@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,8 @@ from evalkit.redaction import without_controls
 
 if TYPE_CHECKING:
     from evalkit.interchange.foreign_files import ForeignFiles
-    from evalkit.interchange.imported_run import ImportedRun, Kept
+    from evalkit.interchange.foreign_run import ImportedRun
+    from evalkit.interchange.imported_run import Kept
 
 import_app = typer.Typer(help="Read runs of another harness.", no_args_is_help=True)
 
@@ -151,12 +152,8 @@ def _tell(all_kept: Iterable[Kept]) -> None:
         if kept.already_there:
             echo("  already imported")
             continue
-        for label, what in (("computed anew", kept.recomputed), ("carried over", kept.carried)):
-            if what:
-                _say(f"  {label}: {', '.join(what)}")
-        if kept.num_compared:
-            outcome = f"different: {kept.num_different}" if kept.num_different else "all agree"
-            _say(f"  compared: {counted(kept.num_compared, 'number')} over the whole run, {outcome}")
+        for line in _compared(kept):
+            _say(f"  {line}")
         if kept.uncompared:
             names = ", ".join(kept.uncompared)
             _say(f"  not compared, as the source gives no number over the whole run: {names}")
@@ -172,6 +169,18 @@ def _tell(all_kept: Iterable[Kept]) -> None:
             _say(f"  kept under imported/ only: {fields}")
         for note in kept.notes:
             _say(f"  note: {note}")
+
+
+def _compared(kept: Kept) -> Iterator[str]:
+    """Where the scores come from, and what was compared with the given ones."""
+    for label, what in (("computed anew", kept.recomputed), ("carried over", kept.carried)):
+        if what:
+            yield f"{label}: {', '.join(what)}"
+    if kept.num_scores_compared:
+        yield f"compared: {counted(kept.num_scores_compared, 'score')} of instances with those made here"
+    if kept.num_compared:
+        outcome = f"different: {kept.num_different}" if kept.num_different else "all agree"
+        yield f"compared: {counted(kept.num_compared, 'number')} over the whole run, {outcome}"
 
 
 def _say(line: str) -> None:

@@ -54,7 +54,7 @@ def shown_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
                 NOT_REPORTED if is_unreported(row) else _number(row["mean"]),
                 _number(row["stderr"]),
                 "" if row["ci95_low"] is None else f"{row['ci95_low']:.3f} – {row['ci95_high']:.3f}",
-                f"{row['n']:,}" if row["n"] == row["n_total"] else f"{row['n']:,} of {row['n_total']:,}",
+                _count(row),
                 str(row["n_failed"]),
             )
         )
@@ -172,6 +172,13 @@ def _describe(result: RunResult) -> dict[str, Any]:
         "cost_usd": result.cost_usd,
         "reported_cost_usd": result.reported_cost_usd,
     }
+
+
+def _count(row: Mapping[str, Any]) -> str:
+    """How many units a number is over; other harnesses do not always say it."""
+    if row["mean"] is not None and not row["n_total"]:
+        return "–"
+    return f"{row['n']:,}" if row["n"] == row["n_total"] else f"{row['n']:,} of {row['n_total']:,}"
 
 
 def _number(value: float | None) -> str:

@@ -13,6 +13,14 @@ from pydantic import BaseModel
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import Instance, PerturbationDescription, Reference
 from evalkit.interchange.foreign_files import ForeignFiles, finite, why_not
+from evalkit.interchange.foreign_run import (
+    ImportedRun,
+    Source,
+    UnitKey,
+    leftover,
+    unit_of,
+    whole_run_stat,
+)
 from evalkit.interchange.foreign_shapes import (
     HelmRunSpec,
     HelmScenarioState,
@@ -24,7 +32,6 @@ from evalkit.interchange.foreign_shapes import (
 )
 from evalkit.interchange.helm_names import metrics_from_helm, perturbation_name, scenario_name
 from evalkit.interchange.helm_stats import BOOKKEEPING
-from evalkit.interchange.imported_run import ImportedRun, Source, UnitKey, leftover, whole_run_stat
 from evalkit.metrics.stat import Stat, StatPerturbation
 from evalkit.request import Message, Request, RequestState, request_key
 from evalkit.response import Completion, Failure, FinishReason, Outcome, Response, Token, Usage
@@ -42,6 +49,7 @@ _PERTURBATION_FIELDS = frozenset(("name", "robustness", "fairness", "computed_on
 # No count of HELM is larger.
 _MOST = 1_000_000_000
 _COMPARED_PARTS = 8
+_SHOWN_UNITS = 5
 _LEFT_OF_RESULT = ("embedding", "request_datetime", "error_flags", "batch_size", "batch_request_time")
 
 
@@ -89,12 +97,13 @@ def read_helm_run(path: Path, files: ForeignFiles | None = None) -> ImportedRun:
     if unmapped:
         run.leftovers.append(unmapped)
     with reading(str(path), "HELM"):
+        _check_each(HelmUnit, per_instance or [], path / "per_instance_stats.json")
+        usage = _scores_and_usage(run, per_instance or [])
         if state is not None:
             check(HelmScenarioState, state, f"{path / 'scenario_state.json'} is not as HELM writes it")
             _check_each(HelmState, state["request_states"], path / "scenario_state.json", "request_states.")
-            _check_each(HelmUnit, per_instance or [], path / "per_instance_stats.json")
-            usage = _scores_and_usage(run, per_instance or [])
             _read_states(run, state["request_states"], usage)
+            _note_missing_rows(run)
             _number_units(run)
             _note_missing_instances(run, documents["stats"])
         run.whole_run = _whole_run(run, documents["stats"])
@@ -233,6 +242,20 @@ def _each_once(run: ImportedRun, made: list[_Made]) -> list[_Made]:
     return [each for parts in once.values() for each in parts]
 
 
+def _note_missing_rows(run: ImportedRun) -> None:
+    """Say of how many units HELM's scores are not there: it writes a row for each, failed ones included."""
+    units = dict.fromkeys(replace(unit_of(state), sample=0) for state, _ in run.records)
+    missing = [unit for unit in units if unit not in run.given]
+    if missing:
+        run.unscored.update(missing)
+        some = ", ".join(dict.fromkeys(unit.instance_id for unit in missing[:_SHOWN_UNITS]))
+        run.left_out(
+            f"per_instance_stats.json has no scores for {len(missing)} of {len(units)} units "
+            f"({some}{', …' if len(missing) > _SHOWN_UNITS else ''}): what is not computed anew "
+            "has fewer values here, or only its number over the whole run"
+        )
+
+
 def _note_missing_instances(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> None:
     """Say how many instances HELM counted that are not in the file of requests."""
     sizes = _sizes([stat for stat in stats if stat["name"].get("perturbation") is None])
@@ -367,16 +390,18 @@ def _reason(plain: Mapping[str, Any]) -> str | None:
 
 def _number_units(run: ImportedRun) -> None:
     """Set how many requests are scored together, now that all are known. Samples share HELM's scores."""
-    units = [UnitKey(s.instance_id, s.trial, s.sample, s.perturbation) for s, _ in run.records]
+    units = [unit_of(state) for state, _ in run.records]
     sizes = Counter(units)
     run.records = [
         (replace(state, unit_size=sizes[unit]), outcome)
         for unit, (state, outcome) in zip(units, run.records, strict=True)
     ]
     for unit in sizes:
-        whole = UnitKey(unit.instance_id, unit.trial, 0, unit.perturbation)
+        whole = replace(unit, sample=0)
         if unit.sample and whole in run.given:
             run.given[unit] = run.given[whole]
+        elif unit.sample and whole in run.unscored:
+            run.unscored.add(unit)
 
 
 def _whole_run(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> list[Stat]:
@@ -394,13 +419,23 @@ def _whole_run(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> list[Sta
         name, split, sub_split = (stat["name"].get(key) for key in ("name", "split", "sub_split"))
         if name in BOOKKEEPING or (mean := finite(stat.get("mean"))) is None:
             continue
-        n = _size_of(sizes, split) or 1
+        n = sizes.get((split, sub_split)) or _size_of(sizes, split) or _num_here(run, split, sub_split)
         if len(places) == 1:
             sub_split = None
         place = "all" if len(splits) == 1 and sub_split is None else split
         changed = _stat_perturbation(stat["name"].get("perturbation"))
         found.append(whole_run_stat(name, mean, n=n, split=place, sub_split=sub_split, perturbation=changed))
     return found
+
+
+def _num_here(run: ImportedRun, split: str | None, sub_split: str | None) -> int:
+    """How many instances came along, where HELM does not say how many it counted; 0 if none did."""
+    if not run.instances:
+        return len({unit.instance_id for unit in run.given})
+    return sum(
+        each.perturbation is None and each.split == (split or "test") and sub_split in (None, each.sub_split)
+        for each in run.instances
+    )
 
 
 _Sizes = Mapping[tuple[str | None, str | None], int]

@@ -15,24 +15,27 @@ Scores whose metric is known here are computed anew; all others are carried over
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from evalkit.codec import decode, encode, spell_numbers
 from evalkit.errors import EvalkitError, StoreError
 from evalkit.instance import Instance
+from evalkit.interchange.comparison import (
+    carry_numbers,
+    find_differences,
+    note_lacking_scores,
+    note_missing_units,
+    uncompared,
+)
+from evalkit.interchange.foreign_run import ImportedRun, UnitKey
 from evalkit.interchange.foreign_shapes import reading
 from evalkit.interchange.staging import staging
 from evalkit.metrics.carried import CARRIED_SCORES, carried_key
 from evalkit.metrics.metric import Metric, build_metric
-from evalkit.metrics.stat import Stat, StatPerturbation
 from evalkit.registry import METRICS
-from evalkit.request import RequestState
-from evalkit.response import Outcome
 from evalkit.results.choice import choose_directory, set_aside
 from evalkit.results.integrity import changed_files, reseal
 from evalkit.results.ledger import Subject
@@ -42,80 +45,10 @@ from evalkit.specs.digest import identity, run_digest
 from evalkit.specs.run_spec import MetricSpec, RunSpec
 
 # How other harnesses' files are read. Raise it when what was imported before is to be imported anew.
-_RULES = "2"
-# Scores that agree to this are the same; the other harness may have summed in another order.
-_TOLERANCE = 1e-9
-# Means of them may have been rounded on the way.
-_MEAN_TOLERANCE = 1e-6
+_RULES = "3"
 _MOST_EMPTY_UNITS = 10_000
 _MOST_UNITS_PER_REQUEST = 100
 _MOST_REPETITIONS = 1_000_000_000
-_SHOWN_UNITS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a run came from.
-
-    Attributes:
-        harness: `helm`, `lm-eval` or `inspect`.
-        run: What the other harness calls it: a directory or file name.
-        path: Where that lay when it was imported; no part of the run's identity.
-        sha256: Over the content that was read.
-    """
-
-    harness: str
-    run: str
-    path: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class UnitKey:
-    """What is scored together: an instance (or its perturbed copy) in one train trial and sample."""
-
-    instance_id: str
-    trial: int = 0
-    sample: int = 0
-    perturbation: str | None = None
-
-
-@dataclass(slots=True)
-class ImportedRun:
-    """What a reader found.
-
-    Attributes:
-        run_spec: As far as it can be told; its metric specs are what the other harness computed.
-        given: The scores per unit as given.
-        whole_run: Numbers over the whole run: those without scores per instance (perplexity, corpus BLEU),
-            and those to be compared with what comes out here.
-        compared: Scores of which the reader compared the number over the whole run with those per instance.
-        num_compared: How many numbers that were.
-        num_different: Those of them that came out differently.
-        is_partial: A part of what the source has is not here; a note says which.
-        documents: Small files to keep as they are, by name without `.json`.
-        leftovers: What has no place elsewhere, one object per request or instance.
-        notes: What the user should know.
-    """
-
-    source: Source
-    run_spec: RunSpec
-    instances: list[Instance] = field(default_factory=list)
-    records: list[tuple[RequestState, Outcome]] = field(default_factory=list)
-    given: dict[UnitKey, dict[str, float]] = field(default_factory=dict)
-    whole_run: list[Stat] = field(default_factory=list)
-    compared: set[str] = field(default_factory=set)
-    num_compared: int = 0
-    num_different: int = 0
-    is_partial: bool = False
-    documents: dict[str, Any] = field(default_factory=dict)
-    leftovers: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def left_out(self, note: str) -> None:
-        """Note that a part of what the source has is not here."""
-        self.is_partial = True
-        self.notes.append(note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +59,7 @@ class Kept:
         already_there: An earlier import of the same content; nothing was written.
         recomputed: Metrics computed anew from the answers.
         carried: Scores taken over as they were given.
+        num_scores_compared: Scores of units that were given and are computed anew.
         differences: Scores that come out differently here: name to number of instances.
         leftovers: What is kept under `imported/` only: field to how often.
         failed: Requests without an answer.
@@ -140,6 +74,7 @@ class Kept:
     already_there: bool = False
     recomputed: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
+    num_scores_compared: int = 0
     differences: Mapping[str, int] = field(default_factory=dict)
     leftovers: Mapping[str, int] = field(default_factory=dict)
     failed: int = 0
@@ -244,24 +179,26 @@ def _written(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, Subj
     directory = RunDirectory(path)
     path.mkdir()
     _write_leftovers(directory, run)
-    missing = _note_missing_units(directory, run)
+    missing = note_missing_units(directory, run)
+    note_lacking_scores(run, carried)
     failed = _write_run(directory, subject, run, carried)
-    numbers = _carry_numbers(directory, run)
-    differences = list(_differences(directory, run.given))
-    if differences:
-        write_lines(directory.imported_path / "differences.jsonl", differences)
+    numbers = carry_numbers(directory, run)
+    differences = find_differences(directory, run.given, carried)
+    if differences.rows:
+        write_lines(directory.imported_path / "differences.jsonl", differences.rows)
     reseal(directory)
     kept = Kept(
         path=directory.path,
         recomputed=recomputed,
         carried=carried,
-        differences=Counter(d["metric"] for d in differences),
+        num_scores_compared=differences.num_compared,
+        differences=Counter(row["metric"] for row in differences.rows),
         leftovers=Counter(name for one in run.leftovers for name in one if name not in _PLACE),
         failed=failed,
         num_compared=run.num_compared,
         num_different=run.num_different,
         num_carried=len(numbers),
-        uncompared=_uncompared(directory, run),
+        uncompared=uncompared(directory, run),
         missing=missing,
         notes=tuple(run.notes),
     )
@@ -280,7 +217,8 @@ def _with_metrics(run: ImportedRun) -> tuple[RunSpec, tuple[str, ...], tuple[str
         if metric is not None and (metric.names or metric.corpus_names):
             usable.append(spec)
             made_here.update(metric.names)
-    carried = tuple(sorted({name for scores in run.given.values() for name in scores} - made_here))
+    given = {name for scores in run.given.values() for name in scores} if run.instances else set()
+    carried = tuple(sorted(given - made_here))
     specs = list(usable)
     if carried:
         specs.append(MetricSpec(name="carried_over", args={"names": list(carried)}))
@@ -366,136 +304,3 @@ def _write_leftovers(directory: RunDirectory, run: ImportedRun) -> None:
         write_json(folder / f"{name}.json", spell_numbers(document))
     if run.leftovers:
         write_lines(folder / "leftovers.jsonl", map(spell_numbers, run.leftovers))
-
-
-def _note_missing_units(directory: RunDirectory, run: ImportedRun) -> int:
-    """Report the units of which only scores came along; returns how many."""
-    if not run.instances:
-        return 0
-    there = {UnitKey(s.instance_id, s.trial, s.sample, s.perturbation) for s, _ in run.records}
-    missing = {unit: scores for unit, scores in run.given.items() if scores and unit not in there}
-    if missing:
-        some = ", ".join(dict.fromkeys(unit.instance_id for unit in list(missing)[:_SHOWN_UNITS]))
-        run.left_out(
-            f"{run.source.harness} has scores of {len(missing)} units whose requests did not come along "
-            f"({some}{', …' if len(missing) > _SHOWN_UNITS else ''}): they are not in the numbers here; see "
-            "imported/missing.jsonl"
-        )
-        rows = ({**asdict(unit), "scores": scores} for unit, scores in missing.items())
-        write_lines(directory.imported_path / "missing.jsonl", rows)
-    return len(missing)
-
-
-def _uncompared(directory: RunDirectory, run: ImportedRun) -> tuple[str, ...]:
-    """The scores made here that no number of the source was compared with."""
-    from evalkit.results.scoring import read_stats
-
-    if not run.instances:
-        return ()
-    ours = [s.name for s in read_stats(directory) if s.kind == "score" and s.mean is not None and s.n]
-    theirs = {s.name for s in run.whole_run} | {f"{s.name},as-given" for s in run.whole_run}
-    return tuple(sorted(set(ours) - run.compared - theirs))
-
-
-def _carry_numbers(directory: RunDirectory, run: ImportedRun) -> list[Stat]:
-    """Compare the numbers over the whole run with those made here; keep the others, and those that differ."""
-    from evalkit.results.scoring import read_stats
-
-    made = read_stats(directory)
-    by_place = {stat.place: stat for stat in made if stat.mean is not None}
-    kept: list[Stat] = []
-    for number in run.whole_run:
-        ours = by_place.get(number.place)
-        if ours is None:
-            kept.append(number)
-            continue
-        run.num_compared += 1
-        run.compared.add(number.name)
-        here, given = ours.mean or 0.0, number.mean or 0.0
-        if not math.isclose(here, given, rel_tol=_MEAN_TOLERANCE, abs_tol=_MEAN_TOLERANCE):
-            run.num_different += 1
-            kept.append(replace(number, name=f"{number.name},as-given"))
-            if number.is_headline and number.sub_split is None:
-                run.notes.append(
-                    f"{number.name} ({number.part}): {run.source.harness} says {given:g}, here it is "
-                    f"{here:g}; kept as {number.name},as-given"
-                )
-    if kept:
-        write_lines(directory.imported_path / "stats.jsonl", (stat.to_json() for stat in kept))
-        directory.write_stats(stat.to_json() for stat in (*made, *kept))
-    return kept
-
-
-def _differences(
-    directory: RunDirectory, given: Mapping[UnitKey, Mapping[str, float]]
-) -> Iterator[dict[str, Any]]:
-    """Scores that were given and come out differently here."""
-    if not directory.scores_path.exists():
-        return
-    for row in read_lines(directory.scores_path):
-        unit = UnitKey(row["instance_id"], row.get("trial", 0), row.get("sample", 0), row.get("perturbation"))
-        for name, theirs in given.get(unit, {}).items():
-            ours = row.get("scores", {}).get(name)
-            if ours is None or not math.isclose(ours, theirs, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
-                place = {key: row[key] for key in ("instance_id", "trial", "sample") if key in row}
-                yield {**place, "metric": name, "given": theirs, "here": ours, "status": row["status"]}
-
-
-def whole_run_stat(
-    name: str,
-    mean: float,
-    *,
-    n: int,
-    split: str = "all",
-    sub_split: str | None = None,
-    perturbation: StatPerturbation | None = None,
-    stderr: float | None = None,
-) -> Stat:
-    """A number that another harness gave for a whole run, as a stat.
-
-    Args:
-        name: The metric.
-        mean: Its value.
-        n: Instances that it is over.
-        split: The split that it is over.
-        sub_split: The part of that split; None: all of it.
-        perturbation: What it has to do with perturbed copies; None: it is over originals.
-        stderr: Its standard error, if given; the interval is Student's t with n - 1 degrees of freedom.
-    """
-    from evalkit.metrics.interval import student_t_quantile
-
-    ci95 = None
-    if stderr is not None and n > 1:
-        margin = student_t_quantile(0.975, n - 1) * stderr
-        ci95 = (mean - margin, mean + margin)
-    return Stat.from_json(
-        {
-            "name": name,
-            "kind": "score",
-            "split": split,
-            "sub_split": sub_split,
-            "perturbation": None if perturbation is None else asdict(perturbation),
-            "n": n,
-            "n_failed": 0,
-            "n_total": n,
-            "mean": mean,
-            "stderr": stderr,
-            "ci95": ci95,
-            "ci95_method": "t" if ci95 else None,
-            "sum": mean * n,
-            "sum_squared": mean * mean * n,
-            "num_trials": 1,
-            "trial_means": [mean],
-        }
-    )
-
-
-def label_part(text: str) -> str:
-    """A text as part of a run name: HELM writes `/` as `_`."""
-    return text.replace("/", "_")
-
-
-def leftover(place: Mapping[str, Any], fields: Iterable[tuple[str, Any]]) -> dict[str, Any] | None:
-    """The fields that hold something, with their place; None if none does."""
-    kept = {name: value for name, value in fields if value not in (None, [], {}, "", ())}
-    return {**place, **kept} if kept else None

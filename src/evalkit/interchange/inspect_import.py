@@ -6,8 +6,10 @@ first generated message. A sample that ended with an error is a failure. Scores 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from evalkit.codec import encode
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.interchange.foreign_files import ForeignFiles, finite, why_not
+from evalkit.interchange.foreign_run import ImportedRun, Source, UnitKey, label_part, leftover
 from evalkit.interchange.foreign_shapes import InspectHeader, InspectSample, check, reading
-from evalkit.interchange.imported_run import ImportedRun, Source, UnitKey, label_part, leftover
 from evalkit.interchange.inspect_archive import InspectArchive, is_archive
 from evalkit.interchange.inspect_numbers import carry_numbers
 from evalkit.request import Message, Request, RequestState, request_key
@@ -43,6 +45,7 @@ _WORDS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _YES_AND_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 # What the run directory has of a sample in another form.
 _SHOWN_IDS = 5
+_KINDS: Mapping[type, str] = {list: "a list", dict: "an object", str: "a text"}
 _MAPPED = frozenset(("id", "score", "epoch", "input", "choices", "target", "output", "metadata"))
 
 
@@ -171,6 +174,7 @@ def _read_samples(run: ImportedRun, samples: Iterable[tuple[str, Any]]) -> Mappi
     """Instances, requests and scores; returns each instance's id as it is in the log."""
     raw_ids: dict[str, Any] = {}
     taken: Counter[tuple[str, int]] = Counter()
+    unread: Counter[tuple[str, str]] = Counter()
     num_doubled = largest_epoch = 0
     for place, sample in samples:
         check(InspectSample, sample, place)
@@ -189,7 +193,7 @@ def _read_samples(run: ImportedRun, samples: Iterable[tuple[str, Any]]) -> Mappi
             run.instances.append(_instance(instance_id, sample))
         unit = UnitKey(instance_id, 0, epoch - 1)
         largest_epoch = max(largest_epoch, epoch)
-        scores, unmapped = _scores(_given_scores(sample, run.documents["header"]))
+        scores = _scores(_given_scores(sample, run.documents["header"]))
         state = RequestState(
             key=request_key(instance_id, 0, unit.sample),
             instance_id=instance_id,
@@ -198,10 +202,12 @@ def _read_samples(run: ImportedRun, samples: Iterable[tuple[str, Any]]) -> Mappi
             sample=unit.sample,
         )
         run.records.append((state, _outcome(sample)))
-        run.given[unit] = scores
+        run.given[unit] = scores.numbers
+        unread.update(scores.unread)
         rest = [(name, value) for name, value in sample.items() if name not in _MAPPED]
-        if (kept := leftover({"key": state.key}, [*rest, ("scores", unmapped)])) is not None:
+        if (kept := leftover({"key": state.key}, [*rest, ("scores", scores.unmapped)])) is not None:
             run.leftovers.append(kept)
+    _note_unread(run, unread)
     if num_doubled:
         run.notes.append(
             f"{num_doubled} samples have the id and epoch of an earlier one; each is kept, as <id>#2 or so"
@@ -216,10 +222,10 @@ def _read_samples(run: ImportedRun, samples: Iterable[tuple[str, Any]]) -> Mappi
 
 def _given_scores(sample: Mapping[str, Any], header: Mapping[str, Any]) -> Mapping[str, Any]:
     """A sample's scores by their scorers; in early logs there is one, whose scorer only the header names."""
-    if (scores := sample.get("scores")) or not isinstance(score := sample.get("score"), Mapping):
+    if (scores := sample.get("scores")) or (score := sample.get("score")) is None:
         return scores or {}
     scorer = (header.get("results") or {}).get("scorer") or {}
-    return {scorer.get("name", "score"): score}
+    return {scorer.get("name", "score"): score if isinstance(score, Mapping) else {"value": score}}
 
 
 def _note_missing(run: ImportedRun, header: Mapping[str, Any], raw_ids: Mapping[str, Any]) -> None:
@@ -338,21 +344,51 @@ def _tokens(given: Sequence[Mapping[str, Any]]) -> tuple[Token, ...] | None:
     return tuple(Token(token["token"], token["logprob"]) for token in given)
 
 
-def _scores(given: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, Any]]:
-    """The scores that are numbers, and the whole of those that say more than their number."""
-    scores: dict[str, float] = {}
-    unmapped: dict[str, Any] = {}
+@dataclass(slots=True)
+class _Scores:
+    """The scores of a sample.
+
+    Attributes:
+        numbers: Those that are numbers, by name.
+        unmapped: All of what says more than its number, by scorer.
+        unread: The names of those that are no numbers, and what they are.
+    """
+
+    numbers: dict[str, float] = field(default_factory=dict)
+    unmapped: dict[str, Any] = field(default_factory=dict)
+    unread: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _scores(given: Mapping[str, Mapping[str, Any]]) -> _Scores:
+    """What the scorers say of a sample: each a number, a grade, or several of them by name."""
+    scores = _Scores()
     for scorer, score in given.items():
         value = score.get("value")
         parts = {f"{scorer}/{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {}
         for name, each in (parts or {scorer: value}).items():
             number = _number(each)
             if number is not None:
-                scores[name] = number
+                scores.numbers[name] = number
+            elif not _is_unscored(each):
+                scores.unread.append((name, _KINDS.get(type(each), type(each).__name__)))
         more = {key: each for key, each in score.items() if each not in (None, [], {}, "")}
         if set(more) - {"value"} or _number(value) is None:
-            unmapped[scorer] = more
-    return scores, unmapped
+            scores.unmapped[scorer] = more
+    return scores
+
+
+def _is_unscored(value: Any) -> bool:
+    """Whether a sample has no score, as Inspect writes it (NaN), or none at all."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _note_unread(run: ImportedRun, unread: Counter[tuple[str, str]]) -> None:
+    """Say which scores are no numbers; Inspect's own metrics take most of them for 0."""
+    for (name, kind), count in unread.items():
+        run.left_out(
+            f"{name}: {count} of {len(run.records)} samples have a value that is no number ({kind}) and are "
+            "not in its mean here; the values are in imported/leftovers.jsonl"
+        )
 
 
 def _number(value: Any) -> float | None:

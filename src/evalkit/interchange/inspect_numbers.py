@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from evalkit.interchange.foreign_files import finite
-from evalkit.interchange.imported_run import ImportedRun, UnitKey, whole_run_stat
+from evalkit.interchange.foreign_run import ImportedRun, UnitKey, whole_run_stat
 from evalkit.metrics.stat import Stat
 from evalkit.response import Failure
 
@@ -74,7 +74,7 @@ def _numbers_of(run: ImportedRun, score: Mapping[str, Any]) -> Iterator[Stat]:
             by_sample.setdefault(unit.instance_id, []).append(scores[name])
     values = {metric: _value(given) for metric, given in (score.get("metrics") or {}).items()}
     stderr = next((v for m, v in values.items() if _base(m) in _STDERRS and v is not None), None)
-    n = score.get("scored_samples") or len(by_sample) or len(run.instances) or 1
+    n = score.get("scored_samples") or len(by_sample) or len(run.instances)
     has_mean = any(_base(metric) in _MEANS for metric in values)
     for metric, value in values.items():
         is_mean = _base(metric) in _MEANS
@@ -100,8 +100,10 @@ def _is_given_by(
         return True
     if known and not _close(statistics.fmean(known), value):
         run.num_different += 1
+        has_all = len(known) == len(run.instances)
+        which = "its samples" if has_all else f"{len(known)} of its {len(run.instances)} samples"
         run.notes.append(
-            f"{label}: Inspect says {value:g}, its samples give {statistics.fmean(known):g}; kept as given"
+            f"{label}: Inspect says {value:g}, {which} give {statistics.fmean(known):g}; kept as given"
         )
     elif not _close(shown, value):
         how = "the mean of its samples" if reducer == "mean" else f"over epochs reduced by {reducer}"

@@ -19,15 +19,8 @@ from evalkit.codec import encode
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.interchange.foreign_files import ForeignFiles, finite, why_not
+from evalkit.interchange.foreign_run import ImportedRun, Source, UnitKey, label_part, leftover, whole_run_stat
 from evalkit.interchange.foreign_shapes import LmEvalGeneration, LmEvalLine, LmEvalResults, check, reading
-from evalkit.interchange.imported_run import (
-    ImportedRun,
-    Source,
-    UnitKey,
-    label_part,
-    leftover,
-    whole_run_stat,
-)
 from evalkit.interchange.lm_eval_old import model_name, read_old_results
 from evalkit.request import Request, RequestMode, RequestState, request_key
 from evalkit.response import Completion, Response
@@ -416,7 +409,7 @@ def _whole_run(run: ImportedRun, results: Mapping[str, Any], task: str) -> Itera
     """The task's numbers that are no mean of scores per sample (perplexity, F1, corpus BLEU)."""
     given = results["results"][task]
     size = _num_planned(results, task) or given.get("sample_len")
-    n = size if isinstance(size, int) and 0 < size < _MOST else max(1, len(run.instances))
+    n = size if isinstance(size, int) and 0 < size < _MOST else len(run.instances)
     for key, value in given.items():
         metric, comma, filtered_by = key.partition(",")
         if not comma or metric.endswith("_stderr") or (number := finite(value)) is None:

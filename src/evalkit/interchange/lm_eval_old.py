@@ -11,8 +11,8 @@ from typing import Any
 
 from evalkit.errors import StoreError
 from evalkit.interchange.foreign_files import ForeignFiles, finite
+from evalkit.interchange.foreign_run import ImportedRun, Source, label_part, whole_run_stat
 from evalkit.interchange.foreign_shapes import LmEvalOldResults, check
-from evalkit.interchange.imported_run import ImportedRun, Source, label_part, whole_run_stat
 from evalkit.metrics.stat import Stat
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
 
@@ -98,9 +98,9 @@ def _numbers(given: Mapping[str, Any], n: int) -> Iterator[Stat]:
 
 
 def _size(results: Mapping[str, Any], label: str) -> int:
-    """How many questions a task has, where the leaderboard says it; else 1, as nothing is known."""
+    """How many questions a task has, where the leaderboard says it; else 0: not known."""
     tasks = results.get("config_tasks") or {}
     bare = label.rpartition("|")[0] or label
     described = tasks.get(label) or tasks.get(bare) or {}
     size = described.get("effective_num_docs") if isinstance(described, Mapping) else None
-    return size if isinstance(size, int) and 0 < size < _MOST else 1
+    return size if isinstance(size, int) and 0 < size < _MOST else 0
