@@ -269,11 +269,16 @@ def inspect_sample(
 
 def write_inspect(path: Path, header: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(
-            "_journal/start.json", json.dumps({"version": 2, "eval": header["eval"], "plan": {}})
-        )
+    with zipfile.ZipFile(path, "w") as archive:
+
+        def write(name: str, value: Any) -> None:
+            # With a fixed time in it: the same log has the same bytes whenever it is written.
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, json.dumps(value))
+
+        write("_journal/start.json", {"version": 2, "eval": header["eval"], "plan": {}})
         for sample in samples:
-            archive.writestr(f"samples/{sample['id']}_epoch_{sample['epoch']}.json", json.dumps(sample))
-        archive.writestr("header.json", json.dumps(header))
+            write(f"samples/{sample['id']}_epoch_{sample['epoch']}.json", sample)
+        write("header.json", header)
     return path

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evalkit.cli.output import echo, remark
+from evalkit.cli.output import echo, echo_note, remark
 
 export_app = typer.Typer(help="Write runs in the layout of another harness.", no_args_is_help=True)
 
@@ -37,13 +37,17 @@ def export_helm(
     from evalkit.interchange.helm_export import export_run
     from evalkit.plugins import load_plugins
     from evalkit.plural import counted
+    from evalkit.results.copies import count_once
     from evalkit.results.integrity import should_have_instances
     from evalkit.results.run_directory import find_runs
 
     load_plugins(plugins or ())
     if suite is not None:
         checked_suite(suite)
-    directories = find_runs(path)
+    counted_runs = count_once(find_runs(path))
+    directories = counted_runs.runs
+    for note in counted_runs.notes:
+        echo_note(note)
     done = []
     num_damaged = 0
     for directory in directories:

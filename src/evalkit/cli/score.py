@@ -26,6 +26,7 @@ def score_command(
     from evalkit.cli.table import print_rows
     from evalkit.engine.lock import RunLock
     from evalkit.plugins import load_plugins
+    from evalkit.results.copies import count_once
     from evalkit.results.run_directory import find_runs
     from evalkit.results.scoring import score_run
     from evalkit.results.summary import summary_rows
@@ -39,10 +40,13 @@ def score_command(
         for problem in problems:
             is_sound = False
             echo_note(f"{directory.path.name}: {problem}")
-    rows = summary_rows(directories)
+    counted = count_once(directories)
+    rows = summary_rows(counted.runs)
     if as_json:
         print_json(rows, indent=True)
     else:
         print_rows(rows)
+    for note in counted.notes:
+        echo_note(note)
     if not is_sound:
         raise typer.Exit(1)

@@ -51,11 +51,14 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
 ) -> None:
     """Show the numbers of stored runs: mean, standard error, interval, how many were scored.
 
-    Ends with 1 where a run is damaged: it is left out, and a line says what makes it good.
+    Ends with 1 where a run is damaged: it is left out, and a line says what makes it good. A run that is in a
+    suite twice, since its folder was copied, counts once.
     """
+    from evalkit.cli.output import echo_note
     from evalkit.errors import UsageError
     from evalkit.folder_names import checked_suite
     from evalkit.reports.grid import Question
+    from evalkit.results.copies import count_once
     from evalkit.results.run_directory import find_runs
 
     if as_json and as_csv:
@@ -74,13 +77,17 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
     if paths is None:
         paths = [output_path if suite is None else output_path / "runs" / suite]
     # A run that two of the paths hold is one run.
-    directories = list({run.path.resolve(): run for path in paths for run in find_runs(path)}.values())
+    found = list({run.path.resolve(): run for path in paths for run in find_runs(path)}.values())
+    counted = count_once(found)
+    directories = counted.runs
     if efficiency:
         num_shown = _show_efficiency(directories, chosen)
     elif groups or group:
         num_shown = _show_groups(directories, Question(tuple(group or ()), metric, all_runs), chosen)
     else:
         num_shown = _show_runs(directories, chosen, by_split=by_split, usage=usage)
+    for note in counted.notes:
+        echo_note(note)
     if num_shown < len(directories):
         raise typer.Exit(1)
 
