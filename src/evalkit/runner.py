@@ -25,7 +25,7 @@ from evalkit.instance import Instance
 from evalkit.metrics.feed import ScoreFeed
 from evalkit.metrics.scorer import Scorer
 from evalkit.observer import Observer
-from evalkit.planning import PlannedRun, Workplace, load_instances
+from evalkit.planning import LoadedRun, PlannedRun, Workplace, load_instances
 from evalkit.reports.run_groups import main_score
 from evalkit.results.claim import claim_directory
 from evalkit.results.integrity import complaints, units_of
@@ -66,6 +66,16 @@ class Workshop:
     twins: defaultdict[tuple[str, str], asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
+    _told: set[str] = field(default_factory=set)
+
+    def tell_notes(self, name: str, loaded: LoadedRun) -> None:
+        """Tell what there is to say of a run's instances; of data that many runs share, once."""
+        for note in loaded.notes:
+            if note not in loaded.unverified:
+                self.observer.note(f"{name}: {note}")
+            elif note not in self._told:
+                self._told.add(note)
+                self.observer.note(note)
 
 
 async def run_one(run: PlannedRun, shop: Workshop) -> RunResult:
@@ -142,8 +152,7 @@ async def _tell_undeclared(run: PlannedRun, name: str, shop: Workshop) -> None:
         return
     with suppress(EvalkitError):  # its answers are all there, whatever became of its data
         loaded = await asyncio.to_thread(load_instances, run, shop.place)
-        for note in loaded.notes:
-            shop.observer.note(f"{name}: {note}")
+        shop.tell_notes(name, loaded)
 
 
 async def _score_anew(directory: RunDirectory, shop: Workshop) -> RunResult:
@@ -172,8 +181,7 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger, owner: Owner, l
     # Runs of one deployment take turns at handing over requests, so that few hold their instances in memory.
     async with executor.turn() as turn, open_synced(directory.journal_path, owner, lock.check) as journal:
         loaded = await asyncio.to_thread(load_instances, run, shop.place)
-        for note in loaded.notes:
-            shop.observer.note(f"{name}: {note}")
+        shop.tell_notes(name, loaded)
         units = units_of(run.run_spec, loaded.instances)
         index = await asyncio.to_thread(scan_journal, directory.journal_path, owner.requests, units)
         for damage in index.damage:

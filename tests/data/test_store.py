@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Literal
@@ -202,10 +204,71 @@ def test_an_archive_that_was_accepted_is_named(server: FileServer, tmp_path: Pat
     store = DataStore(cache=tmp_path / "cache", verify=False, downloader=Downloader(wait_s=0))
     store.path(file)
     (named,) = store.unverified([file])
-    assert "the archive of 'a.txt'" in named
+    assert f"the archive {whole.url} is not the one that was pinned" in named
     # Out of a mirror, it is not the archive's.
     (tmp_path / "a.txt").write_text("a")
     assert DataStore(mirror=tmp_path, cache=tmp_path / "cache", verify=False).unverified([file]) == []
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_what_was_unpacked_from_an_accepted_archive_stays_named(
+    server: FileServer, tmp_path: Path, is_folder: bool, scheme: str
+) -> None:
+    packed = archive_bytes("tar", {"d/a.txt": b"a", "d/b.txt": b"b"})
+    local = tmp_path / "own.tar"
+    local.write_bytes(packed)
+    url = server.serve("/a.tar", body(packed)) if scheme == "http" else local.as_uri()
+    archive = Archive(url, SHA256)
+    files = [DataFile(f"m/{name}", archive=archive, member=f"d/{name}") for name in ("a.txt", "b.txt")]
+    if is_folder:
+        files = [DataFile("m/d", archive=archive, member="d", folder=True)]
+    cache = tmp_path / "cache"
+    accepting = DataStore(cache=cache, verify=False, downloader=Downloader(wait_s=0))
+    for file in files:
+        accepting.path(file)
+    found = hashlib.sha256(packed).hexdigest()
+    (named,) = accepting.unverified(files)  # once for all of its files
+    assert named.endswith("its files are used: accepted by --unverified-data")
+
+    for archive_there in (True, False):
+        if not archive_there:
+            shutil.rmtree(cache / "archives", ignore_errors=True)
+        later = DataStore(cache=cache)
+        assert all(later.path(file).exists() for file in files)
+        (named,) = later.unverified(files)
+        for part in (url, SHA256, found, "accepted by an earlier --unverified-data", str(cache)):
+            assert part in named
+        assert accepting.unverified(files)
+
+    pinned = Archive(url, found)
+    files = [replace(file, archive=pinned) for file in files]
+    assert later.unverified(files) == []  # the pin of a newer evalkit
+
+
+def test_an_archive_that_is_put_right_leaves_no_note(server: FileServer, tmp_path: Path) -> None:
+    packed = archive_bytes("tar", {"a.txt": b"a"})
+    url = server.serve("/a.tar", body(b"wrong"), body(packed))
+    file = DataFile("m/a.txt", archive=Archive(url, hashlib.sha256(packed).hexdigest()), member="a.txt")
+    cache = tmp_path / "cache"
+    with pytest.raises(DataError, match="can't read"):
+        DataStore(cache=cache, verify=False, downloader=Downloader(wait_s=0)).path(file)
+    shutil.rmtree(cache / "archives")
+    store = DataStore(cache=cache, downloader=Downloader(wait_s=0))
+    assert store.path(file).read_bytes() == b"a"
+    assert store.unverified([file]) == []
+    assert files_below(cache / "m") == ["a.txt"]
+
+
+def test_a_record_that_was_damaged_still_counts(server: FileServer, tmp_path: Path) -> None:
+    packed = archive_bytes("tar", {"a.txt": b"a"})
+    file = DataFile("a.txt", archive=Archive(server.serve("/a", body(packed)), SHA256), member="a.txt")
+    DataStore(cache=tmp_path, verify=False, downloader=Downloader(wait_s=0)).path(file)
+    (record,) = tmp_path.glob(".a.txt.*")
+    for content in (b"", b"\xff" * 5000):
+        record.write_bytes(content)
+        (named,) = DataStore(cache=tmp_path).unverified([file])
+        assert "found unknown" in named
 
 
 def test_offline_says_where_it_looked(server: FileServer, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from evalkit.data.accepted import record_archive, recorded_archive
 from evalkit.data.content import content_sha256
 from evalkit.data.download import Downloader, appearing
 from evalkit.data.file import Archive, DataFile, path_of_url
@@ -88,27 +90,45 @@ class DataStore:
         return total.hexdigest()
 
     def unverified(self, files: Iterable[DataFile]) -> list[str]:
-        """Which of the local files are not the pinned ones but were accepted, one sentence each.
+        """What among the local files is not the pinned data and is used all the same, one sentence each.
+
+        That is what `verify=False` accepts now, and what was unpacked into the cache when it was accepted.
 
         Raises:
             DataError: One can't be read.
         """
         found: dict[str, None] = {}
-        for file in () if self.verify else files:
-            path, archive = self._find(file), file.archive
-            contents = [] if path is None else [(f"data file '{file.path}'", path, file.sha256)]
-            if archive is not None and path == self._cached(file):
-                contents.append(
-                    (f"the archive of '{file.path}'", self._archive_path(archive), archive.sha256)
-                )
-            for what, place, pinned in contents:
-                if pinned is None or not place.exists() or (content := content_sha256(place)) == pinned:
-                    continue
+        for file in files:
+            if (path := self._find(file)) is None:
+                continue
+            content = content_sha256(path) if file.sha256 is not None and not self.verify else file.sha256
+            if content != file.sha256:
                 found[
-                    f"{what} is not the one that was pinned (expected sha256 {pinned}, found {content}); "
-                    "accepted by --unverified-data"
+                    f"data file '{file.path}' is not the one that was pinned (expected sha256 {file.sha256}, "
+                    f"found {content}); accepted by --unverified-data"
                 ] = None
+            if file.archive is not None and file.sha256 is None and path == self._cached(file):
+                found.update(dict.fromkeys(self._unverified_archive(file.archive, path)))
         return list(found)
+
+    def _unverified_archive(self, archive: Archive, path: Path) -> Iterator[str]:
+        """What is to be said of the archive that a file of the cache is from, if anything."""
+        place = self._archive_path(archive)
+        content = recorded_archive(path)
+        if content is None and not self.verify and archive.sha256 is not None and place.is_file():
+            content = content_sha256(place)
+        if content is None or content == archive.sha256 or archive.sha256 is None:
+            return
+        how = (
+            f"accepted by an earlier --unverified-data; delete what is of it in {self.cache} to unpack the "
+            "pinned one"
+            if self.verify
+            else "accepted by --unverified-data"
+        )
+        yield (
+            f"the archive {_shown(archive.url)} is not the one that was pinned (expected sha256 "
+            f"{archive.sha256}, found {content}), and its files are used: {how}"
+        )
 
     def _find(self, file: DataFile) -> Path | None:
         return next((path for path in self._places(file) if _is_there(file, path)), None)
@@ -143,6 +163,7 @@ class DataStore:
             export(file.hub, target)
         elif file.archive is not None and file.member is not None:
             archive = self._archive(file.archive)
+            record_archive(target, self._foreign_sha256(file.archive, archive))
             if file.folder:
                 unpack(archive, file.member, target)
             else:
@@ -175,6 +196,13 @@ class DataStore:
         if self.verify and archive.sha256 is not None:
             self._check(str(path), archive.sha256, content_sha256(path))
         return path
+
+    def _foreign_sha256(self, archive: Archive, path: Path) -> str | None:
+        """The checksum of an archive that is not the pinned one; None for the others."""
+        if self.verify or archive.sha256 is None:
+            return None
+        found = content_sha256(path)
+        return None if found == archive.sha256 else found
 
     def _archive_path(self, archive: Archive) -> Path:
         """Where the archive is, or will be.
@@ -222,6 +250,12 @@ class DataStore:
             f"{what} is not the file that was pinned: expected sha256 {expected}, found {found}; "
             f"{remedy} accept it with --unverified-data"
         )
+
+
+def _shown(url: str) -> str:
+    """A URL as a note may have it, which a run keeps: without user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _has_local_archive(file: DataFile) -> bool:
