@@ -81,6 +81,41 @@ def test_instances_that_helm_counted_and_did_not_store_are_told(tmp_path: Path) 
     assert status(kept) == "partial"
 
 
+def test_states_that_are_empty_are_no_run_of_nothing(tmp_path: Path) -> None:
+    kept = helm(tmp_path, [], {}, helm_stat("toxic_frac", 0.5), helm_stat("num_instances", 2.0))
+    assert "scenario_state.json lacks instances that HELM counted: 2 of 2 (test)" in kept.notes
+    stat = StoredRun.open(kept.path).stat("toxic_frac")
+    assert (stat.n, stat.mean, status(kept)) == (2, 0.5, "partial")
+
+
+SPACE = {"name": "space", "robustness": True, "fairness": False, "computed_on": "perturbed"}
+
+
+def of_copies(stat: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {**stat, "name": {**stat["name"], "perturbation": {**SPACE, **more}}}
+
+
+def test_copies_that_helm_counted_and_did_not_store_are_told(tmp_path: Path) -> None:
+    states = [helm_state(f"id{i}", "?", "a", "a") for i in range(2)]
+    scores = {(f"id{i}", 0): {"exact_match": 1.0} for i in range(2)}
+    sizes = (helm_stat("num_instances", 2.0), of_copies(helm_stat("num_instances", 1.0)))
+    kept = helm(tmp_path, states, scores, of_copies(helm_stat("toxic_frac", 0.5)), *sizes)
+    assert kept.notes == ("scenario_state.json lacks instances that HELM counted: 1 of 1 (test, space)",)
+    assert status(kept) == "partial"
+    (stat,) = [stat for stat in StoredRun.open(kept.path).stats if stat.name == "toxic_frac"]
+    assert (stat.mean, stat.n, str(stat.perturbation)) == (0.5, 1, "space: perturbed")
+
+
+def test_numbers_over_copies_of_which_none_came_along_are_told(tmp_path: Path) -> None:
+    states, scores = [helm_state("id0", "?", "a", "a")], {("id0", 0): {"exact_match": 1.0}}
+    worst = of_copies(helm_stat("exact_match", 1.0), name="robustness", computed_on="worst")
+    kept = helm(tmp_path, states, scores, helm_stat("exact_match", 1.0), worst)
+    assert (kept.notes, status(kept)) == ((), "complete")
+    kept = helm(tmp_path / "2", states, scores, of_copies(helm_stat("exact_match", 0.5)), worst)
+    assert "lacks instances that HELM counted: all of the copies 'space'" in kept.notes[0]
+    assert status(kept) == "partial"
+
+
 def test_all_that_came_along_is_complete(tmp_path: Path) -> None:
     states = [helm_state(f"id{i}", f"{i}?", "a", "a") for i in range(3)]
     scores = {(f"id{i}", 0): {"exact_match": 1.0} for i in range(3)}

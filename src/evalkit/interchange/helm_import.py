@@ -46,10 +46,14 @@ _REQUEST_FIELDS = frozenset(_REQUEST_FIELD_NAMES.split())
 # Said by the run spec already, or the same for every text request.
 _KNOWN_ELSEWHERE = frozenset(("model", "model_deployment", "embedding"))
 _PERTURBATION_FIELDS = frozenset(("name", "robustness", "fairness", "computed_on", "seed"))
+_Sizes = Mapping[tuple[str | None, str | None], int]
+"""How many instances there are in each split and sub-split."""
 # No count of HELM is larger.
 _MOST = 1_000_000_000
 _COMPARED_PARTS = 8
 _SHOWN_UNITS = 5
+# Worst cases over all copies of a kind.
+_ALL_KINDS = ("robustness", "fairness")
 _LEFT_OF_RESULT = ("embedding", "request_datetime", "error_flags", "batch_size", "batch_request_time")
 
 
@@ -256,14 +260,32 @@ def _note_missing_rows(run: ImportedRun) -> None:
         )
 
 
-def _note_missing_instances(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> None:
-    """Say how many instances HELM counted that are not in the file of requests."""
-    sizes = _sizes([stat for stat in stats if stat["name"].get("perturbation") is None])
-    counted = {split or "test": _size_of(sizes, split) for split, _ in sizes}
-    present = Counter(each.split for each in run.instances if each.perturbation is None)
-    missing = {split: n - present[split] for split, n in counted.items() if n > present[split]}
-    if missing and run.instances:
-        listed = ", ".join(f"{n} of {counted[split]} ({split})" for split, n in missing.items())
+def _note_missing_instances(run: ImportedRun, stats: Sequence[Mapping[str, Any]]) -> None:
+    """Say how many instances, and copies of them, HELM counted that are not in the file of requests."""
+    counted: dict[tuple[str, str | None], int] = {}
+    for described, sizes in _sizes_by_kind(stats).items():
+        if described is None or described.computed_on == "perturbed":
+            copies = None if described is None else described.name
+            counted |= {(split or "test", copies): _size_of(sizes, split) for split, _ in sizes}
+    present = Counter((each.split, each.perturbation_label) for each in run.instances)
+    # Of other copies there are numbers, and perhaps no count.
+    names = {label for _, label in (*counted, *present)}
+    counted |= {
+        (stat["name"].get("split") or "test", described.name): 1
+        for stat in stats
+        if (described := _stat_perturbation(stat["name"].get("perturbation"))) is not None
+        and described.computed_on == "perturbed"
+        and described.name not in names
+        and stat.get("count")
+    }
+    missing = {place: n - present[place] for place, n in counted.items() if n > present[place]}
+    if missing:
+        listed = ", ".join(
+            f"{n} of {counted[split, label]} ({split}{f', {label}' if label else ''})"
+            if label in names
+            else f"all of the copies '{label}'"
+            for (split, label), n in missing.items()
+        )
         run.left_out(f"scenario_state.json lacks instances that HELM counted: {listed}")
 
 
@@ -408,14 +430,17 @@ def _whole_run(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> list[Sta
     """HELM's numbers by split and perturbation, its bookkeeping (tokens, times) left out."""
     stats = [stat for stat in stats if stat.get("count")]
     plain = [stat for stat in stats if stat["name"].get("perturbation") is None]
-    if not any(instance.perturbation for instance in run.instances):
-        # HELM has worst cases also where nothing was perturbed: they are the numbers themselves.
-        stats = plain
+    has_copies = any(instance.perturbation for instance in run.instances)
     splits = {stat["name"].get("split") for stat in plain}
     places = {(stat["name"].get("split"), stat["name"].get("sub_split")) for stat in plain}
-    sizes = _sizes(plain)
+    by_kind = _sizes_by_kind(stats)
     found = []
     for stat in stats:
+        changed = _stat_perturbation(stat["name"].get("perturbation"))
+        if changed is not None and not has_copies and changed.name in _ALL_KINDS:
+            # HELM has worst cases also where nothing was perturbed: they are the numbers themselves.
+            continue
+        sizes = by_kind.get(changed) or by_kind.get(None, {})
         name, split, sub_split = (stat["name"].get(key) for key in ("name", "split", "sub_split"))
         if name in BOOKKEEPING or (mean := finite(stat.get("mean"))) is None:
             continue
@@ -423,7 +448,6 @@ def _whole_run(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> list[Sta
         if len(places) == 1:
             sub_split = None
         place = "all" if len(splits) == 1 and sub_split is None else split
-        changed = _stat_perturbation(stat["name"].get("perturbation"))
         found.append(whole_run_stat(name, mean, n=n, split=place, sub_split=sub_split, perturbation=changed))
     return found
 
@@ -438,7 +462,13 @@ def _num_here(run: ImportedRun, split: str | None, sub_split: str | None) -> int
     )
 
 
-_Sizes = Mapping[tuple[str | None, str | None], int]
+def _sizes_by_kind(stats: Iterable[Mapping[str, Any]]) -> dict[StatPerturbation | None, _Sizes]:
+    """The sizes of originals (None) and of what has to do with perturbed copies."""
+    by_kind: dict[StatPerturbation | None, list[Mapping[str, Any]]] = {}
+    for stat in stats:
+        if stat["name"]["name"] == "num_instances":
+            by_kind.setdefault(_stat_perturbation(stat["name"].get("perturbation")), []).append(stat)
+    return {described: _sizes(found) for described, found in by_kind.items()}
 
 
 def _sizes(stats: Iterable[Mapping[str, Any]]) -> _Sizes:
