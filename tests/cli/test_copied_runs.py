@@ -64,6 +64,18 @@ def test_scoring_reaches_both_and_counts_one(call: Call, suite: Path) -> None:
     assert f"copy and {original.name} in s are the same run" in called.err
 
 
+def test_many_copies_are_one_short_note(call: Call, suite: Path) -> None:
+    original = folder(suite, "arithmetic")
+    for number in range(8):
+        shutil.copytree(original, suite / f"copy{number}")
+    called = call("verify", suite)
+    assert called.code == 0
+    assert (
+        f"copy0, copy1, copy2, copy3, copy4, 3 more and {original.name} in s are the same run" in called.err
+    )
+    assert called.err.count("the same run") == 1
+
+
 def test_a_sound_copy_counts_for_a_damaged_original(call: Call, suite: Path) -> None:
     original = folder(suite, "arithmetic")
     shutil.copytree(original, suite / "copy")

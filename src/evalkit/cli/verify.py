@@ -32,9 +32,10 @@ def verify_command(
     Ends with 0 if all is well, with 1 if something is damaged (with --repair: if something still is), and
     with 2 if there are no runs at a path.
     """
-    from evalkit.cli.output import print_json
+    from evalkit.cli.output import echo_note, print_json
     from evalkit.cli.progress import CheckProgress
     from evalkit.plugins import load_plugins
+    from evalkit.results.copies import count_once
     from evalkit.results.repair import repair_run
     from evalkit.results.verification import find_damaged_too, verify_run
 
@@ -51,6 +52,8 @@ def verify_command(
         print_json([report.to_json() for report in reports], indent=True)
     else:
         _print(reports)
+    for note in count_once(directories).notes:
+        echo_note(note)
     if not all(report.is_sound for report in reports):
         raise typer.Exit(1)
 

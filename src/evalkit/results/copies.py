@@ -13,6 +13,8 @@ from evalkit.results.integrity import changed_files
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory
 
+_SHOWN_FOLDERS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Counted:
@@ -50,7 +52,10 @@ def count_once(directories: Sequence[RunDirectory]) -> Counted:
         kept, _ = max(found, key=lambda each: _claim(*each))
         others = [directory for directory, _ in found if directory != kept]
         left_out.update(directory.path for directory in others)
-        names = " and ".join(_name(each, suite) for each in [*others, kept])
+        shown = [_name(each, suite) for each in others[:_SHOWN_FOLDERS]]
+        if len(others) > _SHOWN_FOLDERS:
+            shown.append(f"{len(others) - _SHOWN_FOLDERS} more")
+        names = f"{', '.join(shown)} and {_name(kept, suite)}"
         notes.append(
             f"{names} in {suite.name} are the same run (digest {digest[:8]}): it counts once, as "
             f"{_name(kept, suite)}"
