@@ -18,7 +18,7 @@ from evalkit.testing.models import make_model
 from tests.end_to_end.workspace import Workspace, index_of, records_of, until
 
 OPERATIONS = ("add", "subtract", "multiply")
-MANY = 800
+MANY = 300
 
 
 @dataclass
