@@ -22,7 +22,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """What is there once all tests are collected stays: searching it for garbage again and again takes long."""
+    """What is there when all tests are collected stays; searching it for garbage often takes long."""
     gc.disable()
     try:
         return (yield)

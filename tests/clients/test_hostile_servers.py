@@ -27,6 +27,8 @@ ANSWER = {
 }
 BODY = json.dumps(ANSWER).encode()
 TIMEOUT_S = 4.0
+# Of servers that keep the processor busy until then.
+SHORT_TIMEOUT_S = 2.0
 MAX_MB = 8.0
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -81,18 +83,20 @@ class Pulse:
             self.longest_s, last_s = max(self.longest_s, now_s - last_s), now_s
 
 
-async def ask(url: str) -> str:
+async def ask(url: str, timeout_s: float) -> str:
     """One request of a client with these limits; its answer, or its error raised."""
     client = OpenAIClient(model="m", base_url=url)
     client.max_answer_mb = MAX_MB
-    client.configure(timeout_s=TIMEOUT_S)
+    client.configure(timeout_s=timeout_s)
     try:
         return (await client.send(Request("hello"))).completions[0].text
     finally:
         await client.close()
 
 
-def outcome(send: Send, num: int = 1) -> tuple[list[str | BaseException], float]:
+def outcome(
+    send: Send, num: int = 1, timeout_s: float = TIMEOUT_S
+) -> tuple[list[str | BaseException], float]:
     """What became of so many requests at once, and the longest that the event loop was held up."""
 
     async def main() -> tuple[list[str | BaseException], float]:
@@ -100,7 +104,8 @@ def outcome(send: Send, num: int = 1) -> tuple[list[str | BaseException], float]
         async with server(send) as url:
             beating = asyncio.create_task(pulse.beat())
             async with asyncio.timeout(60):
-                results = await asyncio.gather(*(ask(url) for _ in range(num)), return_exceptions=True)
+                requests = (ask(url, timeout_s) for _ in range(num))
+                results = await asyncio.gather(*requests, return_exceptions=True)
             beating.cancel()
             await asyncio.wait([beating])
         return results, pulse.longest_s
@@ -108,9 +113,9 @@ def outcome(send: Send, num: int = 1) -> tuple[list[str | BaseException], float]
     return asyncio.run(main())
 
 
-def failure(send: Send) -> TransientError:
+def failure(send: Send, timeout_s: float = TIMEOUT_S) -> TransientError:
     """The one error of a request."""
-    (result,), _ = outcome(send)
+    (result,), _ = outcome(send, timeout_s=timeout_s)
     assert isinstance(result, TransientError), result
     assert len(str(result)) < 600
     return result
@@ -161,6 +166,14 @@ def test_endless_bodies_take_little_memory() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 2 * 8 * MAX_MB * 1000 + 50_000
 
 
+def bomb(wbits: int) -> bytes:
+    """600 MB of JSON, packed: one megabyte's packed piece over and over."""
+    packer = zlib.compressobj(wbits=wbits)
+    start = packer.compress(b"[") + packer.flush(zlib.Z_FULL_FLUSH)
+    piece = packer.compress(b" " * 1_000_000) + packer.flush(zlib.Z_FULL_FLUSH)
+    return start + piece * 600 + packer.flush()
+
+
 PACKERS = {
     "gzip": gzip.compress,
     "x-gzip": gzip.compress,
@@ -176,14 +189,14 @@ def test_what_is_packed_unasked_is_unpacked(packing: str) -> None:
     assert result == "yes"
 
 
-@pytest.mark.parametrize("packing", PACKERS)
-def test_a_bomb_ends_at_the_limit_and_holds_nothing_up(packing: str) -> None:
-    data = PACKERS[packing](b"[" + b" " * 600_000_000)
+@pytest.mark.parametrize(
+    ("packing", "wbits"), [("gzip", 31), ("x-gzip", 31), ("deflate", zlib.MAX_WBITS), ("deflate", -15)]
+)
+def test_a_bomb_ends_at_the_limit_and_holds_nothing_up(packing: str, wbits: int) -> None:
+    data = bomb(wbits)
     assert len(data) < 1_000_000
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    results, held_up_s = outcome(
-        lambda writer: plain(writer, packed_head(packing.split(",")[0], len(data)) + data), num=4
-    )
+    results, held_up_s = outcome(lambda writer: plain(writer, packed_head(packing, len(data)) + data), num=4)
     for result in results:
         assert isinstance(result, TransientError)
         assert result.reason == "malformed"
@@ -245,10 +258,10 @@ def test_a_slow_server_ends_at_the_time_limit(head: bytes, piece: bytes) -> None
 def test_an_endless_head_ends_in_time_and_memory(head: bytes, piece: bytes) -> None:
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began_s = time.perf_counter()
-    error = failure(lambda writer: for_ever(writer, head, piece))
+    error = failure(lambda writer: for_ever(writer, head, piece), SHORT_TIMEOUT_S)
     assert error.reason in ("connection", "timeout", "malformed")
     assert time.perf_counter() - began_s < 30
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 400_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 200_000
 
 
 def test_long_json_that_is_not_quite_json_is_not_read_slowly() -> None:

@@ -25,7 +25,7 @@ from evalkit.clients.transformers.generation import Generator  # noqa: E402
 from evalkit.clients.transformers.model import LocalModel  # noqa: E402
 
 MakeModel = Callable[..., Path]
-MAMBA2 = {"num_heads": 16, "head_dim": 8, "n_groups": 1, "state_size": 8}
+MAMBA2 = {"num_heads": 16, "head_dim": 8, "n_groups": 1, "state_size": 8, "chunk_size": 32}
 JAMBA = {"num_key_value_heads": 2, "num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1}
 QWEN2 = {
     "num_key_value_heads": 2,
@@ -374,7 +374,8 @@ def words_of_length(loaded: LoadedModel, num_tokens: int, seed: int) -> str:
 
 @pytest.mark.parametrize("kind", ["generate", "score", "embed"])
 def test_a_longer_neighbour_changes_nothing(model_of: MakeModel, kind: str) -> None:
-    texts = [words_of_length(changing_llama(model_of), n, n) for n in (213, 98, 150, 64, 20)]
+    llama = changing_llama(model_of)
+    texts = [words_of_length(llama, n, n) for n in (213, 98, 150, 64, 20)]
 
     def asked(prompt: str) -> Request:
         match kind:
