@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from evalkit.errors import StoreError
 from evalkit.interchange.helm_import import read_helm_run
 from evalkit.interchange.imported_run import Kept, keep_run
 from evalkit.interchange.inspect_import import read_inspect_log
@@ -210,6 +211,24 @@ def test_a_missing_file_of_scores_is_as_an_empty_one(tmp_path: Path) -> None:
     assert status(kept) == "partial"
 
 
+def test_rows_without_any_score_are_no_rows(tmp_path: Path) -> None:
+    states, _, *stats = helm_numbers(2, 0, 0.5)
+    kept = helm(tmp_path, states, {("id0", 0): {}, ("id1", 0): {}}, *stats)
+    assert "has no scores for 2 of 2 units" in kept.notes[0]
+    assert status(kept) == "partial"
+
+
+def test_scores_that_helm_must_have_had_per_instance_are_named(tmp_path: Path) -> None:
+    states, _, *stats = helm_numbers(2, 0, 0.5)
+    rows = {(f"id{i}", 0): {"num_prompt_tokens": 3.0, "num_completion_tokens": 1.0} for i in range(2)}
+    worst = of_copies(helm_stat("toxic_frac", 0.5), name="robustness", computed_on="worst")
+    kept = helm(tmp_path, states, rows, *stats, worst)
+    assert kept.notes == (
+        "toxic_frac: HELM had these scores for each instance, and per_instance_stats.json has none of them",
+    )
+    assert status(kept) == "partial"
+
+
 def test_a_trial_without_scores_is_partial(tmp_path: Path) -> None:
     states = [helm_state("id0", "?", "a", "a", trial) for trial in (0, 1)]
     scores = {("id0", 0): {"exact_match": 1.0}}
@@ -314,6 +333,14 @@ def test_a_failed_sample_lacks_no_score(tmp_path: Path) -> None:
     failed = inspect_sample(2, "A", "C", error={"message": "boom"}, scores=None)
     kept = inspect(tmp_path, inspect_header(samples=2), inspect_sample(1, "A", "C"), failed)
     assert (kept.notes, kept.failed, status(kept)) == ((), 1, "partial")
+
+
+@pytest.mark.parametrize("role", ["user", "system", "tool"])
+def test_what_someone_else_said_is_no_answer(tmp_path: Path, role: str) -> None:
+    sample = inspect_sample(1, "A", "C")
+    sample["output"]["choices"][0]["message"] = {"role": role, "content": "A"}
+    with pytest.raises(StoreError, match=r"output\.choices\.0\.message\.role: Input should be 'assistant'"):
+        inspect(tmp_path, inspect_header(samples=1), sample)
 
 
 def test_an_early_log_with_a_bare_score_is_read(tmp_path: Path) -> None:

@@ -293,6 +293,11 @@ class _InspectAsked(_InspectMessage):
     role: Literal["system", "user", "assistant", "tool"]
 
 
+class _InspectAnswer(_InspectMessage):
+    # What someone else said is no answer of the model.
+    role: Literal["assistant"] = "assistant"
+
+
 class _InspectToken(_Shape):
     token: str
     logprob: Number
@@ -303,7 +308,7 @@ class _InspectLogprobs(_Shape):
 
 
 class _InspectChoice(_Shape):
-    message: _InspectMessage
+    message: _InspectAnswer
     stop_reason: str | None = None
     logprobs: _InspectLogprobs | None = None
 

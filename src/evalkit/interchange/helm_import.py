@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from evalkit.errors import StoreError, UsageError
-from evalkit.instance import Instance, PerturbationDescription, Reference
+from evalkit.instance import Instance, Reference
 from evalkit.interchange.foreign_files import ForeignFiles, finite, why_not
 from evalkit.interchange.foreign_run import (
     ImportedRun,
@@ -19,7 +19,6 @@ from evalkit.interchange.foreign_run import (
     UnitKey,
     leftover,
     unit_of,
-    whole_run_stat,
 )
 from evalkit.interchange.foreign_shapes import (
     HelmRunSpec,
@@ -31,8 +30,14 @@ from evalkit.interchange.foreign_shapes import (
     reading,
 )
 from evalkit.interchange.helm_names import metrics_from_helm, perturbation_name, scenario_name
+from evalkit.interchange.helm_numbers import (
+    note_missing_instances,
+    note_missing_rows,
+    note_missing_scores,
+    perturbation_of,
+    whole_run_numbers,
+)
 from evalkit.interchange.helm_stats import BOOKKEEPING
-from evalkit.metrics.stat import Stat, StatPerturbation
 from evalkit.request import Message, Request, RequestState, request_key
 from evalkit.response import Completion, Failure, FinishReason, Outcome, Response, Token, Usage
 from evalkit.specs.run_spec import AdapterSpec, DataAugmenterSpec, RunSpec
@@ -45,15 +50,9 @@ _REQUEST_FIELD_NAMES = """
 _REQUEST_FIELDS = frozenset(_REQUEST_FIELD_NAMES.split())
 # Said by the run spec already, or the same for every text request.
 _KNOWN_ELSEWHERE = frozenset(("model", "model_deployment", "embedding"))
-_PERTURBATION_FIELDS = frozenset(("name", "robustness", "fairness", "computed_on", "seed"))
-_Sizes = Mapping[tuple[str | None, str | None], int]
-"""How many instances there are in each split and sub-split."""
 # No count of HELM is larger.
 _MOST = 1_000_000_000
 _COMPARED_PARTS = 8
-_SHOWN_UNITS = 5
-# Worst cases over all copies of a kind.
-_ALL_KINDS = ("robustness", "fairness")
 _LEFT_OF_RESULT = ("embedding", "request_datetime", "error_flags", "batch_size", "batch_request_time")
 
 
@@ -107,10 +106,11 @@ def read_helm_run(path: Path, files: ForeignFiles | None = None) -> ImportedRun:
             check(HelmScenarioState, state, f"{path / 'scenario_state.json'} is not as HELM writes it")
             _check_each(HelmState, state["request_states"], path / "scenario_state.json", "request_states.")
             _read_states(run, state["request_states"], usage)
-            _note_missing_rows(run)
+            note_missing_rows(run)
+            note_missing_scores(run, documents["stats"])
             _number_units(run)
-            _note_missing_instances(run, documents["stats"])
-        run.whole_run = _whole_run(run, documents["stats"])
+            note_missing_instances(run, documents["stats"])
+        run.whole_run = whole_run_numbers(run, documents["stats"])
     if state is None:
         run.notes.append("no scenario_state.json: only the numbers were taken over")
     run.notes += files.notes()
@@ -163,13 +163,15 @@ def _scores_and_usage(run: ImportedRun, per_instance: Iterable[Mapping[str, Any]
     tokens: dict[UnitKey, Usage] = {}
     num_contradictory = 0
     for row in per_instance:
-        described = _perturbation(row.get("perturbation"))
+        described = perturbation_of(row.get("perturbation"))
         label = described.label if described is not None else None
         unit = UnitKey(row["instance_id"], row["train_trial_index"], 0, label)
         means = {stat["name"]["name"]: stat.get("mean") for stat in row["stats"]}
         if "num_prompt_tokens" in means:
             counts = (finite(means.get(f"num_{part}_tokens")) or 0 for part in ("prompt", "completion"))
             tokens[unit] = Usage(*(int(min(max(count, 0), _MOST)) for count in counts))
+        if not means:
+            continue  # HELM has some for every instance
         scores = run.given.setdefault(unit, {})
         for name, mean in means.items():
             if name not in BOOKKEEPING and (value := finite(mean)) is not None:
@@ -246,49 +248,6 @@ def _each_once(run: ImportedRun, made: list[_Made]) -> list[_Made]:
     return [each for parts in once.values() for each in parts]
 
 
-def _note_missing_rows(run: ImportedRun) -> None:
-    """Say of how many units HELM's scores are not there: it writes a row for each, failed ones included."""
-    units = dict.fromkeys(replace(unit_of(state), sample=0) for state, _ in run.records)
-    missing = [unit for unit in units if unit not in run.given]
-    if missing:
-        run.unscored.update(missing)
-        some = ", ".join(dict.fromkeys(unit.instance_id for unit in missing[:_SHOWN_UNITS]))
-        run.left_out(
-            f"per_instance_stats.json has no scores for {len(missing)} of {len(units)} units "
-            f"({some}{', …' if len(missing) > _SHOWN_UNITS else ''}): what is not computed anew "
-            "has fewer values here, or only its number over the whole run"
-        )
-
-
-def _note_missing_instances(run: ImportedRun, stats: Sequence[Mapping[str, Any]]) -> None:
-    """Say how many instances, and copies of them, HELM counted that are not in the file of requests."""
-    counted: dict[tuple[str, str | None], int] = {}
-    for described, sizes in _sizes_by_kind(stats).items():
-        if described is None or described.computed_on == "perturbed":
-            copies = None if described is None else described.name
-            counted |= {(split or "test", copies): _size_of(sizes, split) for split, _ in sizes}
-    present = Counter((each.split, each.perturbation_label) for each in run.instances)
-    # Of other copies there are numbers, and perhaps no count.
-    names = {label for _, label in (*counted, *present)}
-    counted |= {
-        (stat["name"].get("split") or "test", described.name): 1
-        for stat in stats
-        if (described := _stat_perturbation(stat["name"].get("perturbation"))) is not None
-        and described.computed_on == "perturbed"
-        and described.name not in names
-        and stat.get("count")
-    }
-    missing = {place: n - present[place] for place, n in counted.items() if n > present[place]}
-    if missing:
-        listed = ", ".join(
-            f"{n} of {counted[split, label]} ({split}{f', {label}' if label else ''})"
-            if label in names
-            else f"all of the copies '{label}'"
-            for (split, label), n in missing.items()
-        )
-        run.left_out(f"scenario_state.json lacks instances that HELM counted: {listed}")
-
-
 def _instance(plain: Mapping[str, Any]) -> tuple[Instance, list[tuple[str, Any]]]:
     """The instance, and the fields it has no place for."""
     given = plain["input"]
@@ -305,7 +264,7 @@ def _instance(plain: Mapping[str, Any]) -> tuple[Instance, list[tuple[str, Any]]
         id=plain["id"],
         sub_split=plain.get("sub_split"),
         extra=extra or None,
-        perturbation=_perturbation(described),
+        perturbation=perturbation_of(described),
     )
     rest: list[tuple[str, Any]] = [
         (name, plain.get(name)) for name in ("contrast_inputs", "contrast_references")
@@ -318,26 +277,6 @@ def _instance(plain: Mapping[str, Any]) -> tuple[Instance, list[tuple[str, Any]]
 def _text(value: Any) -> str:
     """Inputs and outputs are objects in HELM today, and were texts before."""
     return value if isinstance(value, str) else value.get("text", "")
-
-
-def _perturbation(plain: Mapping[str, Any] | None) -> PerturbationDescription | None:
-    if plain is None:
-        return None
-    variant = {name: value for name, value in plain.items() if name not in _PERTURBATION_FIELDS}
-    return PerturbationDescription(
-        name=plain["name"],
-        variant=",".join(f"{name}={value}" for name, value in sorted(variant.items())),
-        robustness=bool(plain.get("robustness")),
-        fairness=bool(plain.get("fairness")),
-        seed=plain.get("seed"),
-    )
-
-
-def _stat_perturbation(plain: Mapping[str, Any] | None) -> StatPerturbation | None:
-    described = _perturbation(plain)
-    if plain is None or described is None:
-        return None
-    return StatPerturbation(described.label, plain.get("computed_on", "perturbed"))
 
 
 def _request_state(plain: Mapping[str, Any], instance: Instance) -> RequestState:
@@ -424,63 +363,3 @@ def _number_units(run: ImportedRun) -> None:
             run.given[unit] = run.given[whole]
         elif unit.sample and whole in run.unscored:
             run.unscored.add(unit)
-
-
-def _whole_run(run: ImportedRun, stats: Iterable[Mapping[str, Any]]) -> list[Stat]:
-    """HELM's numbers by split and perturbation, its bookkeeping (tokens, times) left out."""
-    stats = [stat for stat in stats if stat.get("count")]
-    plain = [stat for stat in stats if stat["name"].get("perturbation") is None]
-    has_copies = any(instance.perturbation for instance in run.instances)
-    splits = {stat["name"].get("split") for stat in plain}
-    places = {(stat["name"].get("split"), stat["name"].get("sub_split")) for stat in plain}
-    by_kind = _sizes_by_kind(stats)
-    found = []
-    for stat in stats:
-        changed = _stat_perturbation(stat["name"].get("perturbation"))
-        if changed is not None and not has_copies and changed.name in _ALL_KINDS:
-            # HELM has worst cases also where nothing was perturbed: they are the numbers themselves.
-            continue
-        sizes = by_kind.get(changed) or by_kind.get(None, {})
-        name, split, sub_split = (stat["name"].get(key) for key in ("name", "split", "sub_split"))
-        if name in BOOKKEEPING or (mean := finite(stat.get("mean"))) is None:
-            continue
-        n = sizes.get((split, sub_split)) or _size_of(sizes, split) or _num_here(run, split, sub_split)
-        if len(places) == 1:
-            sub_split = None
-        place = "all" if len(splits) == 1 and sub_split is None else split
-        found.append(whole_run_stat(name, mean, n=n, split=place, sub_split=sub_split, perturbation=changed))
-    return found
-
-
-def _num_here(run: ImportedRun, split: str | None, sub_split: str | None) -> int:
-    """How many instances came along, where HELM does not say how many it counted; 0 if none did."""
-    if not run.instances:
-        return len({unit.instance_id for unit in run.given})
-    return sum(
-        each.perturbation is None and each.split == (split or "test") and sub_split in (None, each.sub_split)
-        for each in run.instances
-    )
-
-
-def _sizes_by_kind(stats: Iterable[Mapping[str, Any]]) -> dict[StatPerturbation | None, _Sizes]:
-    """The sizes of originals (None) and of what has to do with perturbed copies."""
-    by_kind: dict[StatPerturbation | None, list[Mapping[str, Any]]] = {}
-    for stat in stats:
-        if stat["name"]["name"] == "num_instances":
-            by_kind.setdefault(_stat_perturbation(stat["name"].get("perturbation")), []).append(stat)
-    return {described: _sizes(found) for described, found in by_kind.items()}
-
-
-def _sizes(stats: Iterable[Mapping[str, Any]]) -> _Sizes:
-    """How many instances HELM counted in each split and sub-split."""
-    return {
-        (stat["name"].get("split"), stat["name"].get("sub_split")): round(
-            min(max(finite(stat.get("mean")) or 0, 0), _MOST)
-        )
-        for stat in stats
-        if stat["name"]["name"] == "num_instances"
-    }
-
-
-def _size_of(sizes: _Sizes, split: str | None) -> int:
-    return sizes.get((split, None)) or sum(n for (each, _), n in sizes.items() if each == split)
