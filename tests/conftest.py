@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from typing import Any
 import pytest
 from pytest_socket import socket_allow_hosts
 
-from tests.planted import Planted
+from evalkit import redaction
+from tests.planted import Planted, Remembered
 
 # The models of the tests are tiny: a second thread of torch's only waits for the first, at full speed. Set
 # before torch is imported, and handed on to the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+_SEARCHED = ("searched for planted keys", True)
+_MAKES_KEYS_UP = ("test_redaction.py",)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -37,13 +41,44 @@ def loopback_only() -> None:
     socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
 
 
+@pytest.fixture(autouse=True)
+def only_planted_keys(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test in which evalkit reads a key that is not planted fails: nobody would search for it."""
+    if request.node.path.name in _MAKES_KEYS_UP:
+        yield
+        return
+    remembered = Remembered()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redaction, "_whole", remembered)
+        yield
+    keys = request.node.funcargs.get("planted")
+    if keys is None and remembered.ever:
+        pytest.fail("a key is read, and the fixture 'planted' is not used", pytrace=False)
+    if keys is not None and not all(map(keys.holds, remembered.ever)):
+        pytest.fail("a key is read that is not taken from the fixture 'planted'", pytrace=False)
+
+
 @pytest.fixture
 def planted(request: pytest.FixtureRequest) -> Iterator[Planted]:
     """Keys for a test (`planted.set("OPENAI_API_KEY")`): after it, no byte that was written may show them."""
-    keys = Planted()
+    keys = Planted(lambda: request.node.user_properties.append(_SEARCHED))
     yield keys
     shown = (text for _, _, text in request.node._report_sections)
     keys.end(request.node.funcargs.get("tmp_path"), shown)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests used a key, and so were searched for it."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    searched = {
+        report.nodeid
+        for report in reports
+        if getattr(report, "when", None) == "call" and _SEARCHED in map(tuple, report.user_properties)
+    }
+    if searched:
+        folders = Counter(nodeid.partition("::")[0].rpartition("/")[0] for nodeid in searched)
+        told = ", ".join(f"{folder or '.'} {count}" for folder, count in sorted(folders.items()))
+        terminalreporter.write_line(f"searched for planted keys after {len(searched)} tests: {told}")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,13 @@
 A test that needs a key takes one of these from the fixture `planted`. After the test, everything below its
 `tmp_path` and all that was captured of its output is searched: no part of the key may be in it, as it stands,
 in Base64 or in percent signs.
+
+What is covered: every test, of any folder, in whose process evalkit reads a key, a header with a secret or
+the password of a proxy. All of these go through `redaction.remember`, and a test in which that happens
+without the fixture fails (`only_planted_keys`), as does one that takes a key that is not in `KEYS`. The
+commands that the end-to-end tests start run in a `Workspace`, which takes keys from the fixture and refuses
+others. The summary of a test session says how many tests used a key and were searched. Left out is
+`tests/test_redaction.py`, whose keys are made up at random and never leave a string.
 """
 
 from __future__ import annotations
@@ -27,6 +34,7 @@ KEYS = {
     "proxy": "Wren-1969:over/the_Moor",
     "of a vendor": "sk-wrong-c0ffee-0123456789",
     "of a vendor, right": "sk-right-key-000000",
+    "of words": "my-very-own-secret-0123456789",
     "bearer": "Bearer pine.Marten-31/gate=way",
     "basic": "Basic cGluZTptYXJ0ZW4tMzEtZ2F0ZXdheQ==",
 }
@@ -72,8 +80,14 @@ class Planted:
         own: Names of files in which the test itself puts a key.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, used: Callable[[], None] = lambda: None) -> None:
+        """A test's keys.
+
+        Args:
+            used: Called when the test takes its first one.
+        """
         self.own: set[str] = set()
+        self._used = used
         self._keys: set[str] = set()
         self._read: list[str] = []
         self._patch = pytest.MonkeyPatch()
@@ -81,9 +95,14 @@ class Planted:
     def use(self, name: str = "plain") -> str:
         """A key of `KEYS`, which must not be found anywhere from now on."""
         if not self._keys:
+            self._used()
             self._patch.setattr(pytest.CaptureFixture, "readouterr", self._keeping(readouterr))
         self._keys.add(KEYS[name])
         return KEYS[name]
+
+    def holds(self, secret: str) -> bool:
+        """Whether this is one of the keys that the test has taken, a part of one, or a text around one."""
+        return any(secret in key or key in secret for key in self._keys)
 
     def set(self, variable: str, name: str = "plain") -> str:
         """A key, and put into the environment of this process."""
@@ -120,6 +139,19 @@ class Planted:
             return result
 
         return keeping
+
+
+class Remembered(set[str]):
+    """The secrets that evalkit keeps out of messages; it also keeps those that it has forgotten again."""
+
+    def __init__(self) -> None:
+        self.ever: set[str] = set()
+        super().__init__()
+
+    def add(self, secret: str) -> None:
+        """Remember, for good."""
+        self.ever.add(secret)
+        super().add(secret)
 
 
 readouterr = pytest.CaptureFixture.readouterr

@@ -18,6 +18,7 @@ from evalkit.clients.http import Endpoint
 from evalkit.clients.openai import OpenAIClient
 from evalkit.errors import ClientError, TransientError
 from evalkit.request import Request
+from tests.planted import Planted
 
 Send = Callable[[asyncio.StreamWriter], Awaitable[None]]
 ANSWER = {
@@ -325,10 +326,12 @@ def test_an_answer_just_below_the_limit_is_taken() -> None:
     assert result == text
 
 
-def test_every_client_over_http_has_the_limit() -> None:
+def test_every_client_over_http_has_the_limit(planted: Planted) -> None:
+    planted.set("A_KEY")
+
     async def main() -> None:
         async with server(lambda writer: for_ever(writer, CHUNKED, CHUNK)) as url:
-            client = AnthropicClient(model="m", base_url=url, headers_from_env={"x-api-key": "HOME"})
+            client = AnthropicClient(model="m", base_url=url, headers_from_env={"x-api-key": "A_KEY"})
             client.max_answer_mb = 1.0
             client.configure(timeout_s=TIMEOUT_S)
             try:

@@ -25,11 +25,17 @@ from evalkit.errors import (
     UsageError,
 )
 from evalkit.testing.server import Faults, ServerConfig, serve
-from tests.planted import Planted
+from tests.planted import KEYS, Planted
 
-KEY = "my-very-own-secret-0123456789"
+KEY = KEYS["of words"]
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
 Canned = Callable[..., AbstractAsyncContextManager[str]]
+
+
+@pytest.fixture(autouse=True)
+def searched(planted: Planted) -> None:
+    """Every endpoint of these tests has the key."""
+    planted.use("of words")
 
 
 async def post(url: str, timeout_s: float = 60.0, body: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from evalkit.clients.openai import OpenAIClient
 from evalkit.request import Request
 from evalkit.response import Completion, Response, Usage
 from tests.clients.conftest import Canned
+from tests.planted import Planted
 
 NO_COUNTS: dict[str, str] = {
     "negative": "-1000",
@@ -40,6 +41,12 @@ NO_COUNTS: dict[str, str] = {
 COUNTS = {"3": 3, "3.0": 3, '"3"': 3, '" 3 "': 3, '"3.0"': 3, "1000000000": 10**9}
 
 
+@pytest.fixture(autouse=True)
+def key(planted: Planted) -> None:
+    """What the header is filled with where one is needed."""
+    planted.set("A_KEY")
+
+
 def billed(canned: Canned, mode: str, prompt: str, completion: str) -> Usage:
     """What a client makes of these two numbers, as they stand in the server's JSON."""
     if mode == "anthropic":
@@ -55,7 +62,7 @@ def billed(canned: Canned, mode: str, prompt: str, completion: str) -> Usage:
         async with canned(200, body) as url:
             client: Client
             if mode == "anthropic":
-                client = AnthropicClient(model="m", base_url=url, headers_from_env={"x-api-key": "HOME"})
+                client = AnthropicClient(model="m", base_url=url, headers_from_env={"x-api-key": "A_KEY"})
             elif mode == "chat":
                 client = OpenAIClient(model="m", base_url=url)
             else:

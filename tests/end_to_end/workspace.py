@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from evalkit.engine.journal_index import JournalIndex, read_journal, scan_journal
 from evalkit.engine.journal_line import Record
+from evalkit.models.secret_names import says_secret
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.stored_run import StoredRun
 from tests.end_to_end.forked import HEAVY, LIGHT, ForkedCommand
@@ -105,7 +106,17 @@ class Workspace:
         return process
 
     def _surroundings(self) -> dict[str, Any]:
-        environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in _FOREIGN and (not says_secret(name) or self.planted.holds(value))
+        }
+        own = [
+            name
+            for name, held in self.env.items()
+            if says_secret(name) and held and not self.planted.holds(held)
+        ]
+        assert not own, f"{own} are not taken from the fixture 'planted'"
         cache = {"COLUMNS": "200", "EVALKIT_CACHE_DIR": str(self.path / "cache")}
         return {
             "cwd": self.path,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,10 +16,11 @@ from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.metrics.metric import Metric, Unit, build_metric
 from evalkit.metrics.scorer import METRIC_ERROR, Scorer
 from evalkit.metrics.stat import Stat
-from evalkit.redaction import forget, remember
+from evalkit.redaction import remember
 from evalkit.request import Request, RequestMode, RequestState, request_key
 from evalkit.response import Completion, Failure, Outcome, Response, Token, Usage
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
+from tests.planted import Planted
 
 USAGE = [
     "num_prompt_tokens",
@@ -327,23 +329,17 @@ def test_order_changes_nothing_for_units_of_several_requests(order: list[int]) -
     assert (scorer.n_scored, scorer.n_failed) == (1, 0)
 
 
-def test_why_a_score_is_what_it_is_stands_in_its_row() -> None:
-    remember("planted-key-0123456789")
-    try:
-        told = (
-            "",
-            "first\nsecond \x1b[31mred\u202e",
-            "a" * 5000,
-            "planted-key-0123456789",
-            ValueError("odd"),
-        )
-        scorer = Scorer([Talkative(*told), exact_match()], instances(7))
-        for i in range(5):
-            scorer.add(state(i), says("yes"))
-        scorer.add(state(5), TIMEOUT)
-        rows = [row.to_json() for row in scorer.rows()]
-    finally:
-        forget()
+def test_why_a_score_is_what_it_is_stands_in_its_row(planted: Planted, tmp_path: Path) -> None:
+    key = planted.use()
+    remember(key)
+    told = ("", "first\nsecond \x1b[31mred\u202e", "a" * 5000, key, ValueError("odd"))
+    scorer = Scorer([Talkative(*told), exact_match()], instances(7))
+    for i in range(5):
+        scorer.add(state(i), says("yes"))
+    scorer.add(state(5), TIMEOUT)
+    rows = [row.to_json() for row in scorer.rows()]
+    # What is written of them is searched.
+    (tmp_path / "scores.jsonl").write_text("\n".join(map(repr, rows)), encoding="utf-8")
     assert ["detail" in row for row in rows] == [False, True, True, True, True, False, False]
     assert rows[1]["detail"] == r"first second \x1b[31mred\u202e"
     assert rows[2]["detail"] == "a" * 200

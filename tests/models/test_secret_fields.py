@@ -12,6 +12,7 @@ from evalkit.models.deployment import ClientSpec, ModelDeployment
 from evalkit.models.secret_names import says_secret
 from evalkit.plugins import load_plugins
 from evalkit.registry import CLIENTS
+from tests.planted import Planted
 
 KEY = "tk-9f-Quiet_Otter.77"
 load_plugins(())
@@ -46,6 +47,12 @@ SETTINGS = """
     safety_identifier store metadata donkey hotkey key_value eostoken stoptoken sortKey X-Session-Id
     pattern private salt test value header text key_points token_count keys_to_keep
 """
+
+
+@pytest.fixture(autouse=True)
+def searched(planted: Planted) -> None:
+    """Whatever these tests print or write is searched for the key that they put into the wrong places."""
+    planted.use()
 
 
 def names(listed: str) -> list[str]:

@@ -15,7 +15,7 @@ from evalkit.clients.factory import check_client
 from evalkit.errors import UsageError
 from evalkit.models.secret_texts import holds_key
 from tests.models.test_secret_fields import deployment
-from tests.planted import KEYS, pieces
+from tests.planted import KEYS, Planted, pieces
 
 # Made of letters and digits, of words, with slashes, of hexadecimal digits, of digits and of a vendor.
 OTHERS = {
@@ -234,7 +234,8 @@ K = KEYS["plain"]
         {"model": f"m; api_key={K}; x"},
     ],
 )
-def test_named_keys_are_refused_with_the_remedy(args: dict[str, Any]) -> None:
+def test_named_keys_are_refused_with_the_remedy(args: dict[str, Any], planted: Planted) -> None:
+    planted.use()
     with pytest.raises(UsageError, match="must not hold a secret") as caught:
         check_client(deployment(**args))
     told = str(caught.value)
