@@ -221,6 +221,17 @@ def evalkit_prints(command: str, folder: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+def test_cli_page_lists_every_flag_of_the_double() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    section = text.partition("## The double of a server\n")[2].partition("\n## ")[0]
+    told = subprocess.run(
+        [sys.executable, "-m", "evalkit.testing.server", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    flags = set(re.findall(r"--[a-z][a-z-]+", told)) - {"--help"}
+    assert {"--answers", "--required-key", "--log"} < flags
+    assert set(re.findall(r"`(--[a-z-]+)`", section)) == flags
+
+
 def test_shown_output_is_checked_or_marked() -> None:
     shown = [p.values[0] for p in blocks("console") if samples(p.values[0])]
     checked = [b for b in shown if EXAMPLE not in b.info]

@@ -211,7 +211,7 @@ async def _work(run: PlannedRun, shop: Workshop, ledger: Ledger, owner: Owner, l
         if ledger.num_owed == 0:
             status = None
         elif status is None and executor.interrupted:
-            status, message = "interrupted", "interrupted; the same command goes on from here"
+            status, message = "interrupted", "the same command goes on from here"
         elif status is None and ledger.all_failed:
             # However few there are: the executor itself gives up only after some.
             status = "stopped"

@@ -7,6 +7,7 @@ import hashlib
 import math
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -30,12 +31,12 @@ _OPERATIONS: dict[str, Callable[[int, int], int]] = {
 
 
 class ThreadedServer:
-    """An HTTP server with one handler, from `start` to `close`."""
+    """An HTTP server with one handler, from `start` to `close`; with TLS if it is given any."""
 
     url: str
 
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
+    def __init__(self, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
+        self._handler, self._tls = handler, tls
         self._started: Future[str] = Future()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -62,8 +63,8 @@ class ThreadedServer:
         runner = ServerRunner(web.Server(self._handler, access_log=None), shutdown_timeout=0.1)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-            self._started.set_result(f"http://127.0.0.1:{runner.addresses[0][1]}")
+            await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024, ssl_context=self._tls).start()
+            self._started.set_result(f"http{'s' if self._tls else ''}://127.0.0.1:{runner.addresses[0][1]}")
             await self._stop.wait()
         finally:
             await runner.cleanup()
@@ -118,12 +119,12 @@ class Double(ThreadedServer):
         gate: Holds requests back on demand; open at first.
     """
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, tls: ssl.SSLContext | None = None) -> None:
         self.prompts: list[str] = []
         self.crowds: list[int] = []
         self._answer = config.answers if callable(config.answers) else (config.answers or {}).__getitem__
         self.double = ApiDouble(replace(config, answers=self._remember))
-        super().__init__(self._handle)
+        super().__init__(self._handle, tls)
         self.gate = Gate(self._loop)
 
     @property

@@ -116,6 +116,16 @@ def test_every_event_has_the_name_of_the_directory(times: int, fresh: bool) -> N
     assert {path.name for path in Path("out/runs/default").glob("[!.]*")} <= set(planned)
 
 
+def test_a_trial_and_the_full_run_after_it_are_two_and_a_note_says_why() -> None:
+    entry = "arithmetic:num_test=20,model=evalkit/majority"
+    evalkit.run(entry, max_eval_instances=5)
+    names = Names()
+    (result,) = evalkit.run(entry, observer=names)
+    assert "@" in result.name
+    [note] = names.notes
+    assert "max_eval_instances: 5 -> null (-m: another number of instances is another run)" in note
+
+
 def test_nothing_stays_running_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     run("sums:size=3")
     shown = LiveProgress()

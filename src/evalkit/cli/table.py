@@ -156,7 +156,8 @@ def _complaints(results: Sequence[RunResult]) -> list[str]:
         if result.status != "complete":
             names.setdefault((result.status, result.message), []).append(result.name)
     return [
-        f"{status}: {runs[0]}{f' and {len(runs) - 1} more runs' if len(runs) > 1 else ''}: {message}"
+        f"{status}: {runs[0]}{f' and {len(runs) - 1} more runs' if len(runs) > 1 else ''}"
+        f"{f': {message}' if message else ''}"
         for (status, message), runs in names.items()
     ]
 

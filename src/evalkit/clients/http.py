@@ -12,6 +12,7 @@ import orjson
 
 from evalkit.clients.bodies import BodyError, read_body
 from evalkit.clients.complaints import Complaint, complains, complaint_of, error_of, status_of
+from evalkit.clients.proxies import proxy_for
 from evalkit.codec import decode_foreign, encode
 from evalkit.errors import ClientError, TransientError, UsageError
 from evalkit.models.deployment import MAX_ANSWER_MB
@@ -79,6 +80,7 @@ class Endpoint:
         self._timeout_s, self._max_answer_mb = DEFAULT_TIMEOUT_S, MAX_ANSWER_MB
         self._session: aiohttp.ClientSession | None = None
         self._target: Any = url
+        self._proxy = proxy_for(url)
 
     def set_limits(self, timeout_s: float, max_answer_mb: float) -> None:
         """From the next connection pool on, an attempt fails after `timeout_s`, or on a longer answer."""
@@ -135,7 +137,7 @@ class Endpoint:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-            proxy=_proxy_for(self.url),
+            proxy=self._proxy,
         )
         return self._session
 
@@ -270,21 +272,3 @@ def _check_host(url: str) -> None:
         known = False
     if not known:
         raise UsageError(f"base_url must have the name of a host behind ://, not {one_line(host)[:80]!r}")
-
-
-def _proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for this URL; looked up once, not on every request."""
-    from urllib.parse import unquote, urlsplit
-    from urllib.request import getproxies, proxy_bypass
-
-    parts = urlsplit(url)
-    if proxy_bypass(parts.netloc):
-        return None
-    proxy = getproxies().get(parts.scheme)
-    # By hand: a proxy that is no address (`u:pw@host`, a slash in the password) is shown in its error.
-    user, has_user, _ = re.sub(r"^\w+://", "", proxy or "").rpartition("@")
-    if has_user:
-        password = user.partition(":")[2] or user
-        remember(password)
-        remember(unquote(password))
-    return proxy

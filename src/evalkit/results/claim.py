@@ -77,6 +77,8 @@ def claim_directory(subject: Subject, path: Path, *, fresh: bool) -> tuple[RunDi
 
 def _with_files(line: str, own_files: Sequence[str]) -> str:
     """A difference in words where a digest alone would say nothing to the user."""
+    if line.startswith("adapter_spec.max_eval_instances: "):
+        return f"{line} (-m: another number of instances is another run)"
     if not line.startswith("data_digest: "):
         return line
     if own_files:
