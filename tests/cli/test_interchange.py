@@ -139,6 +139,35 @@ def test_what_was_not_compared_is_told(call: Call, tmp_path: Path) -> None:
     assert "note:" not in called.out
 
 
+def test_only_what_is_known_of_a_number_is_shown(call: Call, tmp_path: Path) -> None:
+    results = {"mc": {"acc,none": 0.9, "acc_stderr,none": 0.1}}
+    write_lm_eval(tmp_path / "in", results, {"mc": {"output_type": "multiple_choice"}}, {})
+    assert call("import", "lm-eval", tmp_path / "in", "-o", "out").code == 0
+    assert call("summarize", "-o", "out").out.splitlines()[-1].split()[-5:] == [
+        "acc",
+        "0.900",
+        "0.100",
+        "3",
+        "0",
+    ]
+    unknown = {"n-samples": None}
+    write_lm_eval(tmp_path / "2", results, {"mc": {"output_type": "multiple_choice"}}, {}, **unknown)
+    assert call("import", "lm-eval", tmp_path / "2", "-o", "out2").code == 0
+    assert call("summarize", "-o", "out2").out.splitlines()[-1].split()[-3:] == ["0.100", "–", "0"]
+    assert call("summarize", "-o", "out2", "--groups").code == 0
+
+
+def test_how_many_scores_were_compared_is_told(call: Call, tmp_path: Path) -> None:
+    states = [helm_state(f"id{i}", "?", "a", "a") for i in range(3)]
+    scores = {("id0", 0): {"exact_match": 1.0}, ("id1", 0): {"exact_match": 0.0}}
+    path = write_helm_run(tmp_path, states, scores, [helm_stat("exact_match", 0.5)])
+    called = call("import", "helm", path, "-o", "out")
+    assert "compared: 2 scores of instances with those made here" in called.out
+    assert "exact_match: other than given: 1 score; see imported/differences.jsonl" in called.out
+    assert "note: per_instance_stats.json has no scores for 1 of 3 units (id2)" in called.out
+    assert "is partial" in call("summarize", "-o", "out").err
+
+
 def test_a_journal_that_never_ends_is_refused(call: Call, tmp_path: Path) -> None:
     call(*RUN, "-o", "out", "--suite", "s")
     (journal,) = sorted((tmp_path / "out").rglob("journal.jsonl"))[:1]

@@ -386,6 +386,15 @@ def test_samples_beyond_the_limit_were_not_to_be_run(tmp_path: Path) -> None:
     assert (kept.notes, status(kept)) == ((), "complete")
 
 
+@pytest.mark.parametrize("num", [0, 1])
+def test_samples_that_were_scored_and_are_not_there_are_told(tmp_path: Path, num: int) -> None:
+    header = inspect_header(samples=0)
+    header["results"]["scores"] = [{**accuracy(1.0), "scored_samples": 2}]
+    kept = inspect(tmp_path, header, *(inspect_sample(i, "A", "C") for i in range(num)))
+    assert kept.notes == (f"Inspect scored 2 samples, and {num} are in the log",)
+    assert status(kept) == "partial"
+
+
 def test_epochs_that_are_missing_are_told(tmp_path: Path) -> None:
     samples = [inspect_sample(1, "A", "C", epoch) for epoch in (1, 2)] + [inspect_sample(2, "A", "C", 1)]
     kept = inspect(tmp_path, inspect_header(epochs=2), *samples)
@@ -432,6 +441,15 @@ def test_questions_that_lm_eval_counted_and_did_not_write_are_told(tmp_path: Pat
     kept = lm_eval(tmp_path, lines, **{"n-samples": {"mc": {"original": 9, "effective": 5}}})
     assert "3 of 5 questions are not among the samples" in kept.notes
     assert status(kept) == "partial"
+
+
+def test_an_empty_file_of_samples_is_told(tmp_path: Path) -> None:
+    kept = lm_eval(tmp_path, [], **{"n-samples": None})
+    assert "the file of samples is empty: only the numbers of mc were taken over" in kept.notes
+    stat = StoredRun.open(kept.path).stat("acc")
+    # How many questions it is over is not known.
+    assert stat.mean == pytest.approx(2 / 3)
+    assert (stat.n, stat.n_total, status(kept)) == (0, 0, "partial")
 
 
 def test_samples_of_another_time_are_told(tmp_path: Path) -> None:

@@ -243,6 +243,9 @@ def _note_missing(run: ImportedRun, header: Mapping[str, Any], raw_ids: Mapping[
     if num_missing > 0:
         which = f": {some}" if some else ""
         run.left_out(f"{num_missing} of {planned} samples are not in the log ({header['status']}){which}")
+    scored = [score.get("scored_samples") or 0 for score in (header.get("results") or {}).get("scores") or ()]
+    if num_missing <= 0 and (num_scored := max(scored, default=0)) > len(run.records):
+        run.left_out(f"Inspect scored {num_scored} samples, and {len(run.records)} are in the log")
     num_epochs, num_present = (config.get("epochs") or 1) * len(raw_ids), len(run.records)
     if num_epochs > num_present:
         run.left_out(f"{num_epochs - num_present} of {num_epochs} epochs of these samples are not in the log")

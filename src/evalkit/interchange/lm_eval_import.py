@@ -158,6 +158,8 @@ def _sha256(path: Path, samples_path: Path | None, files: ForeignFiles) -> str:
 def _note_missing(run: ImportedRun, results: Mapping[str, Any], task: str) -> None:
     """Say how many questions lm-eval counted that are not among the samples."""
     planned = _num_planned(results, task)
+    if not run.instances:
+        run.left_out(f"the file of samples is empty: only the numbers of {task} were taken over")
     if planned is not None and planned > len(run.instances):
         run.left_out(f"{planned - len(run.instances)} of {planned} questions are not among the samples")
 
