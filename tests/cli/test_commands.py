@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli.options import spread_values
+from evalkit.registry import isolated_registries
 from tests.cli.conftest import Call
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -35,6 +36,18 @@ def test_helms_flags_take_several_values() -> None:
         "x.conf",
     ]
     assert spread_values(given) == spread
+
+
+def test_scoring_a_plugins_run_without_it_says_which_run_and_what_to_do(call: Call) -> None:
+    plugin = EXAMPLES / "reverse_words.py"
+    entry = "reverse_words:model=evalkit/majority"
+    with isolated_registries():
+        assert call("run", "--plugin", plugin, "-r", entry).code == 0
+    called = call("score", "benchmark_output")
+    assert called.code == 2
+    assert "reverse_words:length=3,model=evalkit_majority: unknown metric 'words_in_place'" in called.err
+    assert "name that with --plugin" in called.err
+    assert call("score", "benchmark_output", "--plugin", plugin).code == 0
 
 
 def test_run_then_summarize_and_score(call: Call) -> None:

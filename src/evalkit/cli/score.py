@@ -25,6 +25,7 @@ def score_command(
     from evalkit.cli.output import echo_note, print_json
     from evalkit.cli.table import print_rows
     from evalkit.engine.lock import RunLock
+    from evalkit.errors import UnknownNameError, UsageError
     from evalkit.plugins import load_plugins
     from evalkit.results.copies import count_once
     from evalkit.results.run_directory import find_runs
@@ -36,7 +37,11 @@ def score_command(
     is_sound = True
     for directory in directories:
         with RunLock(directory.lock_path):
-            problems = score_run(directory, allow_fewer=allow_fewer).problems
+            try:
+                problems = score_run(directory, allow_fewer=allow_fewer).problems
+            except UnknownNameError as error:
+                told = f"{directory.path.name}: {error}; if a plugin has it, name that with --plugin"
+                raise UsageError(told) from None
         for problem in problems:
             is_sound = False
             echo_note(f"{directory.path.name}: {problem}")
