@@ -32,21 +32,22 @@ class Counted:
 def count_once(directories: Sequence[RunDirectory]) -> Counted:
     """Leave out the folders whose run another folder of the same suite holds too.
 
-    Runs are the same if their digests are. Of several folders the undamaged one counts, of several such the
-    one whose name evalkit gave it, else the one with most answers. Two suites may hold the same run.
+    Runs are the same if their names and digests are, which a manifest keeps wherever it is copied to. Of
+    several folders the undamaged one counts, of several such the one whose name evalkit gave it, else the one
+    with most answers. Two suites may hold the same run.
 
     Args:
         directories: Folders of runs; one that can't be read stays.
     """
     suites = {directory.path.absolute().parent for directory in directories}
-    same: dict[tuple[Path, str], list[tuple[RunDirectory, Manifest]]] = defaultdict(list)
+    same: dict[tuple[Path, str, str], list[tuple[RunDirectory, Manifest]]] = defaultdict(list)
     for directory in directories:
         if (manifest := _manifest(directory)) is not None:
             suite = _suite_of(directory.path.absolute().parent, suites)
-            same[suite, manifest.digest].append((directory, manifest))
+            same[suite, manifest.name, manifest.digest].append((directory, manifest))
     left_out: set[Path] = set()
     notes = []
-    for (suite, digest), found in same.items():
+    for (suite, _, digest), found in same.items():
         if len(found) == 1:
             continue
         kept, _ = max(found, key=lambda each: _claim(*each))
