@@ -93,12 +93,13 @@ def too_large(size: int | None, limit: int, remedy: str = "") -> UnfitFileError:
     return UnfitFileError(errno.EFBIG, f"{shown}{middle}; {remedy or f'set {VARIABLE} to read more'}")
 
 
-def open_regular(path: Path, *, may_be_pipe: bool = False) -> BufferedReader:
+def open_regular(path: Path, *, may_be_pipe: bool = False, buffer_bytes: int = -1) -> BufferedReader:
     """A file, open to be read; never waits.
 
     Args:
         path: The file.
         may_be_pipe: Take a pipe of the shell as well (`/dev/stdin`, `<(...)`).
+        buffer_bytes: How much is read at once; -1 leaves that to Python.
 
     Raises:
         UnfitFileError: It is a folder, a FIFO, a device or the like.
@@ -114,7 +115,7 @@ def open_regular(path: Path, *, may_be_pipe: bool = False) -> BufferedReader:
         if not stat.S_ISREG(mode) and not (is_pipe and (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode))):
             kind = "a folder" if stat.S_ISDIR(mode) else "a FIFO or device, longer than can be known"
             raise UnfitFileError(errno.EINVAL, f"it is not a regular file but {kind}")
-        return open(descriptor, "rb")
+        return open(descriptor, "rb", buffering=buffer_bytes)  # type: ignore[return-value]
     except BaseException:
         os.close(descriptor)
         raise

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from evalkit.bounded_lines import bounded_lines, last_line_start
 from evalkit.engine.journal_index import owner_of
 from evalkit.engine.journal_line import (
     Owner,
@@ -224,20 +225,22 @@ class Journal:
             self._descriptor = -1
 
     def _mend_tail(self) -> None:
-        end, tail = self._size_bytes, b""
-        while end > 0 and b"\n" not in tail:
-            start = max(0, end - _BLOCK_BYTES)
-            tail = os.pread(self._descriptor, end - start, start) + tail
-            end = start
-        tail = tail.rpartition(b"\n")[2]
-        if not tail:
+        start = last_line_start(self._descriptor, self._size_bytes)
+        if start == self._size_bytes:
             return
-        if is_whole(tail):
+        if self._is_whole_from(start):
             self._write(b"\n")
             return
-        os.ftruncate(self._descriptor, self._size_bytes - len(tail))
-        self._size_bytes -= len(tail)
+        os.ftruncate(self._descriptor, start)
+        self._size_bytes = start
         self._dirty = True
+
+    def _is_whole_from(self, start: int) -> bool:
+        """Whether all from an offset on is a line that lacks only its line break."""
+        with open(self._descriptor, "rb", closefd=False) as file:
+            file.seek(start)
+            tail = next(bounded_lines(file), b"")
+        return isinstance(tail, bytes) and is_whole(tail)
 
 
 @asynccontextmanager

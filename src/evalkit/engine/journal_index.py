@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evalkit.bounded_lines import Unread, bounded_lines
 from evalkit.engine.journal_line import (
     HEADER_START,
     Damage,
@@ -20,6 +21,7 @@ from evalkit.engine.journal_line import (
     unit_of,
 )
 from evalkit.errors import StoreError
+from evalkit.file_limits import open_regular
 from evalkit.response import Failure
 
 _Unit = tuple[str, str | None, int, int]
@@ -97,7 +99,7 @@ def read_journal(path: Path, requests: str | None = None) -> Iterator[Record | D
     for offset, line in _lines(path):
         plain = reader.read(offset, line)
         if isinstance(plain, dict):
-            yield to_record(plain, offset, len(line))
+            yield to_record(plain, offset, _length(line))
         elif plain is not None and not _is_torn(line):
             yield plain
 
@@ -107,7 +109,7 @@ def read_winners(path: Path, index: JournalIndex) -> Iterator[Record]:
     reader = LineReader(path, index.requests)
     winning = set(index.winners.values())
     for offset, line in _lines(path):
-        if offset in winning or line.startswith(HEADER_START):
+        if not isinstance(line, Unread) and (offset in winning or line.startswith(HEADER_START)):
             plain = reader.read(offset, line)
             record = to_record(plain, offset, len(line)) if isinstance(plain, dict) else plain
             if isinstance(record, Record):
@@ -163,13 +165,14 @@ class _Scan:
         for offset, line in _lines(self._path):
             plain = read(offset, line)
             if isinstance(plain, dict):
+                assert isinstance(line, bytes)
                 if (problem := self._problem(plain)) is None:
                     self._fold(plain, offset, line)
                 else:
                     index.damage.append(Damage(offset, len(line), problem, "unit"))
             elif plain is not None:
                 if _is_torn(line):
-                    index.torn_bytes = len(line)
+                    index.torn_bytes = _length(line)
                 else:
                     index.damage.append(plain)
         index.owner = self._reader.owner
@@ -225,23 +228,25 @@ def _majority(counted: Counter[int]) -> int | None:
     return first if most > next_most else None
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of each line; bounded memory, as long as each line is."""
+def _lines(path: Path) -> Iterator[tuple[int, bytes | Unread]]:
+    """Offset and bytes of each line; in bounded memory."""
     offset = 0
     try:
-        if path.exists() and not path.is_file():
-            raise StoreError(f"can't read the journal {path}: it is not a regular file")
-        with open(path, "rb", buffering=1 << 20) as file:
-            for line in file:
+        with open_regular(path, buffer_bytes=1 << 20) as file:
+            for line in bounded_lines(file):
                 yield offset, line
-                offset += len(line)
+                offset += _length(line)
     except OSError as error:
         raise StoreError(f"can't read the journal {path}: {error.strerror}") from error
 
 
-def _is_torn(line: bytes) -> bool:
+def _length(line: bytes | Unread) -> int:
+    return line.length if isinstance(line, Unread) else len(line)
+
+
+def _is_torn(line: bytes | Unread) -> bool:
     """Whether an unreadable line is the torn end of the file (only the last one lacks its newline)."""
-    return not line.endswith(b"\n")
+    return line.is_last if isinstance(line, Unread) else not line.endswith(b"\n")
 
 
 def owner_of(path: Path, requests: str | None = None) -> Owner | None:
@@ -256,7 +261,7 @@ def owner_of(path: Path, requests: str | None = None) -> Owner | None:
     """
     reader = LineReader(path, requests)
     for offset, line in _lines(path):
-        if offset == 0 or line.startswith(HEADER_START):
+        if offset == 0 or (not isinstance(line, Unread) and line.startswith(HEADER_START)):
             reader.read(offset, line)
             if reader.owner is not None:
                 break

@@ -15,6 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
+from evalkit.bounded_lines import MAX_LINE_BYTES, Unread
 from evalkit.clients.echo import restored
 from evalkit.codec import decode_exact, encode_exact
 from evalkit.errors import StoreError
@@ -129,12 +130,14 @@ class LineReader:
         self._seed = Owner(requests).seed if requests is not None else 0
         self.owner: Owner | None = None
 
-    def read(self, offset: int, line: bytes) -> dict[str, Any] | Damage | None:
+    def read(self, offset: int, line: bytes | Unread) -> dict[str, Any] | Damage | None:
         """The line as an object; None for a header.
 
         Raises:
             StoreError: The journal is of a newer format, or begins with the header of another run.
         """
+        if isinstance(line, Unread):
+            return Damage(offset, line.length, line.reason)
         length = len(line)
         if offset == 0 and line.startswith(_BYTE_ORDER_MARK):
             line = line[len(_BYTE_ORDER_MARK) :]
@@ -200,15 +203,22 @@ def record_line(state: RequestState, outcome: Outcome, seed: int) -> bytes:
     """The line of one finished request.
 
     Raises:
-        StoreError: It could not be read back: its key is not that of its parts, or it has no JSON form.
+        StoreError: It could not be read back: its key is not that of its parts, it has no JSON form, or it is
+            longer than a line may be.
     """
     plain = _to_plain(state, outcome)
     if (problem := state_problem(plain)) is not None:
         raise StoreError(f"the outcome of {state.key} can't be kept: {problem}")
     try:
-        return _with_sum(encode_exact(plain, newline=True), seed)
+        line = _with_sum(encode_exact(plain, newline=True), seed)
     except (TypeError, ValueError) as error:
         raise StoreError(f"the outcome of {state.key} can't be written as JSON: {error}") from error
+    if len(line) > MAX_LINE_BYTES:
+        raise StoreError(
+            f"the outcome of {state.key} can't be kept: its line has {len(line):,} bytes, at most "
+            f"{MAX_LINE_BYTES:,} are read; a smaller max_answer_mb in the deployment's limits refuses it"
+        )
+    return line
 
 
 def to_record(plain: dict[str, Any], offset: int, length: int) -> Record | Damage:

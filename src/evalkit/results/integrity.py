@@ -13,8 +13,10 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
+from evalkit.bounded_lines import Unread, bounded_lines
 from evalkit.engine.lock import holder_of
 from evalkit.errors import REMEDY_IMPORT, DamageError, StoreError
+from evalkit.file_limits import open_regular
 from evalkit.instance import Instance
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, remedy_for
@@ -38,9 +40,7 @@ def fingerprint(path: Path) -> str | None:
         StoreError: It can't be read.
     """
     try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             if size <= _WHOLE_BYTES:
@@ -49,6 +49,8 @@ def fingerprint(path: Path) -> str | None:
                 checksum = zlib.crc32(file.read(_END_BYTES))
                 file.seek(-_END_BYTES, 2)
                 checksum = zlib.crc32(file.read(_END_BYTES), checksum)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise StoreError(f"can't read {path}: {error.strerror}") from error
     return f"{size} bytes, crc32 {checksum:08x}"
@@ -309,8 +311,9 @@ def has_records(directory: RunDirectory) -> bool:
     from evalkit.engine.journal_line import HEADER_START
 
     try:
-        with directory.journal_path.open("rb") as file:
-            return any(not line.startswith(HEADER_START) for line in file)
+        with open_regular(directory.journal_path) as file:
+            lines = bounded_lines(file)
+            return any(isinstance(line, Unread) or not line.startswith(HEADER_START) for line in lines)
     except OSError:
         return False
 

@@ -21,8 +21,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from evalkit.bounded_lines import Unread, bounded_lines
 from evalkit.codec import decode, decode_exact, encode, encode_exact
 from evalkit.errors import REMEDY, REMEDY_IMPORT, REMEDY_RUN, DamageError, StoreError, UsageError
+from evalkit.file_limits import DATA_BYTES, open_regular, read_bytes
 from evalkit.folder_names import is_hidden
 from evalkit.instance import Instance, PerturbationDescription, Reference
 from evalkit.results.manifest import Manifest, manifest_from_json, manifest_to_json
@@ -158,7 +160,7 @@ class RunDirectory:
     def _read_json(self, name: str) -> Any:
         path = self.path / name
         try:
-            return decode(path.read_bytes())
+            return decode(read_bytes(path, DATA_BYTES))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -224,10 +226,10 @@ def read_lines(path: Path) -> Iterator[Any]:
         StoreError: The file is missing, or a line is damaged; names the line.
     """
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+        with open_regular(path) as file:
+            for number, line in enumerate(bounded_lines(file, DATA_BYTES), 1):
                 try:
-                    yield decode_exact(line)
+                    yield _value_of(line)
                 except ValueError as error:
                     raise DamageError(f"{path}:{number} is damaged: {error}; {remedy_for(path)}") from None
     except FileNotFoundError:
@@ -236,10 +238,16 @@ def read_lines(path: Path) -> Iterator[Any]:
         raise StoreError(f"can't read {path}: {error.strerror}") from error
 
 
+def _value_of(line: bytes | Unread) -> Any:
+    if isinstance(line, Unread):
+        raise ValueError(line.reason)
+    return decode_exact(line)
+
+
 def _holds(path: Path, lines: Sequence[bytes]) -> bool:
     """Whether a file is exactly these lines."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return all(file.read(len(line)) == line for line in lines) and not file.read(1)
     except OSError:
         return False

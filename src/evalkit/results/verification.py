@@ -27,6 +27,7 @@ from evalkit.errors import (
     UnknownNameError,
     UsageError,
 )
+from evalkit.file_limits import DATA_BYTES, open_regular, read_bytes
 from evalkit.instance import Instance
 from evalkit.plural import counted
 from evalkit.results.integrity import (
@@ -55,6 +56,7 @@ REMEDIES: dict[Remedy, str] = {
 _DERIVED = frozenset(FILES) - {"journal.jsonl"}
 # How evalkit calls the files that it writes beside others, and renames.
 _BESIDE = re.compile(r"\.?(?P<name>[a-z_]+\.jsonl?)\.\d+|(?P<copy>journal)\.part", re.ASCII)
+_HEADER_BYTES = 1 << 20
 _STATUS_WITH_NUMBERS = ("complete", "partial", "stopped", "interrupted")
 
 
@@ -361,8 +363,8 @@ class _Verification:
 
     def _header(self, index: JournalIndex) -> None:
         path = self._directory.journal_path
-        with path.open("rb") as file:
-            first = file.readline()
+        with open_regular(path) as file:
+            first = file.readline(_HEADER_BYTES)
         # One that lost even its header of that time is like it.
         if first.startswith(FIRST_HEADER.rstrip()) or (index.owner is None and b',"crc32":"' not in first):
             lines = "its lines" if index.owner is None else "the lines before its second header"
@@ -432,7 +434,7 @@ class _Verification:
                 for _ in read_lines(path):
                     pass
             else:
-                decode(path.read_bytes())
+                decode(read_bytes(path, DATA_BYTES))
         except (StoreError, ValueError) as error:
             return self._words(error)
         except OSError as error:
