@@ -25,7 +25,9 @@ from __future__ import annotations
 import difflib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -240,8 +242,26 @@ def os_error_in_words(error: OSError) -> str:
     return reason if error.filename is None else f"can't use {os.fsdecode(error.filename)}: {reason}"
 
 
+_compares_names = ContextVar("_compares_names", default=True)
+
+
+@contextmanager
+def without_nearest_names() -> Iterator[None]:
+    """Errors made inside the block name no nearest names: comparing costs more than all else of an error."""
+    before = _compares_names.set(False)
+    try:
+        yield
+    finally:
+        _compares_names.reset(before)
+
+
 def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
-    """The known names most like `name`, best first; also matches regardless of case."""
+    """The known names most like `name`, best first; also matches regardless of case.
+
+    Inside `without_nearest_names`, none.
+    """
+    if not _compares_names.get():
+        return []
     by_folded = {k.casefold(): k for k in known}
     matches = difflib.get_close_matches(name.casefold(), by_folded, n=limit, cutoff=0.6)
     return [by_folded[m] for m in matches]

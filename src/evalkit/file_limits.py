@@ -105,11 +105,19 @@ def open_regular(path: Path, *, may_be_pipe: bool = False, buffer_bytes: int = -
         UnfitFileError: It is a folder, a FIFO, a device or the like.
         OSError: It can't be opened.
     """
-    is_pipe = may_be_pipe and str(path).startswith(("/dev/fd/", "/dev/stdin", "/proc/self/fd/"))
+    is_pipe = may_be_pipe and is_pipe_of_shell(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if is_pipe else os.O_NONBLOCK))
     except ValueError:
         raise UnfitFileError(errno.EINVAL, "its name can't be that of a file") from None
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise UnfitFileError(errno.EINVAL, "it is not a regular file but a socket or device") from None
+        if error.errno == errno.ELOOP:
+            raise UnfitFileError(errno.EINVAL, "it is a link, and the links go in a circle") from None
+        if error.errno == errno.ENOENT and path.is_symlink():
+            raise UnfitFileError(errno.EINVAL, "it is a link to a file that is not there") from None
+        raise
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode) and not (is_pipe and (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode))):
@@ -119,6 +127,11 @@ def open_regular(path: Path, *, may_be_pipe: bool = False, buffer_bytes: int = -
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def is_pipe_of_shell(path: Path) -> bool:
+    """Whether a path names what this process has open already: a pipe of the shell, perhaps."""
+    return str(path) == "/dev/stdin" or str(path).startswith(("/dev/fd/", "/proc/self/fd/"))
 
 
 def read_bytes(path: Path, limit: int, *, remedy: str = "", may_be_pipe: bool = False) -> bytes:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from evalkit.errors import ConfigError, UsageError, nearest_names
 from evalkit.folder_names import checked_suite
+from evalkit.parameters import MAX_COUNT
 from evalkit.redaction import shown_name
 from evalkit.specs.run_spec import Spec
 from evalkit.yaml_text import check_values, compose, read_text
@@ -40,10 +41,11 @@ class RunOptions(Spec):
     max_eval_instances: int | None = Field(
         default=None,
         ge=1,
+        le=MAX_COUNT,
         description="Most instances to evaluate per run, where neither entry nor benchmark sets a number.",
     )
     num_train_trials: int | None = Field(
-        default=None, ge=1, description="Number of different draws of few-shot examples."
+        default=None, ge=1, le=MAX_COUNT, description="Number of different draws of few-shot examples."
     )
     skip_bad_entries: bool = Field(
         default=False,
@@ -54,11 +56,13 @@ class RunOptions(Spec):
     num_threads: int | None = Field(
         default=None,
         ge=1,
+        le=MAX_COUNT,
         description="Most requests in flight per deployment; replaces the deployment's own limit.",
     )
     max_loaded_models: int = Field(
         default=1,
         ge=1,
+        le=MAX_COUNT,
         description="Most local models in memory at once; the rest are loaded in turn.",
     )
     dry_run: bool = Field(default=False, description="Only show the plan.")

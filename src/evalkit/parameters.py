@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 from evalkit.errors import UsageError, nearest_names
@@ -19,6 +20,10 @@ from evalkit.redaction import shown_name
 
 REQUIRED: Any = inspect.Parameter.empty
 MAX_SHOWN = 12
+MAX_COUNT = 20_000_000
+"""Of instances, train trials, samples, outputs: as many units as are scored at once."""
+MAX_INTEGER = 2**63 - 1
+_COUNTS = frozenset({"max_eval_instances", "max_train_instances"})
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -54,9 +59,15 @@ class ValueProblem(UsageError):
 
 def parameters_of(target: Callable[..., Any], skip: Sequence[str] = ()) -> list[Parameter]:
     """The keyword parameters of a function or class, in order, leaving out `skip` and `self`."""
+    return list(_parameters_of(target, tuple(skip)))
+
+
+# A file of entries asks for those of a few functions some thousand times.
+@lru_cache(maxsize=1024)
+def _parameters_of(target: Callable[..., Any], skip: tuple[str, ...]) -> tuple[Parameter, ...]:
     function = target.__init__ if inspect.isclass(target) else target
     if function is object.__init__:
-        return []
+        return ()
     hints = typing.get_type_hints(function)
     docs = _argument_docs(target)
     found = []
@@ -68,7 +79,7 @@ def parameters_of(target: Callable[..., Any], skip: Sequence[str] = ()) -> list[
             continue
         hint = hints.get(parameter.name, str)
         found.append(Parameter(parameter.name, hint, parameter.default, docs.get(parameter.name, "")))
-    return found
+    return tuple(found)
 
 
 def parse_value(text: str, wanted: Any) -> Any:
@@ -94,6 +105,17 @@ def parse_value(text: str, wanted: Any) -> Any:
         values = [parse_value(part, item) for part in text.split("|")] if text else []
         return tuple(values) if origin is tuple else values
     return _parse_scalar(text, wanted)
+
+
+def check_count(name: str, value: Any) -> None:
+    """Refuse a number of things (`num_test`, `max_eval_instances`) that no machine makes.
+
+    Raises:
+        ValueProblem: It is one, and too large; says the range.
+    """
+    is_count = name.startswith("num_") or name in _COUNTS
+    if is_count and type(value) is int and value > MAX_COUNT:
+        raise ValueProblem(f"{value} is too large: at most {MAX_COUNT:,}")
 
 
 def check_value(value: Any, wanted: Any) -> Any:
@@ -133,6 +155,7 @@ def bind_arguments(
     for key, value in args.items():
         try:
             checked[key] = check_value(value, known[key].type)
+            check_count(key, checked[key])
         except ValueProblem as problem:
             # A client's argument may hold a key, put there by mistake: it is never shown.
             told = f"'{key}' is not {known[key].type_name}" if kind == "client" else problem
@@ -183,10 +206,13 @@ def _parse_scalar(text: str, wanted: Any) -> Any:
         raise ValueProblem(f"'{text}' is not a bool; write true or false")
     if wanted is int or wanted is float:
         try:
-            return wanted(text)
+            number = wanted(text)
         except ValueError:
             article = "an int" if wanted is int else "a float"
             raise ValueProblem(f"'{text}' is not {article}") from None
+        if wanted is int and abs(number) > MAX_INTEGER:
+            raise ValueProblem(f"{text} is not between -{MAX_INTEGER} and {MAX_INTEGER}")
+        return number
     return text
 
 

@@ -21,7 +21,7 @@ from evalkit.registry import ADAPTERS, METRICS, SCENARIOS
 from evalkit.request import RequestState
 from evalkit.specs.conf import ConfEntry, read_conf
 from evalkit.specs.digest import RunDigest, differing_fields, identity, run_digest
-from evalkit.specs.expand import BadEntry, ExpandOptions, expand_entries
+from evalkit.specs.expand import BadEntry, ExpandOptions, expand_entries, first_of
 from evalkit.specs.fixups import AppliedFixUp
 from evalkit.specs.run_spec import RunSpec
 
@@ -194,7 +194,7 @@ def make_plan(place: Workplace, *, fetch: bool = False) -> Plan:
     moved = place.models.moved
     notes += dict.fromkeys(moved[name] for run in kept if (name := run.deployment.name) in moved)
     notes += dict.fromkeys(run.note for run in kept if run.note)
-    notes += [f"left out, since it is wrong: {entry}" for entry in dict.fromkeys(bad)]
+    notes += [f"left out, since it is wrong: {entry}" for entry in first_of(list(dict.fromkeys(bad)))]
     return Plan(tuple(kept), (*notes, *_changed_for_models(kept), *more_notes), tuple(dict.fromkeys(bad)))
 
 

@@ -21,8 +21,8 @@ MAX_DEPTH = 100
 # Values in a file, those behind an alias counted each time it is written.
 MAX_VALUES = 500_000
 MAX_FILE_BYTES = CONFIG_BYTES
-# Of a whole number, however it is written; Python writes none of more than some thousand digits.
-MAX_DIGITS = 100
+# Of a whole number, however it is written: none of 64 bits has more, and no setting means one that has.
+MAX_DIGITS = 66
 _WHOLE_NUMBER = "tag:yaml.org,2002:int"
 # So many levels the parser takes in any thread; a text that can't have more needs no look beforehand.
 _HARMLESS_DEPTH = 2_000

@@ -8,8 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from evalkit.errors import UsageError
+from evalkit.file_limits import UnfitFileError, is_pipe_of_shell, read_bytes
 from evalkit.models.secret_fields import refuse_secrets
 from evalkit.redaction import remember, shown_name, shown_variable
+
+_MAX_KEY_BYTES = 1 << 20
+_NO_KEY = "a key has one line"
+_from_pipes: dict[Path, str] = {}
 
 
 def read_key(api_key_env: str | None, api_key_file: str | None) -> str | None:
@@ -21,7 +26,7 @@ def read_key(api_key_env: str | None, api_key_file: str | None) -> str | None:
     if api_key_file is not None:
         source = f"the file {api_key_file}"
         try:
-            key = Path(api_key_file).expanduser().read_text(encoding="utf-8").strip()
+            key = _file_text(Path(api_key_file).expanduser()).strip()
         except (OSError, ValueError, RuntimeError) as error:
             raise UsageError(_not_read(api_key_file, error)) from None
     elif api_key_env is not None:
@@ -35,6 +40,15 @@ def read_key(api_key_env: str | None, api_key_file: str | None) -> str | None:
         raise UsageError(f"{source} holds no API key: it must be one line of ASCII text")
     remember(key)
     return key
+
+
+def _file_text(path: Path) -> str:
+    """The text of a key file; that of a pipe (`<(...)`), which gives its content once, is kept."""
+    if not is_pipe_of_shell(path):
+        return read_bytes(path, _MAX_KEY_BYTES, remedy=_NO_KEY).decode()
+    if path not in _from_pipes:
+        _from_pipes[path] = read_bytes(path, _MAX_KEY_BYTES, remedy=_NO_KEY, may_be_pipe=True).decode()
+    return _from_pipes[path]
 
 
 def sent_headers(
@@ -102,7 +116,7 @@ def _not_set(variable: str, held: str) -> str:
 
 def _not_read(api_key_file: str, error: Exception) -> str:
     """What is wrong with a key file; the path is shown only if something is there, for it may be the key."""
-    why = type(error).__name__
+    why = str(error) if isinstance(error, UnfitFileError) else type(error).__name__
     with suppress(OSError, ValueError, RuntimeError):
         path = Path(api_key_file).expanduser()
         if path.exists():

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evalkit.errors import DataError
+from evalkit.file_limits import open_regular
 
 # A file system's clock may stand still between two edits. As Git does with its index, what was touched so
 # shortly before it was read is read again the next time.
@@ -38,7 +39,7 @@ def _file_sha256(path: str) -> str:
     known = _known.get(path)
     if known is not None and known[0] == _status(os.stat(path)):
         return known[1]
-    with open(path, "rb") as stream:
+    with open_regular(Path(path)) as stream:
         before = _status(os.fstat(stream.fileno()))
         now_ns = time.time_ns()
         found = hashlib.file_digest(stream, "sha256").hexdigest()

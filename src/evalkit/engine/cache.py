@@ -116,10 +116,14 @@ class ResponseCache:
         import sqlite3
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock_path = self.path.with_name(f"{self.path.name}.lock")
+        for path in (self.path, lock_path):
+            if path.exists() and not path.is_file():
+                raise OSError(f"{path} is not a regular file")
         database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         self._database = database
         # SQLite does not wait for its time-out when two processes make a new file WAL at once: one at a time.
-        with self.path.with_name(f"{self.path.name}.lock").open("w") as lock:
+        with lock_path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=NORMAL")

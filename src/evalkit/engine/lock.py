@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 import time
 from pathlib import Path
 
@@ -70,6 +71,9 @@ class RunLock:
                 kind = ReadOnlyError if error.errno in _READ_ONLY else StoreError
                 raise kind(f"can't open the lock file {self.path}: {error.strerror}") from error
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    os.close(descriptor)
+                    raise StoreError(f"can't lock {self.path}: it is not a regular file")
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # Another may have removed the file since it was opened, and a third locked the next one.
                 if _is_at(self.path, descriptor):

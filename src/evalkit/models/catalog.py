@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from evalkit.errors import ConfigError, UnknownNameError
@@ -243,7 +244,8 @@ class ModelCatalog:
             hint = f"('{name}' means a group of models in a run entry: model={name})"
             return UnknownNameError("model or model deployment", name, (), hint)
         hint = f"(names that start with one of these need no registration: {', '.join(PROVIDERS)})"
-        return UnknownNameError("model or model deployment", name, [*self.names(), *WILDCARDS], hint)
+        known = chain(self._models, self._deployments, WILDCARDS)
+        return UnknownNameError("model or model deployment", name, known, hint)
 
 
 @cache

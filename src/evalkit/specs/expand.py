@@ -8,14 +8,21 @@ reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from evalkit.errors import EntryError, PluginError, UnknownNameError, UsageError, nearest_names
-from evalkit.parameters import Parameter, ValueProblem, parameters_of, parse_value
+from evalkit.errors import (
+    EntryError,
+    PluginError,
+    UnknownNameError,
+    UsageError,
+    nearest_names,
+    without_nearest_names,
+)
+from evalkit.parameters import Parameter, ValueProblem, check_count, parameters_of, parse_value
 from evalkit.registry import EXPANDERS, RUN_SPECS
 from evalkit.specs.conf import ConfEntry
 from evalkit.specs.entry import Arg, RunEntry, Span, parse_run_entry
@@ -25,6 +32,8 @@ from evalkit.specs.helm_names import NotPortedError, refuse_if_helms
 from evalkit.specs.model_names import ModelNames
 from evalkit.specs.run_spec import RunSpec, Spec
 
+MAX_WRONG_SHOWN = 20
+"""Of the entries that are wrong, so many are shown; the rest are counted."""
 _MODEL, _DEPLOYMENT = "model", "model_deployment"
 
 
@@ -94,7 +103,7 @@ def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: Ex
     Raises:
         EntryError: One entry is wrong, or, on the command line, names such a run spec.
         UnknownNameError: A name in `options.models_to_run` is unknown.
-        UsageError: Several entries are wrong (all are listed), or nothing is left to run.
+        UsageError: Several entries are wrong (the first are listed), or nothing is left to run.
         PluginError: A run-spec function or an expander has an impossible signature.
     """
     for name in options.models_to_run:
@@ -103,7 +112,8 @@ def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: Ex
     errors: list[EntryError] = []
     for entry in entries:
         try:
-            run_specs, reason = _expand_entry(entry, models, options)
+            with nullcontext() if len(errors) < MAX_WRONG_SHOWN else without_nearest_names():
+                run_specs, reason = _expand_entry(entry, models, options)
         except NotPortedError as error:
             if entry.source is None:
                 parsed = parse_run_entry(entry.description)
@@ -112,7 +122,8 @@ def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: Ex
                 expansion.skipped.append((entry, str(error)))
             continue
         except EntryError as error:
-            errors.append(error)
+            error.__context__ = None  # with their frames, many errors would fill the memory
+            errors.append(error.with_traceback(None))
             continue
         expansion.run_specs.extend(_finished(run_spec, entry, models, options) for run_spec in run_specs)
         if not run_specs:
@@ -123,10 +134,17 @@ def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: Ex
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise UsageError("\n".join([f"{len(errors)} run entries are wrong", *map(str, errors)]))
+        raise UsageError("\n".join([f"{len(errors):,} run entries are wrong", *first_of(errors)]))
     if not expansion.run_specs:
         raise UsageError(_nothing_left(expansion.skipped))
     return expansion
+
+
+def first_of(wrong: Sequence[object]) -> list[str]:
+    """What is wrong with the first entries, and how many more there are."""
+    shown = [str(each) for each in wrong[:MAX_WRONG_SHOWN]]
+    more = len(wrong) - len(shown)
+    return [*shown, f"… and {more:,} more"] if more else shown
 
 
 def _expand_entry(entry: ConfEntry, models: ModelNames, options: ExpandOptions) -> tuple[list[RunSpec], str]:
@@ -229,7 +247,9 @@ def _unknown_parameter(entry: RunEntry, arg: Arg, parameters: Iterable[str]) -> 
 
 def _value(entry: RunEntry, arg: Arg, parameter: Parameter) -> Any:
     try:
-        return parse_value(arg.raw, parameter.type)
+        value = parse_value(arg.raw, parameter.type)
+        check_count(arg.key, value)
+        return value
     except ValueProblem as problem:
         raise entry.error(f"{arg.key}: {problem}", arg.value_span) from None
 
