@@ -35,7 +35,7 @@ def test_a_missing_key_names_its_source(monkeypatch: pytest.MonkeyPatch, tmp_pat
         read_key("A_KEY", None)
     with pytest.raises(UsageError, match=f"the folder {tmp_path} has no file none, which api_key_file"):
         read_key(None, str(tmp_path / "none"))
-    with pytest.raises(UsageError, match=f"from the file {tmp_path}: IsADirectoryError"):
+    with pytest.raises(UsageError, match=f"from the file {tmp_path}: it is not a regular file but a folder"):
         read_key(None, str(tmp_path))
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Standing = Literal["free", "ours", "other"]
 SEALED = ("run_spec.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
+_MADE_ANEW = "its manifest was lost and made anew: times and the cost of what was answered are not known"
 _WHOLE_BYTES = 8 << 20
 _END_BYTES = 1 << 20
 _SPEC_FIELDS = ("scenario_spec", "adapter_spec", "metric_specs", "data_augmenter_spec")
@@ -275,8 +276,14 @@ def recovered_manifest(directory: RunDirectory) -> Manifest | None:
         request_digest=found.requests,
         identity=covered,
         status="partial",
-        message="its manifest was lost and made anew: times and the cost of what was answered are not known",
+        message=_MADE_ANEW,
     )
+
+
+def is_uncounted(directory: RunDirectory, manifest: Manifest) -> bool:
+    """Whether a manifest was made anew by a process that ended before it had counted the answers."""
+    is_anew = manifest.message == _MADE_ANEW and "num_instances" not in manifest.counts
+    return is_anew and directory.instances_path.exists()
 
 
 def _has_its_instances(directory: RunDirectory) -> bool:

@@ -15,7 +15,7 @@ from evalkit.engine.journal_line import Owner
 from evalkit.engine.lock import RunLock
 from evalkit.errors import EvalkitError, StoreError
 from evalkit.plural import counted
-from evalkit.results.integrity import recovered_manifest, sealed, units_of
+from evalkit.results.integrity import is_uncounted, recovered_manifest, sealed, units_of
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import FILES, RunDirectory
 from evalkit.results.scoring import carried_stats, checked_spec, score_run
@@ -63,7 +63,9 @@ class _Repair:
         """Do it."""
         self._remove_left_beside()
         manifest = self._directory.sound_manifest()
-        was_lost = manifest is None
+        was_lost = manifest is None or is_uncounted(self._directory, manifest)
+        if was_lost:
+            self._damaged.add("manifest.json")
         if manifest is None:
             manifest = recovered_manifest(self._directory)
             if manifest is None:

@@ -33,6 +33,7 @@ from evalkit.plural import counted
 from evalkit.results.integrity import (
     fingerprint,
     fits,
+    is_uncounted,
     recovered_manifest,
     should_have_instances,
     units_of,
@@ -211,6 +212,9 @@ class _Verification:
         try:
             if (manifest := self._directory.manifest()) is not None:
                 self._report.status = manifest.status
+                if is_uncounted(self._directory, manifest):
+                    problem = "was made anew, and its answers were not counted, as a kill leaves it"
+                    self._tell("manifest.json", problem, "repair", is_damage=False)
                 return manifest
         except DamageError as error:
             problem = self._words(error)
