@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field
+from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -85,7 +85,7 @@ class Manifest:
 
 def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
     """A manifest as a plain dictionary, its checksum last."""
-    plain = asdict(manifest)
+    plain = {name: getattr(manifest, name) for name in Manifest.__dataclass_fields__}
     return {**plain, "crc32": _sum_of(plain)}
 
 
