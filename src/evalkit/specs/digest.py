@@ -24,6 +24,8 @@ _SCORES = ("metric_specs",)
 _ABSENT: Any = object()
 _LONGEST_SHOWN = 60
 _METRICS = "metric_specs"
+# Most of what a spec holds; asked first, since every start of a run makes several digests.
+_AS_IT_IS = frozenset({str, int, bool, type(None)})
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DIGITS_SHOWN = 8
 
@@ -115,7 +117,7 @@ def differing_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
 
 def _plain(value: Any) -> Any:
     """`value` as dictionaries, lists, strings, integers where possible, floats, booleans and None."""
-    if value is None or isinstance(value, str | bool | int):
+    if type(value) in _AS_IT_IS or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
         return _plain_float(value)
@@ -124,9 +126,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         if wrong := [key for key in value if not isinstance(key, str)]:
             raise UsageError(f"only text can be a key in a spec, not {wrong[0]!r}")
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: item if type(item) in _AS_IT_IS else _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [item if type(item) in _AS_IT_IS else _plain(item) for item in value]
     raise UsageError(f"a {type(value).__name__} can't be part of a spec: {value!r}")
 
 
