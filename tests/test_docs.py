@@ -7,7 +7,6 @@ import re
 import runpy
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from itertools import pairwise
@@ -16,6 +15,8 @@ from typing import Any, NamedTuple
 
 import click
 import pytest
+
+from tests.end_to_end.forked import ForkedCommand
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -213,12 +214,16 @@ def evalkit_prints(command: str, folder: Path) -> list[str]:
     """All that a command of evalkit prints, as a reader sees it: both streams, as wide as need be."""
     words = shlex.split(command)
     assert words[0] == "evalkit", command
-    call = [sys.executable, "-c", "from evalkit.cli import main; main()", *words[1:]]
+    return run_forked(words, folder)[1].splitlines()
+
+
+def run_forked(words: list[str], folder: Path) -> tuple[int, str]:
+    """What a process of its own ends with and prints, to both streams."""
     wide = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    done = subprocess.run(
-        call, cwd=folder, env=wide, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
-    )
-    return done.stdout.splitlines()
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = ForkedCommand(words, cwd=folder, env=wide, **streams)
+    printed, _ = process.communicate()
+    return process.returncode, printed
 
 
 def test_cli_page_lists_every_flag_of_the_double() -> None:
@@ -308,10 +313,8 @@ def test_python_compiles(block: Block) -> None:
 @pytest.mark.parametrize("block", [p for p in blocks("python") if "runnable" in p.values[0].info])
 def test_runnable_python_runs(block: Block, tmp_path: Path) -> None:
     """In a process and a folder of its own, as a reader would run it."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", block.text], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    code, printed = run_forked(["-c", block.text], tmp_path)
+    assert code == 0, printed
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))

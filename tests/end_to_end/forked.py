@@ -18,8 +18,10 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from functools import lru_cache
 from pkgutil import walk_packages
+from types import ModuleType
 from typing import Any
 
 PACKAGES = (
@@ -51,7 +53,7 @@ _SET_CHILD_SUBREAPER = 36
 
 
 class ForkedCommand(subprocess.Popen[str]):
-    """A running `evalkit`; its arguments are those of `subprocess.Popen`, and the first word is not used.
+    """A running `evalkit`, or Python's `-c` and a text; its other arguments are those of `subprocess.Popen`.
 
     Args:
         modules: What the process that it is forked from has imported.
@@ -72,9 +74,8 @@ class ForkedCommand(subprocess.Popen[str]):
             self.pid = _forker(self._modules).fork(order, [nothing if fd < 0 else fd for fd in theirs])
         finally:
             os.close(nothing)
-            for fd in theirs:
-                if fd >= 0:
-                    os.close(fd)
+            for fd in {fd for fd in theirs if fd >= 0}:
+                os.close(fd)
         self._child_created = True
 
 
@@ -183,12 +184,23 @@ def leave(code: object) -> None:
     os._exit(code if isinstance(code, int) else code is not None)
 
 
+def run_text(text: str) -> None:
+    """Run a program as `python -W error -c` does."""
+    warnings.simplefilter("error")
+    sys.modules["__main__"] = main_module = ModuleType("__main__")
+    sys.path.insert(0, "")
+    exec(compile(text, "<string>", "exec"), vars(main_module))
+
+
 if __name__ == "__main__":
     del sys.path[0]
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
-    from evalkit.cli import main
-
+    _, *rest = serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])["words"]
     try:
+        if sys.argv[0] == "-c":
+            run_text(*rest)
+            leave(0)
+        from evalkit.cli import main
+
         main()
     except SystemExit as left:
         leave(left.code)

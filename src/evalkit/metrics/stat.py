@@ -234,7 +234,9 @@ class Stat:
 
     def to_json(self) -> dict[str, Any]:
         """The stat as a plain dictionary; undefined fields left out."""
-        plain = {key: value for key, value in asdict(self).items() if value is not None}
+        plain = {key: value for key in Stat.__dataclass_fields__ if (value := getattr(self, key)) is not None}
+        if self.perturbation is not None:
+            plain["perturbation"] = asdict(self.perturbation)
         plain["trial_means"] = list(self.trial_means)
         if not self.n_blocked:
             del plain["n_blocked"]
