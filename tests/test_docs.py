@@ -7,6 +7,7 @@ import re
 import runpy
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from itertools import pairwise

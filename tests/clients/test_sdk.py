@@ -6,8 +6,6 @@ import asyncio
 from typing import Any
 
 import aiohttp
-import anthropic
-import openai
 import pytest
 
 from evalkit.clients.anthropic import AnthropicClient
@@ -54,6 +52,8 @@ async def ours(client: OpenAIClient | AnthropicClient, request: Request) -> Resp
 
 
 def test_openai_chat() -> None:
+    import openai
+
     async def main() -> tuple[Response, Any, list[dict[str, Any]]]:
         async with serve(CONFIG) as url:
             own = OpenAIClient(model="m", base_url=f"{url}/v1", api_key_env="OPENAI_API_KEY")
@@ -91,6 +91,8 @@ def test_openai_chat() -> None:
 
 
 def test_openai_completions() -> None:
+    import openai
+
     async def main() -> tuple[Response, Any, list[dict[str, Any]]]:
         async with serve(CONFIG) as url:
             own = OpenAIClient(
@@ -117,6 +119,8 @@ def test_openai_completions() -> None:
 
 
 def test_anthropic() -> None:
+    import anthropic
+
     request = Request(
         "u",
         messages=(Message("system", "s"), Message("user", "u")),
@@ -157,6 +161,9 @@ def test_anthropic() -> None:
     ],
 )
 def test_the_sdks_know_the_doubles_faults(faults: Faults, kind: str) -> None:
+    import anthropic
+    import openai
+
     async def main() -> None:
         async with serve(ServerConfig(faults=faults)) as url:
             async with openai.AsyncOpenAI(base_url=f"{url}/v1", max_retries=0) as sdk:
