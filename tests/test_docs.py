@@ -221,7 +221,11 @@ def evalkit_prints(command: str, folder: Path) -> list[str]:
 def run_forked(words: list[str], folder: Path) -> tuple[int, str]:
     """What a process of its own ends with and prints, to both streams."""
     wide = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    streams: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+    }
     process = ForkedCommand(words, cwd=folder, env=wide, **streams)
     printed, _ = process.communicate()
     return process.returncode, printed
