@@ -45,8 +45,8 @@ _STAND_INS = frozenset(
 )
 # At every word: a name, what stands between, and what may be the key. Read ahead: values hold names too.
 _AT_WORD = re.compile(
-    r"(?<![\w.-])(?=(?P<name>-{0,2}[^\W_][\w.-]{1,80})(?P<close>[\"'\\\]`*]{0,4})"
-    r"(?P<between>\s*(?:=>|:=|->|==|[:=>|])\s*|\s+is\s+|\s+)(?P<open>[\"'\\\[(`*]{0,4})"
+    r"(?<![\w.-])(?=(?P<name>-{0,2}\w[\w.-]{1,80})(?P<close>[\"'\\\]`*]{0,4})"
+    r"(?P<between>\s*(?:=>|:=|->|==|[:=>|,])\s*|\s+is:?\s+|\s*,?\s*[\"']?value[\"']?\s*[:=]\s*|\s+)(?P<open>[\"'\\\[(`*]{0,4})"
     r"(?P<scheme>(?:Bearer|Basic|Token|Digest|ApiKey)\s+)?(?P<value>[^\s\"'`<>{}\[\](),;&|\\]{6,2000})(?P<after>[(\[]?))",
     re.I,
 )
@@ -150,7 +150,10 @@ def _holds(found: re.Match[str], text: str) -> bool:
     name, value = found["name"], found["value"].rstrip(".!?:…")
     if not says_secret(name) or found["after"] or _NO_VALUE.fullmatch(value):
         return False
-    return _is_key_at(_place(found, text), value)
+    place = _place(found, text)
+    # In a list of words, the next one is no value of this one.
+    is_list = found["between"].strip() == "," and place.is_plain_word
+    return not is_list and _is_key_at(place, value)
 
 
 def _place(found: re.Match[str], text: str) -> _Place:
@@ -158,29 +161,36 @@ def _place(found: re.Match[str], text: str) -> _Place:
     start, sign = found.start("name"), between.strip()
     is_option = name.startswith("-")
     is_markup = sign == ">" and text[start - 1 : start] == "<"
-    is_blank = sign in ("", "is", "|") or (sign == ">" and not is_markup)
+    is_call = sign == "," and bool(found["close"]) and bool(found["open"])
+    is_blank = sign in ("", "is", "is:", "|", ",") or (sign == ">" and not is_markup)
     alone = text[text.rfind("\n", 0, start) + 1 : start].strip() == "" and re.match(
         r"[^\S\n]*(?:\n|$)", text[found.end("value") :]
     )
     is_plain_word = (
         not is_option
         and found["scheme"] is None
+        and "authoriz" not in name.lower()
         and len(words_of(name)) == 1
         and _GLUED.fullmatch(name) is None
         and _KIND_BEFORE.search(text[max(0, start - 20) : start]) is None
     )
-    is_tight = is_markup or (
-        not is_blank
-        and ("=" in sign or between == sign or bool(found["close"]) or bool(alone) or bool(found["open"]))
-        and "\n" not in between
+    is_tight = (
+        is_markup
+        or is_call
+        or "value" in sign
+        or (
+            not is_blank
+            and ("=" in sign or between == sign or bool(found["close"]) or bool(alone) or bool(found["open"]))
+            and "\n" not in between
+        )
     )
-    return _Place(name, is_plain_word, is_tight or is_option, is_blank and not is_option)
+    return _Place(name, is_plain_word, is_tight or is_option, is_blank and not (is_option or is_call))
 
 
 def _is_key_at(place: _Place, value: str) -> bool:
     if place.is_sentence:  # `the token is …`, `password …`
         is_long = is_random(value, 16) or (len(value) >= 10 and _is_of_three_kinds(value))
-        return is_long and not _MODEL_LIKE.fullmatch(value)
+        return is_long and not (place.is_plain_word and _MODEL_LIKE.fullmatch(value))
     if not place.is_plain_word:
         shortest = 6 if place.is_tight else 8
         return (
