@@ -129,7 +129,7 @@ def test_a_hole_in_the_middle_is_one_damaged_line(tmp_path: Path) -> None:
     first = path.read_bytes()
     sparse(path, 1 << 32)
     with path.open("ab") as file:
-        file.write(b"\n" + first.splitlines(keepends=True)[2].replace(b"id1", b"id1"))
+        file.write(b"\n" + first.splitlines(keepends=True)[2])
     began = time.process_time()
     index = scan_journal(path)
     assert [(damage.offset, damage.length) for damage in index.damage] == [(len(first), (1 << 32) + 1)]

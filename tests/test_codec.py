@@ -135,3 +135,24 @@ def test_what_is_no_json_is_refused(raw: bytes) -> None:
     for reader in (decode, decode_exact, decode_foreign):
         with pytest.raises(ValueError):  # noqa: PT011 - each reader's message is the parser's
             reader(raw)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"$number": "0"},
+        {"$number": "no number"},
+        {"$number": ["NaN"]},
+        {"$number": []},
+        {"$number": {"$number": "NaN"}},
+        {"$number": math.nan},
+        {"$number": 2**70},
+        {"$number": None},
+        {"$number": "1", "more": None},
+        {"a": [{"$number": "Infinity"}, None, math.inf]},
+    ],
+    ids=repr,
+)
+def test_what_looks_like_a_marked_number_is_read_back_as_it_was(value: dict[str, Any]) -> None:
+    assert repr(decode_exact(encode_exact(value))) == repr(value)
+    assert repr(decode_exact(encode_exact({"x": value}, newline=True))) == repr({"x": value})

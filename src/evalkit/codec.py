@@ -79,7 +79,8 @@ def decode(raw: bytes) -> Any:
 def encode_exact(value: Mapping[str, Any], *, newline: bool = False) -> bytes:
     """JSON on one line that `decode_exact` reads back to the last bit, NaN and infinities too.
 
-    Those are written as `{"$number": "NaN"}`; integers beyond 64 bits likewise.
+    Those are written as `{"$number": "NaN"}`; integers beyond 64 bits likewise. An object that has only the
+    field `$number` itself is written with its value in a list.
 
     Raises:
         TypeError: Something in it has no JSON form.
@@ -89,11 +90,12 @@ def encode_exact(value: Mapping[str, Any], *, newline: bool = False) -> bytes:
     except TypeError:
         text = _marked(value)
     else:
-        if b"null" not in encoded:
+        has_mark = b"$" in encoded and _MARK_BYTES in encoded
+        if b"null" not in encoded and not has_mark:
             return encoded
         # orjson writes NaN and infinities as null; nearly always it is a text that says so.
         try:
-            text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+            text = _marked(value) if has_mark else json.dumps(value, separators=(",", ":"), allow_nan=False)
         except ValueError:
             text = _marked(value)
     return (text + "\n" if newline else text).encode("ascii")
@@ -161,28 +163,40 @@ def _integer(digits: str) -> int | float:
 
 
 def _marked(value: Any) -> str:
-    marked = _with_numbers(value, lambda number: {_MARK: _spelled(number)}, mark_long=True)
+    marked = _with_numbers(value, lambda number: {_MARK: _spelled(number)}, mark=True)
     return json.dumps(marked, separators=(",", ":"))
 
 
 def _unmarked(plain: dict[str, Any]) -> Any:
-    if plain.keys() != {_MARK} or not isinstance(text := plain[_MARK], str):
+    if plain.keys() != {_MARK}:
+        return plain
+    text = plain[_MARK]
+    if isinstance(text, list) and len(text) == 1:
+        return {_MARK: text[0]}
+    if not isinstance(text, str):
         return plain
     return float(text) if text in _NON_FINITE else int(text)
 
 
-def _with_numbers(value: Any, spell: Callable[[float], Any], mark_long: bool = False) -> Any:
-    """A copy of a value with `spell` of each number that is NaN or infinite, or a long integer."""
+def _with_numbers(value: Any, spell: Callable[[float], Any], mark: bool = False) -> Any:
+    """A copy of a value with `spell` of each number that is NaN or infinite.
+
+    Args:
+        value: The value.
+        spell: What stands for such a number.
+        mark: Do so with long integers too, and tell objects that look like what stands for a number apart.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else spell(value)
-    if mark_long and isinstance(value, int) and not -(2**63) <= value < 2**64:
+    if mark and isinstance(value, int) and not -(2**63) <= value < 2**64:
         return spell(value)
     if isinstance(value, dict):
-        return {key: _with_numbers(item, spell, mark_long) for key, item in value.items()}
+        copied = {key: _with_numbers(item, spell, mark) for key, item in value.items()}
+        return {_MARK: [copied[_MARK]]} if mark and copied.keys() == {_MARK} else copied
     if isinstance(value, list | tuple):
-        return [_with_numbers(item, spell, mark_long) for item in value]
+        return [_with_numbers(item, spell, mark) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _with_numbers(dataclasses.asdict(value), spell, mark_long)
+        return _with_numbers(dataclasses.asdict(value), spell, mark)
     return value
 
 
