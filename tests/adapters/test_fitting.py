@@ -115,7 +115,7 @@ def test_requests_are_the_same_as_one_by_one(
     method: str, changes: dict[str, Any], length: int, model: Tokenizer
 ) -> None:
     made = [
-        list(METHODS[method](spec(method, **changes), window).requests(TESTS[:60], TRAINS))
+        list(METHODS[method](spec(method, **changes), window).requests(TESTS[:40], TRAINS))
         for window in (TokenWindow(model, length), OneByOne(model, length))
     ]
     assert made[0] == made[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,14 @@ import evalkit.scenarios.synthetic_reasoning
 import evalkit.scenarios.synthetic_reasoning_natural
 import evalkit.scenarios.truthful_qa  # noqa: F401 - these imports register the plugins
 from evalkit.data import DataStore
+from evalkit.instance import Instance
 from evalkit.registry import SCENARIOS
 from evalkit.scenarios.scenario import with_ids
 from tests.adapters.test_golden import check_run
 from tests.scenarios.canonical import canonical_sha256
 
 Golden = Callable[[str], Any]
+InstancesOf = Callable[[str, dict[str, Any]], list[Instance]]
 # Family to the number of observed runs and of observed sets of instances.
 OBSERVED = {
     "truthful_qa": (2, 1),
@@ -53,23 +56,28 @@ def without_nulls(extra: dict[str, Any]) -> dict[str, Any]:
     return {**extra, "instruction_kwargs": given}
 
 
-@pytest.fixture
-def store_of(shared_dir: Path, data_dir: Path, tmp_path: Path) -> Callable[[str], DataStore]:
-    raw = shared_dir / "golden" / "helm" / "raw"
+@pytest.fixture(scope="module")
+def instances_of(shared_dir: Path, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> InstancesOf:
+    """All instances of a family's scenario with some arguments; made once, since most take long."""
+    raw, cache = shared_dir / "golden" / "helm" / "raw", tmp_path_factory.mktemp("cache")
+    made: dict[tuple[str, str], list[Instance]] = {}
 
-    def make(family: str) -> DataStore:
-        return DataStore(mirror=data_dir if family in REAL else raw, cache=tmp_path, offline=True)
+    def make(family: str, args: dict[str, Any]) -> list[Instance]:
+        key = (family, json.dumps(args, sort_keys=True))
+        if key not in made:
+            store = DataStore(mirror=data_dir if family in REAL else raw, cache=cache, offline=True)
+            made[key] = list(with_ids(SCENARIOS.get(family)(**args).instances(store)))
+        return made[key]
 
     return make
 
 
 @pytest.mark.parametrize("family", OBSERVED)
-def test_requests_are_helms(family: str, golden: Golden, store_of: Callable[[str], DataStore]) -> None:
+def test_requests_are_helms(family: str, golden: Golden, instances_of: InstancesOf) -> None:
     rows = [row for row in golden("requests.json") if row["entry"].split(":")[0] == family]
     assert len(rows) == OBSERVED[family][0]
     for row in rows:
-        scenario = SCENARIOS.get(family)(**row["scenario_args"])
-        instances = list(with_ids(scenario.instances(store_of(family))))
+        instances = instances_of(family, row["scenario_args"])
         by_id = {instance.id: instance for instance in instances}
         for request in row["requests"]:
             assert by_id[request["instance_id"]].sub_split == request.pop("sub_split", None)
@@ -79,7 +87,7 @@ def test_requests_are_helms(family: str, golden: Golden, store_of: Callable[[str
 
 
 @pytest.mark.parametrize("family", OBSERVED)
-def test_instances_are_helms(family: str, golden: Golden, store_of: Callable[[str], DataStore]) -> None:
+def test_instances_are_helms(family: str, golden: Golden, instances_of: InstancesOf) -> None:
     rows = [
         row
         for row in golden("procedural_instances.json")["scenarios"]
@@ -87,8 +95,7 @@ def test_instances_are_helms(family: str, golden: Golden, store_of: Callable[[st
     ]
     assert len(rows) == OBSERVED[family][1]
     for row in rows:
-        scenario = SCENARIOS.get(family)(**row["scenario_args"])
-        instances = list(with_ids(scenario.instances(store_of(family))))
+        instances = instances_of(family, row["scenario_args"])
         assert canonical_sha256(instances) == row["sha256"]
         for split, part in row["splits"].items():
             ours = [i for i in instances if i.split == split]
