@@ -117,18 +117,20 @@ def differing_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
 
 def _plain(value: Any) -> Any:
     """`value` as dictionaries, lists, strings, integers where possible, floats, booleans and None."""
-    if type(value) in _AS_IT_IS or isinstance(value, str | bool | int):
+    if type(value) in _AS_IT_IS:
         return value
     if isinstance(value, float):
         return _plain_float(value)
-    if isinstance(value, BaseModel):
-        return _plain(value.model_dump())
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):
         if wrong := [key for key in value if not isinstance(key, str)]:
             raise UsageError(f"only text can be a key in a spec, not {wrong[0]!r}")
         return {key: item if type(item) in _AS_IT_IS else _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [item if type(item) in _AS_IT_IS else _plain(item) for item in value]
+    if isinstance(value, BaseModel):
+        return _plain(value.model_dump())
+    if isinstance(value, str | int):  # of a type of its own, an enumeration's
+        return value
     raise UsageError(f"a {type(value).__name__} can't be part of a spec: {value!r}")
 
 
