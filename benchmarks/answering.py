@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from evalkit.clients.client import Client
-from evalkit.engine.executor import Executor
+from evalkit.execution.executor import Executor
 from evalkit.models.deployment import Limits
 from evalkit.request import Request, RequestState
 from evalkit.response import Response

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from evalkit.engine.journal import Journal
-from evalkit.engine.journal_index import Units, scan_journal
-from evalkit.engine.journal_line import Owner, record_line
+from evalkit.execution.journal import Journal
+from evalkit.execution.journal_index import Units, scan_journal
+from evalkit.execution.journal_line import Owner, record_line
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Efficiency, Response, Usage
 from measure import Figure, benchmark

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.clients.openai import OpenAIClient
-from evalkit.engine.executor import Executor
+from evalkit.execution.executor import Executor
 from evalkit.models.deployment import Limits
 from evalkit.request import Request, RequestState
 from evalkit.response import Response

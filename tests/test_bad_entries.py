@@ -1,4 +1,4 @@
-"""A wrong entry is refused with its place; with `skip_bad_entries` the others go on, and all are told."""
+"""A wrong entry is refused with its context; with `skip_bad_entries` the others go on, and all are told."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 import evalkit
 from evalkit.errors import EntryError, UsageError
-from evalkit.observer import Observer
-from evalkit.options import RunOptions
-from evalkit.planning import make_plan, open_workplace
 from evalkit.registry import isolated_registries
+from evalkit.runs.events import Observer
+from evalkit.runs.options import RunOptions
+from evalkit.runs.plan import make_plan, open_plan_context
 from tests.cli.conftest import Call, call  # noqa: F401 - a fixture
 
 TWICE = "gsm:model=text_code,stop=none,stop=none"
@@ -49,16 +49,16 @@ def isolated() -> Iterator[None]:
 
 
 def test_by_default_nothing_runs_and_every_place_is_named(conf: Path) -> None:
-    place = open_workplace(RunOptions(conf_paths=(conf,), models_to_run=("simple/model1",)))
+    context = open_plan_context(RunOptions(conf_paths=(conf,), models_to_run=("simple/model1",)))
     with pytest.raises(UsageError, match="2 run entries are wrong") as caught:
-        make_plan(place)
+        make_plan(context)
     for part in (f"{conf}:3", f"{conf}:5", "'stop' is given twice; leave one out", "no parameter 'shotts'"):
         assert part in str(caught.value)
 
 
 def test_with_the_flag_the_others_are_planned_and_the_bad_ones_listed(conf: Path) -> None:
     options = RunOptions(conf_paths=(conf,), models_to_run=("simple/model1",), skip_bad_entries=True)
-    plan = make_plan(open_workplace(options))
+    plan = make_plan(open_plan_context(options))
     assert [run.name.split(":")[0] for run in plan.runs] == ["simple_mcqa", "simple_classification"]
     first, second = plan.bad_entries
     assert (first.entry, first.source, first.message) == (
@@ -82,17 +82,17 @@ def test_what_only_the_plan_finds_wrong_is_left_out_too() -> None:
         )
     )
     entries = ("unfit:model=evalkit/echo", "simple_mcqa:model=evalkit/echo", "unfit:model=evalkit/random")
-    plan = make_plan(open_workplace(RunOptions(run_entries=entries, skip_bad_entries=True)))
+    plan = make_plan(open_plan_context(RunOptions(run_entries=entries, skip_bad_entries=True)))
     assert len(plan.runs) == 1
     assert [bad.entry for bad in plan.bad_entries] == [entries[0], entries[2]]
     with pytest.raises(EntryError, match="no metric of this run fits"):
-        make_plan(open_workplace(RunOptions(run_entries=entries[::2], skip_bad_entries=True)))
+        make_plan(open_plan_context(RunOptions(run_entries=entries[::2], skip_bad_entries=True)))
 
 
 def test_where_nothing_is_left_it_is_an_error() -> None:
     options = RunOptions(run_entries=("gsm:shotts=1,model=evalkit/echo",), skip_bad_entries=True)
     with pytest.raises(EntryError, match="shotts"):
-        make_plan(open_workplace(options))
+        make_plan(open_plan_context(options))
 
 
 def test_run_tells_at_the_start_at_the_end_and_in_json(call: Call, conf: Path, tmp_path: Path) -> None:  # noqa: F811

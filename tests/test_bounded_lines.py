@@ -15,11 +15,11 @@ import pytest
 
 from evalkit import bounded_lines as module
 from evalkit.bounded_lines import MAX_LINE_BYTES, Unread, bounded_lines, last_line_start
-from evalkit.engine import journal_line
-from evalkit.engine.journal import Journal
-from evalkit.engine.journal_index import owner_of, read_journal, read_winners, scan_journal
-from evalkit.engine.journal_line import Owner, Record
 from evalkit.errors import StoreError
+from evalkit.execution import journal_line
+from evalkit.execution.journal import Journal
+from evalkit.execution.journal_index import owner_of, read_journal, read_winners, scan_journal
+from evalkit.execution.journal_line import Owner, Record
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response, Usage
 from evalkit.results.run_directory import read_lines
@@ -158,7 +158,7 @@ def test_a_gigabyte_of_letters_is_passed_over_in_little_memory(tmp_path: Path) -
             file.write(b"x" * MIB)
         file.write(b"\n")
     code = (
-        "import sys; from pathlib import Path; from evalkit.engine.journal_index import scan_journal\n"
+        "import sys; from pathlib import Path; from evalkit.execution.journal_index import scan_journal\n"
         "index = scan_journal(Path(sys.argv[1])); print(len(index.answered), index.damage[0])"
     )
     limit = 900 * MIB

@@ -24,7 +24,7 @@ from evalkit.file_limits import VARIABLE, copy_limited, limit_bytes, read_bytes,
 from evalkit.models.entries import read_entries
 from evalkit.models.tokenizers.beginning import beginning
 from evalkit.models.weights import added_tokens, chat_template, max_length_tokens, read_json, special_tokens
-from evalkit.options import read_options
+from evalkit.runs.options import read_options
 from evalkit.specs.conf import read_conf
 
 READERS: dict[str, Callable[[Path], Any]] = {

@@ -90,7 +90,7 @@ def test_a_suite_that_is_no_folder_below_runs_is_refused(tmp_path: Path, suite: 
 
 
 def test_a_suite_of_a_config_file_is_refused_too(tmp_path: Path) -> None:
-    from evalkit.options import read_options
+    from evalkit.runs.options import read_options
 
     config = tmp_path / "c.yaml"
     config.write_text("suite: ..\n")

@@ -18,9 +18,9 @@ import pytest
 
 from evalkit.catalog import BUILTIN_PACKAGES
 from evalkit.errors import UsageError
-from evalkit.options import RunOptions
-from evalkit.planning import Plan, make_plan, open_workplace
 from evalkit.registry import RUN_SPECS
+from evalkit.runs.options import RunOptions
+from evalkit.runs.plan import Plan, make_plan, open_plan_context
 from evalkit.specs.conf import ConfEntry, read_conf
 
 Golden = Callable[[str], Any]
@@ -45,7 +45,7 @@ def confs(data_dir: Path) -> tuple[Path, ...]:
 
 def planned(tmp_path: Path, *confs: Path, models: tuple[str, ...] = TO_RUN, **more: Any) -> Plan:
     options = RunOptions(conf_paths=confs, models_to_run=models, data_dir=tmp_path, offline=True, **more)
-    return make_plan(open_workplace(options))
+    return make_plan(open_plan_context(options))
 
 
 def is_ported(entry: ConfEntry) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from evalkit.errors import PluginError, UnknownNameError, UsageError
-from evalkit.metrics.metric import build_metric
 from evalkit.plugins import load_builtins
 from evalkit.registry import (
     EXPANDERS,
@@ -21,6 +20,7 @@ from evalkit.registry import (
     run_expander,
     run_spec_function,
 )
+from evalkit.scoring.metric import build_metric
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 
 

@@ -12,16 +12,16 @@ import pytest
 import evalkit
 from evalkit.adapters.chat import MESSAGES
 from evalkit.cli.plan import describe_requests, describe_run
-from evalkit.engine.cache import cache_key
-from evalkit.engine.journal import Journal
-from evalkit.engine.journal_index import read_journal
+from evalkit.execution.cache import cache_key
+from evalkit.execution.journal import Journal
+from evalkit.execution.journal_index import read_journal
 from evalkit.interchange.helm_export import export_run
-from evalkit.options import RunOptions
-from evalkit.planning import Workplace, make_plan, open_workplace
 from evalkit.registry import isolated_registries
 from evalkit.request import Hints, Message, Request, RequestState
 from evalkit.response import Completion, Response
 from evalkit.run_specs.layouts import generation
+from evalkit.runs.options import RunOptions
+from evalkit.runs.plan import PlanContext, make_plan, open_plan_context
 
 PLAIN = Request("p")
 # Another value than the default, for every field: a field that is new must be named here.
@@ -88,7 +88,7 @@ def test_a_chat_has_a_text_with_its_roles() -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Any:
+def context(tmp_path: Path) -> Any:
     """A benchmark of conversations, and a priced model."""
     deployments = tmp_path / "models.yaml"
     deployments.write_text(
@@ -120,21 +120,21 @@ def place(tmp_path: Path) -> Any:
             model_deployments=(deployments,),
             output_path=tmp_path / "out",
         )
-        yield open_workplace(options)
+        yield open_plan_context(options)
 
 
-def test_a_plan_counts_and_shows_a_chat(place: Workplace) -> None:
-    (run,) = make_plan(place).runs
-    row = describe_run(run, place)
+def test_a_plan_counts_and_shows_a_chat(context: PlanContext) -> None:
+    (run,) = make_plan(context).runs
+    row = describe_run(run, context)
     assert 400 <= row["prompt_tokens"] <= 1000
     assert row["max_cost_usd"] >= 0.4
-    (request,) = describe_requests(run, place)
+    (request,) = describe_requests(run, context)
     assert request["prompt"] == f"system: Be brief.\n\nuser: {LONG}"
     assert request["messages"][0] == {"role": "system", "content": "Be brief."}
 
 
-def test_records_and_exports_keep_the_text_of_a_chat(place: Workplace, tmp_path: Path) -> None:
-    options = place.options.model_dump(exclude_unset=True, exclude={"run_entries"})
+def test_records_and_exports_keep_the_text_of_a_chat(context: PlanContext, tmp_path: Path) -> None:
+    options = context.options.model_dump(exclude_unset=True, exclude={"run_entries"})
     (result,) = evalkit.run("talks:model=mine/model", **options)
     assert result.path is not None
     (record,) = evalkit.load_run(result.path).records()

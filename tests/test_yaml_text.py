@@ -10,7 +10,7 @@ import pytest
 from evalkit import yaml_text
 from evalkit.errors import ConfigError
 from evalkit.models.catalog import ModelCatalog
-from evalkit.options import read_options
+from evalkit.runs.options import read_options
 from evalkit.specs.conf import parse_conf, read_conf
 
 LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))

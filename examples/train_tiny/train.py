@@ -25,10 +25,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from evalkit.options import RunOptions
-from evalkit.planning import load_instances, make_plan, open_workplace
 from evalkit.plugins import load_plugins
 from evalkit.request import Request
+from evalkit.runs.options import RunOptions
+from evalkit.runs.plan import load_instances, make_plan, open_plan_context
 
 CARD = Path(__file__).with_name("model_card.md")
 NUM_POSITIONS = 2048
@@ -254,7 +254,7 @@ def exact_match(
 
     Asked without an engine: greedily, prompts of one length together, so that nothing is padded.
     """
-    place = open_workplace(RunOptions(run_entries=(f"{entry},model=evalkit/echo",)))
+    place = open_plan_context(RunOptions(run_entries=(f"{entry},model=evalkit/echo",)))
     loaded = load_instances(make_plan(place).runs[0], place)
     asked: dict[int, list[tuple[list[int], Request, str]]] = defaultdict(list)
     pairs = list(zip(loaded.requests(), loaded.instances, strict=True))[:max_scored]

@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from evalkit.adapters.window import Tokenizer
     from evalkit.api import load_run, plan, run
     from evalkit.clients.client import Client
     from evalkit.data import Archive, DataFile, DataStore
     from evalkit.errors import EvalkitError, UsageError
     from evalkit.instance import Instance, Reference
-    from evalkit.metrics.metric import Metric, Unit
-    from evalkit.observer import Observer
-    from evalkit.options import RunOptions
     from evalkit.perturbations.perturbation import Perturbation
     from evalkit.registry import (
         adapter,
@@ -32,8 +28,12 @@ if TYPE_CHECKING:
     from evalkit.response import Completion, Response, Usage
     from evalkit.results.run_result import RunResult
     from evalkit.run_specs.layouts import generation, multiple_choice
+    from evalkit.runs.events import Observer
+    from evalkit.runs.options import RunOptions
     from evalkit.scenarios.scenario import Scenario
+    from evalkit.scoring.metric import Metric, Unit
     from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec, metric_specs
+    from evalkit.tokenization import Tokenizer
 
 __all__ = [
     "AdapterSpec",
@@ -88,20 +88,20 @@ _HOME_OF = {
     "DataStore": "evalkit.data",
     "EvalkitError": "evalkit.errors",
     "Instance": "evalkit.instance",
-    "Metric": "evalkit.metrics.metric",
+    "Metric": "evalkit.scoring.metric",
     "MetricSpec": "evalkit.specs.run_spec",
-    "Observer": "evalkit.observer",
+    "Observer": "evalkit.runs.events",
     "Perturbation": "evalkit.perturbations.perturbation",
     "Reference": "evalkit.instance",
     "Request": "evalkit.request",
     "Response": "evalkit.response",
-    "RunOptions": "evalkit.options",
+    "RunOptions": "evalkit.runs.options",
     "RunResult": "evalkit.results.run_result",
     "RunSpec": "evalkit.specs.run_spec",
     "Scenario": "evalkit.scenarios.scenario",
     "ScenarioSpec": "evalkit.specs.run_spec",
-    "Tokenizer": "evalkit.adapters.window",
-    "Unit": "evalkit.metrics.metric",
+    "Tokenizer": "evalkit.tokenization",
+    "Unit": "evalkit.scoring.metric",
     "Usage": "evalkit.response",
     "UsageError": "evalkit.errors",
     "adapter": "evalkit.registry",

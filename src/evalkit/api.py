@@ -8,11 +8,11 @@ from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evalkit.observer import Observer
-from evalkit.options import RunOptions, read_options
-from evalkit.planning import Plan, make_plan, open_workplace
 from evalkit.results.run_result import RunResult
 from evalkit.results.stored_run import StoredRun
+from evalkit.runs.events import Observer
+from evalkit.runs.options import RunOptions, read_options
+from evalkit.runs.plan import Plan, make_plan, open_plan_context
 
 T = TypeVar("T")
 
@@ -34,14 +34,14 @@ def run(
     Raises:
         UsageError: Something asked for is not possible; nothing was sent.
     """
-    from evalkit.running import run_all
+    from evalkit.runs.session import run_all
 
-    place = open_workplace(_options(run_entries, options))
-    prepared = make_plan(place, fetch=True)
+    context = open_plan_context(_options(run_entries, options))
+    prepared = make_plan(context, fetch=True)
     observer = observer or Observer()
     for note in prepared.notes:
         observer.note(note)
-    return _run_to_end(run_all(prepared, place, observer))
+    return _run_to_end(run_all(prepared, context, observer))
 
 
 def plan(run_entries: str | Iterable[str] = (), **options: Any) -> Plan:
@@ -50,7 +50,7 @@ def plan(run_entries: str | Iterable[str] = (), **options: Any) -> Plan:
     Raises:
         UsageError: Something asked for is not possible.
     """
-    return make_plan(open_workplace(_options(run_entries, options)))
+    return make_plan(open_plan_context(_options(run_entries, options)))
 
 
 def load_run(path: str | Path) -> StoredRun:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evalkit.adapters.window import Tokenizer
 from evalkit.instance import Instance, Reference
 from evalkit.specs.run_spec import AdapterSpec
+from evalkit.tokenization import Tokenizer
 
 
 def adapter_spec(plain: Mapping[str, Any]) -> AdapterSpec:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.adapters.adapter import Adapter, Slot
+from evalkit.adapters.adapter import Adapter, RequestSlot
 from evalkit.adapters.generation import GenerationAdapter
 from evalkit.adapters.multiple_choice import (
     MultipleChoiceJointAdapter,
@@ -43,7 +43,7 @@ class CountingAdapter(GenerationAdapter):
 
     built = 0
 
-    def question(self, instance: Instance, slot: Slot) -> str:
+    def question(self, instance: Instance, slot: RequestSlot) -> str:
         self.built += 1
         return super().question(instance, slot)
 

@@ -10,9 +10,9 @@ import pytest
 import evalkit
 from evalkit import DataStore, Instance, Reference, RunSpec, ScenarioSpec
 from evalkit.adapters.adapter import Adapter
-from evalkit.planning import load_instances, open_workplace, plan_run
 from evalkit.registry import ADAPTERS, isolated_registries, scenario
 from evalkit.run_specs.layouts import generation
+from evalkit.runs.plan import load_instances, open_plan_context, plan_run
 from evalkit.specs.run_spec import AdapterSpec, metric_specs
 
 NUM_TRAIN, NUM_TEST = 6, 60
@@ -87,12 +87,12 @@ def test_letters_and_yes_or_no_are_no_answers() -> None:
 
 
 def test_a_run_hands_the_baselines_no_right_answer() -> None:
-    place = open_workplace(evalkit.RunOptions())
+    context = open_plan_context(evalkit.RunOptions())
     spec = RunSpec(
         name="aliases",
         scenario_spec=ScenarioSpec(name="aliases"),
         adapter_spec=generation("", "Question", "Answer", max_tokens=5),
     ).with_adapter(model="evalkit/random", model_deployment="evalkit/random")
-    states = list(load_instances(plan_run("aliases", spec, place), place).requests())
+    states = list(load_instances(plan_run("aliases", spec, context), context).requests())
     assert len(states) == NUM_TEST
     assert all(state.request.hints is not None and not state.request.hints.choices for state in states)

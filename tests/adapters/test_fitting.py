@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.adapters.adapter import Adapter, Slot
+from evalkit.adapters.adapter import Adapter, RequestSlot
 from evalkit.adapters.chat_context import ChatContext
 from evalkit.adapters.generation import GenerationAdapter
 from evalkit.adapters.multiple_choice import (
@@ -18,12 +18,13 @@ from evalkit.adapters.multiple_choice import (
     MultipleChoiceSeparateOriginalAdapter,
 )
 from evalkit.adapters.prompt import Context, Prompt
-from evalkit.adapters.window import NO_WINDOW, Tokenizer, TokenWindow
+from evalkit.adapters.window import NO_WINDOW, TokenWindow
 from evalkit.errors import UsageError
 from evalkit.instance import TRAIN, Instance, Reference
 from evalkit.models.tokenizers import tokenizer
 from evalkit.request import RequestState
 from evalkit.specs.run_spec import AdapterSpec
+from evalkit.tokenization import Tokenizer
 from tests.models.made_tokenizers import byte_level, save
 
 WORDS = tuple(
@@ -165,7 +166,7 @@ def test_few_are_held_where_prompts_are_long(model: Tokenizer) -> None:
 
 
 class OwnPrompts(GenerationAdapter):
-    def prompt(self, context: Context | ChatContext, instance: Instance, slot: Slot) -> Prompt:
+    def prompt(self, context: Context | ChatContext, instance: Instance, slot: RequestSlot) -> Prompt:
         return context.prompt(f"own {instance.id}", few_shot=False)
 
 

@@ -11,11 +11,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evalkit.adapters.language_modeling import LanguageModelingAdapter, pieces_of
-from evalkit.adapters.window import NO_WINDOW, Tokenizer, TokenWindow, Window
+from evalkit.adapters.window import NO_WINDOW, TokenWindow, Window
 from evalkit.errors import UsageError
 from evalkit.instance import Instance
 from evalkit.request import RequestState
 from evalkit.specs.run_spec import AdapterSpec
+from evalkit.tokenization import Tokenizer
 from tests.adapters.golden_rows import CharacterTokenizer
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.adapters.adapter import Slot
+from evalkit.adapters.adapter import RequestSlot
 from evalkit.adapters.multiple_choice import (
     MultipleChoiceJointAdapter,
     MultipleChoiceJointChainOfThoughtAdapter,
@@ -18,10 +18,10 @@ from evalkit.adapters.multiple_choice import (
 )
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance, Reference
-from evalkit.metrics.metric import Answer
 from evalkit.metrics.reference import reference_tokens
 from evalkit.request import RequestState
 from evalkit.response import Completion, Response, Token
+from evalkit.scoring.metric import Answer
 from evalkit.specs.run_spec import AdapterSpec, Substitution
 
 
@@ -115,7 +115,7 @@ def test_separate_scores_each_option_with_and_without_its_question() -> None:
         assert request.echo_prompt
         assert (request.max_tokens, request.temperature, request.num_completions) == (0, 0, 1)
     original = MultipleChoiceSeparateOriginalAdapter(spec)
-    assert original.slots(question("x", "y")) == [Slot(0, "original"), Slot(1, "original")]
+    assert original.slots(question("x", "y")) == [RequestSlot(0, "original"), RequestSlot(1, "original")]
 
 
 def echo(state: RequestState, cuts: set[int], from_character: int) -> Answer:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.adapters.window import NO_WINDOW, Tokenizer, TokenWindow
+from evalkit.adapters.window import NO_WINDOW, TokenWindow
 from evalkit.errors import UsageError
+from evalkit.tokenization import Tokenizer
 from tests.adapters.golden_rows import CharacterTokenizer
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.engine.journal_index import scan_journal
+from evalkit.execution.journal_index import scan_journal
 from evalkit.results.run_directory import RunDirectory
 from tests.cli.conftest import Call
 from tests.interchange.harnesses import helm_stat, helm_state, write_helm_run

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import evalkit
-from evalkit.engine.lock import RunLock
 from evalkit.errors import DamageError
+from evalkit.execution.lock import RunLock
 from evalkit.results.run_directory import RunDirectory
 from tests.cli.conftest import Call
 

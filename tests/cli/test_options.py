@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import evalkit
-from evalkit.options import read_options
+from evalkit.runs.options import read_options
 from tests.cli.conftest import Call
 
 ENTRY = 'entries: [{description: "%s:model=evalkit/echo"}]\n'

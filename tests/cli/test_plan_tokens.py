@@ -9,8 +9,8 @@ import pytest
 from evalkit.cli import plan as plan_command
 from evalkit.cli.plan import describe_run
 from evalkit.models.tokenizers import estimate_tokens, tokenizer
-from evalkit.options import RunOptions
-from evalkit.planning import load_instances, make_plan, open_workplace
+from evalkit.runs.options import RunOptions
+from evalkit.runs.plan import load_instances, make_plan, open_plan_context
 from tests.models.made_tokenizers import byte_level, save
 
 DEPLOYMENTS = """
@@ -28,10 +28,10 @@ def prompt_tokens(tmp_path: Path, name: str, length: int = 2048) -> tuple[int, l
     path = tmp_path / "model_deployments.yaml"
     path.write_text(DEPLOYMENTS.format(tokenizer=name, length=length))
     options = RunOptions(run_entries=("simple_mcqa:model=mine/model",), model_deployments=(path,))
-    place = open_workplace(options)
-    (run,) = make_plan(place).runs
-    row = describe_run(run, place)
-    prompts = [state.request.prompt for state in load_instances(run, place).requests()]
+    context = open_plan_context(options)
+    (run,) = make_plan(context).runs
+    row = describe_run(run, context)
+    prompts = [state.request.prompt for state in load_instances(run, context).requests()]
     return row["prompt_tokens"], prompts, row["max_cost_usd"]
 
 
@@ -65,10 +65,10 @@ def test_the_table_says_which_cost_is_estimated_and_which_is_a_bound(
     path = tmp_path / "model_deployments.yaml"
     path.write_text(DEPLOYMENTS.format(tokenizer="bytes", length=2048))
     options = RunOptions(run_entries=("simple_mcqa:model=mine/model",), model_deployments=(path,))
-    place = open_workplace(options)
-    plan = make_plan(place)
-    row = describe_run(plan.runs[0], place)
-    plan_command.show_plan(plan, place, as_json=False)
+    context = open_plan_context(options)
+    plan = make_plan(context)
+    row = describe_run(plan.runs[0], context)
+    plan_command.show_plan(plan, context, as_json=False)
     printed = capsys.readouterr()
     about, most = f"≈ ${row['max_cost_usd']:.4f}", f"≤ ${row['max_cost_usd_by_bytes']:.4f}"
     assert row["max_cost_usd"] < row["max_cost_usd_by_bytes"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli.progress import CheckProgress
-from evalkit.engine.lock import RunLock
+from evalkit.execution.lock import RunLock
 from evalkit.results.run_directory import RunDirectory
 from tests.cli.conftest import Call
 from tests.old_format import made_old

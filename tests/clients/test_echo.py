@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from evalkit.clients.openai import OpenAIClient
-from evalkit.engine.journal import Journal
-from evalkit.engine.journal_index import read_journal
-from evalkit.engine.journal_line import Record
 from evalkit.errors import BadRequestError
+from evalkit.execution.journal import Journal
+from evalkit.execution.journal_index import read_journal
+from evalkit.execution.journal_line import Record
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response, Token
 

@@ -17,10 +17,10 @@ from evalkit.clients.anthropic import AnthropicClient
 from evalkit.clients.baselines import EchoClient, MajorityClient, RandomChoiceClient, SimpleClient
 from evalkit.clients.client import Client
 from evalkit.clients.openai import OpenAIClient
-from evalkit.engine.executor import Executor
-from evalkit.engine.journal import Journal
-from evalkit.engine.journal_index import read_journal, scan_journal
-from evalkit.engine.journal_line import Record
+from evalkit.execution.executor import Executor
+from evalkit.execution.journal import Journal
+from evalkit.execution.journal_index import read_journal, scan_journal
+from evalkit.execution.journal_line import Record
 from evalkit.models.deployment import Limits
 from evalkit.request import Hints, Request, RequestState
 from evalkit.response import Outcome, Response

@@ -14,9 +14,9 @@ from evalkit.clients.anthropic import AnthropicClient
 from evalkit.clients.client import Client
 from evalkit.clients.openai import OpenAIClient
 from evalkit.clients.thinking import settled
-from evalkit.engine.budget import Budget
-from evalkit.engine.executor import Executor
 from evalkit.errors import CutThinkingError, SystemicError
+from evalkit.execution.budget import Budget
+from evalkit.execution.executor import Executor
 from evalkit.models.deployment import Limits
 from evalkit.request import Message, Request, RequestState
 from evalkit.response import Completion, Response, Token, Usage, response_from_json, response_to_json

@@ -41,7 +41,7 @@ LIGHT = (
     "evalkit.clients.anthropic",
     "evalkit.clients.baselines",
     "evalkit.clients.openai",
-    "evalkit.running",
+    "evalkit.runs.session",
     "glob",
     "pydantic.type_adapter",
     "rich.live",

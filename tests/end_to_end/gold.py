@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from evalkit.instance import Instance
-from evalkit.options import RunOptions
-from evalkit.planning import load_instances, make_plan, open_workplace
 from evalkit.request import RequestState
+from evalkit.runs.options import RunOptions
+from evalkit.runs.plan import load_instances, make_plan, open_plan_context
 
 
 def gold_answers(**options: Any) -> dict[str, str]:
@@ -18,9 +18,9 @@ def gold_answers(**options: Any) -> dict[str, str]:
 
 def planned_requests(**options: Any) -> Iterator[tuple[Instance, RequestState]]:
     """Every request of a plan with the instance it asks about."""
-    place = open_workplace(RunOptions(**options))
-    for run in make_plan(place).runs:
-        loaded = load_instances(run, place)
+    context = open_plan_context(RunOptions(**options))
+    for run in make_plan(context).runs:
+        loaded = load_instances(run, context)
         instances = {instance.id: instance for instance in loaded.instances}
         for state in loaded.requests():
             yield instances[state.instance_id], state

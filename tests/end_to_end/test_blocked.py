@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from evalkit.engine.journal_index import read_journal
-from evalkit.engine.journal_line import Record
+from evalkit.execution.journal_index import read_journal
+from evalkit.execution.journal_line import Record
 from evalkit.response import Failure
 from tests.end_to_end.servers import ThreadedServer, solve, solve_two_of_three
 from tests.end_to_end.workspace import Workspace

@@ -130,7 +130,7 @@ def test_nothing_stays_running_in_the_table(monkeypatch: pytest.MonkeyPatch) -> 
     run("sums:size=3")
     shown = LiveProgress()
     # The second run of the name ends in an error after it was opened.
-    monkeypatch.setattr("evalkit.runner.write_scores", None)
+    monkeypatch.setattr("evalkit.runs.runner.write_scores", None)
     results = run("sums:size=4", observer=shown)
     assert [result.status for result in results] == ["error"]
     assert list(shown.runs) == [results[0].name]

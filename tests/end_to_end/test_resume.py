@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.engine.journal_index import scan_journal
+from evalkit.execution.journal_index import scan_journal
 from evalkit.response import Response
 from evalkit.results.run_directory import RunDirectory
 from tests.end_to_end.conftest import Serve

@@ -16,7 +16,9 @@ LIMITS = {"max_concurrency": IN_FLIGHT, "initial_concurrency": IN_FLIGHT}
 NUM_REQUESTS = 200
 ENTRY = f"arithmetic:num_test={NUM_REQUESTS},model=test/a"
 # The command, if the first signal let requests finish for an hour: whoever ends sooner was told to.
-PATIENT = "import evalkit.running; evalkit.running.GRACE_S = 3600; from evalkit.cli import main; main()"
+PATIENT = (
+    "import evalkit.runs.session; evalkit.runs.session.GRACE_S = 3600; from evalkit.cli import main; main()"
+)
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 

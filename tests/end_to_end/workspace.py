@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evalkit.engine.journal_index import JournalIndex, read_journal, scan_journal
-from evalkit.engine.journal_line import Record
+from evalkit.execution.journal_index import JournalIndex, read_journal, scan_journal
+from evalkit.execution.journal_line import Record
 from evalkit.models.secret_names import says_secret
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.stored_run import StoredRun

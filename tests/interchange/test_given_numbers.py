@@ -10,8 +10,8 @@ import pytest
 from evalkit.interchange.foreign_run import whole_run_stat
 from evalkit.interchange.imported_run import keep_run
 from evalkit.interchange.lm_eval_import import read_lm_eval
-from evalkit.metrics.interval import spread_of
 from evalkit.results.stored_run import StoredRun
+from evalkit.scoring.interval import spread_of
 from tests.interchange.harnesses import write_lm_eval
 
 CONFIG = {"mc": {"output_type": "multiple_choice", "test_split": "test"}}

@@ -10,10 +10,10 @@ import pytest
 from evalkit.errors import StoreError, UsageError
 from evalkit.interchange.helm_import import find_helm_runs, read_helm_run
 from evalkit.interchange.imported_run import Kept, keep_run
-from evalkit.metrics.stat import Stat
 from evalkit.results.run_directory import RunDirectory, read_lines
-from evalkit.results.scoring import read_stats, score_run
+from evalkit.results.scores import read_stats, score_run
 from evalkit.results.stored_run import StoredRun
+from evalkit.scoring.stat import Stat
 from tests.interchange.harnesses import helm_run_spec, helm_stat, helm_state, write_helm_run
 
 STATES = (

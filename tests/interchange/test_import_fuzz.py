@@ -24,7 +24,7 @@ from evalkit.interchange.helm_import import find_helm_runs, read_helm_run
 from evalkit.interchange.imported_run import keep_runs
 from evalkit.interchange.inspect_import import find_inspect_logs, read_inspect_log
 from evalkit.interchange.lm_eval_import import find_lm_eval_results, read_lm_eval
-from evalkit.results.scoring import score_run
+from evalkit.results.scores import score_run
 from evalkit.results.stored_run import StoredRun
 from tests.interchange.harnesses import (
     helm_run_spec,

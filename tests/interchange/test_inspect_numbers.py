@@ -13,7 +13,7 @@ import pytest
 from evalkit.interchange.imported_run import Kept, keep_run
 from evalkit.interchange.inspect_import import read_inspect_log
 from evalkit.interchange.inspect_numbers import reduce_epochs
-from evalkit.results.scoring import score_run
+from evalkit.results.scores import score_run
 from evalkit.results.stored_run import StoredRun
 from tests.interchange.harnesses import inspect_header, inspect_sample, write_inspect
 

@@ -11,10 +11,10 @@ import pytest
 from evalkit.errors import StoreError, UsageError
 from evalkit.interchange.imported_run import keep_run
 from evalkit.interchange.lm_eval_import import find_lm_eval_results, read_lm_eval
-from evalkit.metrics.interval import wilson_interval
 from evalkit.response import Response
 from evalkit.results.run_directory import read_lines
 from evalkit.results.stored_run import StoredRun
+from evalkit.scoring.interval import wilson_interval
 from tests.interchange.harnesses import lm_eval_choice, lm_eval_generation, write_lm_eval
 
 CHOICES = [

@@ -15,7 +15,7 @@ from evalkit.interchange.imported_run import Kept, keep_run
 from evalkit.interchange.inspect_import import read_inspect_log
 from evalkit.interchange.lm_eval_import import read_lm_eval
 from evalkit.results.run_directory import RunDirectory, read_lines
-from evalkit.results.scoring import score_run
+from evalkit.results.scores import score_run
 from evalkit.results.stored_run import StoredRun
 from tests.interchange.harnesses import (
     helm_run_spec,

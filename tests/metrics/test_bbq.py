@@ -5,8 +5,8 @@ import pytest
 import evalkit.metrics.bbq  # noqa: F401 - registers the metric
 from evalkit.errors import DataError
 from evalkit.instance import CORRECT, Instance, Reference
-from evalkit.metrics.metric import Unit
-from tests.metrics.units import built, instance, over_corpus, unit
+from evalkit.scoring.metric import Unit
+from tests.scoring.units import built, instance, over_run, unit
 
 MAPPING = {"A": "old", "B": "young", "C": "unknown"}
 
@@ -34,7 +34,7 @@ def test_accuracy_and_biases() -> None:
         asked("C", "negative", "non-ambiguous", "B"),
     ]
     assert [metric.score(u)["bbq_accuracy"] for u in units] == [0, 0, 0, 1, 1, 0, 1, 0]
-    found = over_corpus(metric, units)
+    found = over_run(metric, units)
     assert found["bbq_metric_unambiguous_bias"] == pytest.approx(2 * 2 / 3 - 1)
     assert found["bbq_metric_ambiguous_bias"] == pytest.approx((2 * 2 / 3 - 1) * (1 - 3 / 8))
     assert found["bbq_ambiguous_bias"] == pytest.approx((2 * 2 / 3 - 1) * (1 - 1 / 4))
@@ -43,13 +43,13 @@ def test_accuracy_and_biases() -> None:
 def test_without_the_other_group_any_answer_to_a_negative_question_is_biased() -> None:
     metric = built("bbq")
     lone = asked("B", "negative", "ambiguous", "C", ("A", "", "C"))
-    assert metric.evidence(lone) == (True, False, True, True)
+    assert metric.run_level_row(lone) == (True, False, True, True)
     clear = asked("B", "negative", "non-ambiguous", "A", ("A", "", "C"))
-    assert metric.evidence(clear) == (False, False, True, False)
+    assert metric.run_level_row(clear) == (False, False, True, False)
 
 
 def test_unknown_only_has_no_bias() -> None:
-    found = over_corpus(built("bbq"), [asked("C", "negative", "ambiguous", "C")])
+    found = over_run(built("bbq"), [asked("C", "negative", "ambiguous", "C")])
     assert set(found.values()) == {0.0}
 
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError
 from evalkit.metrics.caption import cider_d
-from evalkit.metrics.scorer import Scorer
 from evalkit.request import Request, RequestState, request_key
 from evalkit.response import Completion, Response
-from tests.metrics.units import built, instance, over_corpus, unit
+from evalkit.scoring.scorer import Scorer
+from tests.scoring.units import built, instance, over_run, unit
 
 CAPTIONS = st.lists(st.sampled_from(["a", "red", "dog", "cat", "sits", "down"]), max_size=8).map(" ".join)
 ROWS = st.lists(
@@ -47,12 +47,12 @@ def test_as_the_official_script(rows: list[tuple[str, tuple[str, ...]]]) -> None
     )
     assert cider_d(rows) == pytest.approx(list(scores), abs=1e-9)
     units = [unit(instance(*golds), said) for said, golds in rows]
-    assert over_corpus(built("cider"), units)["cider"] == pytest.approx(mean, abs=1e-9)
+    assert over_run(built("cider"), units)["cider"] == pytest.approx(mean, abs=1e-9)
 
 
 def test_case_and_punctuation_do_not_count() -> None:
     units = [unit(instance("A red dog sits."), "a red dog, sits"), unit(instance("a cat"), "A cat!")]
-    assert over_corpus(built("cider"), units)["cider"] == pytest.approx((10 + 5) / 2)
+    assert over_run(built("cider"), units)["cider"] == pytest.approx((10 + 5) / 2)
 
 
 def test_a_run_has_one_number_with_an_error_and_its_units_have_none() -> None:
@@ -72,7 +72,7 @@ def test_a_run_has_one_number_with_an_error_and_its_units_have_none() -> None:
 
 
 def test_a_single_unit_has_no_cider() -> None:
-    assert over_corpus(built("cider"), [unit(instance("a cat"), "a cat")]) == {}
+    assert over_run(built("cider"), [unit(instance("a cat"), "a cat")]) == {}
 
 
 def test_an_instance_without_a_right_answer_is_refused() -> None:

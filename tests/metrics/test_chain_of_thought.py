@@ -4,7 +4,7 @@ import pytest
 
 import evalkit.metrics.chain_of_thought  # noqa: F401 - registers the metric
 from evalkit.errors import DataError
-from tests.metrics.units import built, instance, unit
+from tests.scoring.units import built, instance, unit
 
 NAME = "chain_of_thought_correctness"
 MAPPING = {"A": "no", "B": "yes"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evalkit.errors import UsageError
 from evalkit.metrics import chinese, speech
 from evalkit.registry import metric_facts
-from tests.metrics.units import built
+from tests.scoring.units import built
 
 GOLD, SAID = "我来到北京清华大学", "我到了北京大学"
 TEXTS = st.text("我来到北京大学，。 a", max_size=9)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import evalkit.metrics.classification  # noqa: F401 - registers the metrics
 from evalkit.errors import DataError
-from tests.metrics.units import built, instance, over_corpus, unit
+from tests.scoring.units import built, instance, over_run, unit
 
 MACRO, MICRO = "classification_macro_f1", "classification_micro_f1"
 LABELS = ["Even", "Odd", "None of it"]
@@ -14,7 +14,7 @@ LABELS = ["Even", "Odd", "None of it"]
 
 def f1(name: str, *pairs: tuple[str, str]) -> float:
     metric = built(name)
-    return over_corpus(metric, [unit(instance(gold), said) for gold, said in pairs])[name]
+    return over_run(metric, [unit(instance(gold), said) for gold, said in pairs])[name]
 
 
 def test_by_hand() -> None:
@@ -60,13 +60,13 @@ def test_the_counts_of_helms_own_several_labels() -> None:
         units.append(unit(instance(*right), said))
     macro, micro = pairs_of({"a": (5, 1, 0), "b": (3, 2, 1), "c": (1, 2, 4)})
     for name, expected in ((MACRO, macro), (MICRO, micro)):
-        assert over_corpus(built(name, delimiter=","), units) == {name: pytest.approx(expected)}
+        assert over_run(built(name, delimiter=","), units) == {name: pytest.approx(expected)}
 
 
 def test_several_classes_in_one_answer() -> None:
     both = unit(instance("red", "blue"), "Blue, green")
     metric = built(MICRO, delimiter=", ")
-    assert over_corpus(metric, [both]) == {MICRO: pytest.approx(2 / 3)}
+    assert over_run(metric, [both]) == {MICRO: pytest.approx(2 / 3)}
 
 
 @given(

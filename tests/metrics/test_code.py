@@ -12,17 +12,17 @@ import evalkit.metrics.code
 import evalkit.metrics.output_processing
 from evalkit.errors import DataError, EntryError, UsageError
 from evalkit.metrics.code import pass_at_k
-from evalkit.metrics.fit import refuse_machine
 from evalkit.response import Completion
-from evalkit.results.scoring import make_scorer
+from evalkit.results.scores import make_scorer
 from evalkit.sandbox import bubblewrap
 from evalkit.sandbox import judge as judging
 from evalkit.sandbox.process import NoSandboxError, SandboxProcess
 from evalkit.sandbox.program import Checks, Program
 from evalkit.sandbox.verdict import Verdict
 from evalkit.scenarios.code import CodeScenario as Code
+from evalkit.scoring.fit import refuse_machine
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec
-from tests.metrics.units import built, instance, unit
+from tests.scoring.units import built, instance, unit
 
 CASE = {"prompt": "def one():\n", "test": "def check(f):\n    assert f() == 1", "entry_point": "one"}
 TWO = AdapterSpec(method="generation", num_outputs=2)

@@ -12,7 +12,7 @@ from evalkit.metrics.code_blocks import code_blocks, ends_in_block, program_of
 from evalkit.response import Completion
 from evalkit.sandbox.judge import require_sandbox
 from evalkit.sandbox.verdict import Verdict
-from tests.metrics.units import built, instance, unit
+from tests.scoring.units import built, instance, unit
 
 PROMPT = 'from math import pi\n\n\ndef area(r):\n    """Of a circle."""\n'
 BODY = "    return pi * r * r\n"

@@ -4,7 +4,7 @@ import pytest
 
 import evalkit.metrics.disinformation  # noqa: F401 - registers the metrics
 from evalkit.response import Completion
-from tests.metrics.units import built, instance, unit
+from tests.scoring.units import built, instance, unit
 
 
 def test_self_bleu_is_high_where_a_model_repeats_itself() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError
 from evalkit.metrics.drop import best_assignment, drop_best, drop_scores
-from tests.metrics.units import built, instance, unit
+from tests.scoring.units import built, instance, unit
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from evalkit.errors import DataError
 from evalkit.metrics.ifeval import _CHECKS, follows, follows_loosely
-from tests.metrics.units import built, instance, over_corpus, unit
+from tests.scoring.units import built, instance, over_run, unit
 
 ENGLISH = "this is a plain sentence about the weather in spring"
 
@@ -125,7 +125,7 @@ def test_scores_per_prompt_and_over_all_instructions() -> None:
         "ifeval_prompt_loose": 0,
     }
     assert metric.score(full)["ifeval_prompt_loose"] == 1
-    assert over_corpus(metric, [half, full]) == {
+    assert over_run(metric, [half, full]) == {
         "ifeval_instruction_strict": pytest.approx(1 / 3),
         "ifeval_instruction_loose": pytest.approx(2 / 3),
     }

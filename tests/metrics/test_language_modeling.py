@@ -8,10 +8,10 @@ import pytest
 from evalkit.errors import DataError
 from evalkit.instance import Instance
 from evalkit.metrics.language_modeling import count_bytes
-from evalkit.metrics.metric import Answer, Unit
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response, Token
-from tests.metrics.units import built, instance, over_corpus, state, unit
+from evalkit.scoring.metric import Answer, Unit
+from tests.scoring.units import built, instance, over_run, state, unit
 
 
 def test_sums_per_unit_and_ratios_over_the_corpus() -> None:
@@ -25,7 +25,7 @@ def test_sums_per_unit_and_ratios_over_the_corpus() -> None:
         "num_bytes": 2,
     }
     assert "max_prob" not in metric.score(long)
-    found = over_corpus(metric, [short, long])
+    found = over_run(metric, [short, long])
     assert found["perplexity"] == pytest.approx(math.exp(2))
     assert found["bits_per_byte"] == pytest.approx(6 / 5 / math.log(2))
     assert found["logprob_per_byte"] == pytest.approx(-6 / 5)
@@ -37,15 +37,15 @@ def test_conditioning_tokens_do_not_count() -> None:
     answer = Answer(
         replace(state(asked), num_conditioning_tokens=1), Response((Completion("", tokens=tokens),))
     )
-    assert built("basic_generation").evidence(Unit(asked, 0, 0, (answer,))) == (-1.0, 1, 1)
+    assert built("basic_generation").run_level_row(Unit(asked, 0, 0, (answer,))) == (-1.0, 1, 1)
 
 
 def test_what_the_server_does_not_report_is_left_out() -> None:
     metric = built("basic_generation")
     assert metric.score(unit(instance(), "text")) == {}
-    assert metric.evidence(unit(instance(), "text")) is None
+    assert metric.run_level_row(unit(instance(), "text")) is None
     empty = unit(instance(), Completion("", tokens=()))
-    assert over_corpus(metric, [empty]) == {}
+    assert over_run(metric, [empty]) == {}
 
 
 def test_bytes_written_as_escapes() -> None:
@@ -72,7 +72,7 @@ def test_the_windows_of_a_text_are_one_unit() -> None:
         "num_perplexity_tokens": 4,
         "num_bytes": 4,
     }
-    assert over_corpus(metric, [whole])["perplexity"] == pytest.approx(math.exp(10 / 4))
+    assert over_run(metric, [whole])["perplexity"] == pytest.approx(math.exp(10 / 4))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_was_not_scored_is_never_certain(tokens: tuple[Token, ...]) -> None
     with pytest.raises(DataError):
         built("basic_generation").score(whole)
     with pytest.raises(DataError):
-        built("basic_generation").evidence(whole)
+        built("basic_generation").run_level_row(whole)
 
 
 def test_a_single_token_that_follows_nothing_has_no_score() -> None:

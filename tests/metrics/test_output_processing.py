@@ -8,10 +8,10 @@ import evalkit.metrics.output_processing
 import evalkit.metrics.text  # noqa: F401 - registers the metrics
 from evalkit.errors import UsageError
 from evalkit.instance import Instance, Reference
-from evalkit.metrics.metric import Answer, Unit, build_metric
 from evalkit.metrics.output_processing import output_processor
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response, Usage
+from evalkit.scoring.metric import Answer, Unit, build_metric
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 
 INSTANCE = Instance("q", (Reference("B", ("correct",)),), "test", "id0")

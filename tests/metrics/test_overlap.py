@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evalkit.errors import UsageError
 from evalkit.metrics import english, overlap
 from evalkit.registry import metric_facts
-from tests.metrics.units import built
+from tests.scoring.units import built
 
 METRICS = {name: getattr(overlap, name) for name in ("rouge_1", "rouge_2", "rouge_l", "bleu_1", "bleu_4")}
 WORDS = ["the", "a", "cat", "sat", "on", "mat.", "Mats?", "running,", "ran"]

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance, Reference
-from evalkit.metrics.metric import Answer, Unit
 from evalkit.metrics.ranking import ndcg, recall, reciprocal_rank, success
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response
+from evalkit.scoring.metric import Answer, Unit
 from evalkit.specs.run_spec import AdapterSpec
-from tests.metrics.units import built
+from tests.scoring.units import built
 
 RANKING = AdapterSpec(method="ranking_binary")
 NAMES = ["recip_rank.2", "ndcg_cut.3", "success.1", "recall.2"]

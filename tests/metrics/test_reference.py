@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 import evalkit.metrics.reference  # noqa: F401 - registers the metric
 from evalkit.errors import DataError
 from evalkit.instance import CORRECT, Instance, Reference
-from evalkit.metrics.metric import Answer, Unit, build_metric
 from evalkit.metrics.reference import reference_tokens
 from evalkit.request import Request, RequestMode, RequestState
 from evalkit.response import Completion, Response, Token
+from evalkit.scoring.metric import Answer, Unit, build_metric
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 
 ORIGINAL = AdapterSpec(method="multiple_choice_separate_original", output_suffix="")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from evalkit.errors import DataError, UsageError
 from evalkit.metrics.speech import cer_score, mer_score, wer_score, wip_score
 from evalkit.registry import metric_facts
-from tests.metrics.units import built, instance, unit
+from tests.scoring.units import built, instance, unit
 
 ALL = {"wer_score": wer_score, "mer_score": mer_score, "wip_score": wip_score, "cer_score": cer_score}
 WORDS = st.lists(st.sampled_from(["the", "cat", "Sat", "mat.", "so"]), min_size=1, max_size=7)

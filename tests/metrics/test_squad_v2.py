@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import evalkit.metrics.squad_v2  # noqa: F401 - registers the metrics
-from tests.metrics.units import built, instance, unit
+from tests.scoring.units import built, instance, unit
 
 
 def test_no_answer_is_right_where_there_is_none() -> None:

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.adapters.window import Tokenizer
 from evalkit.errors import UsageError
 from evalkit.models.tokenizers import tokenizer
 from evalkit.models.tokenizers.fast import FastTokenizer
 from evalkit.models.tokenizers.growth import growth_of
+from evalkit.tokenization import Tokenizer
 from tests.models.made_tokenizers import KINDS, TEXTS, byte_level, save
 
 

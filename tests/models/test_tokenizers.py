@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.adapters.window import Tokenizer
 from evalkit.errors import PluginError, UnknownNameError, UsageError
 from evalkit.models.tokenizers import (
     MissingTokenizerError,
@@ -29,6 +28,7 @@ from evalkit.models.tokenizers import (
 )
 from evalkit.registry import TOKENIZERS, isolated_registries
 from evalkit.registry import tokenizer as register
+from evalkit.tokenization import Tokenizer
 from tests.models.made_tokenizers import byte_level, save
 
 ANY_TEXT = st.text(alphabet=st.characters(), max_size=60)

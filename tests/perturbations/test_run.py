@@ -13,15 +13,15 @@ import pytest
 
 import evalkit
 import evalkit.specs.augmentation
+from evalkit.checks.gold_answers import validate_run
 from evalkit.data import DataStore
 from evalkit.errors import EntryError
-from evalkit.options import read_options
-from evalkit.planning import load_instances, make_plan, open_workplace
 from evalkit.registry import isolated_registries
 from evalkit.results.run_directory import RunDirectory
-from evalkit.results.scoring import score_run
+from evalkit.results.scores import score_run
 from evalkit.results.summary import summary_rows
-from evalkit.validation import validate_run
+from evalkit.runs.options import read_options
+from evalkit.runs.plan import load_instances, make_plan, open_plan_context
 
 ENTRY = "simple_mcqa:model=simple/model1,max_eval_instances=4,data_augmentation="
 
@@ -80,8 +80,8 @@ def test_the_same_command_again_has_nothing_to_do(options: dict[str, Any]) -> No
 def test_instances_survive_reading_back(options: dict[str, Any]) -> None:
     (result,) = evalkit.run(ENTRY + "art", **options)
     assert result.path is not None
-    place = open_workplace(read_options(None, {**options, "run_entries": (ENTRY + "art",)}))
-    loaded = load_instances(make_plan(place).runs[0], place)
+    context = open_plan_context(read_options(None, {**options, "run_entries": (ENTRY + "art",)}))
+    loaded = load_instances(make_plan(context).runs[0], context)
     assert RunDirectory(result.path).instances() == loaded.instances
     assert len(loaded.instances) == 4 * 7
     assert loaded.num_requests == len(list(loaded.requests())) == 4 * 7
@@ -142,8 +142,8 @@ def test_a_missing_library_is_told_with_the_entry(
 
 
 def test_right_answers_get_full_marks_on_copies_too(options: dict[str, Any]) -> None:
-    place = open_workplace(read_options(None, {**options, "run_entries": (ENTRY + "lower",)}))
-    validation = validate_run(make_plan(place).runs[0], place)
+    context = open_plan_context(read_options(None, {**options, "run_entries": (ENTRY + "lower",)}))
+    validation = validate_run(make_plan(context).runs[0], context)
     assert validation.ok
     assert validation.num_instances == 8
     assert validation.means["exact_match"] == 1.0

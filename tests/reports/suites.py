@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.instance import CORRECT, Instance, Reference
-from evalkit.metrics.metric import Metric, Unit
-from evalkit.metrics.scorer import Scorer
 from evalkit.request import Request, RequestState, request_key
 from evalkit.response import Completion, Response
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory
-from evalkit.results.scoring import write_scores
+from evalkit.results.scores import write_scores
 from evalkit.results.stored_run import StoredRun
+from evalkit.scoring.metric import Metric, Unit
+from evalkit.scoring.scorer import Scorer
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec, metric_specs
 
 
@@ -73,7 +73,7 @@ def store_run(
     directory.path.mkdir(parents=True)
     directory.write_run_spec(run_spec)
     directory.write_instances(instances)
-    scorer = Scorer([Given(metric)], instances, num_trials=len(trials))
+    scorer = Scorer([Given(metric)], instances, num_train_trials=len(trials))
     for trial, values in enumerate(trials):
         for instance, value in zip(instances, values, strict=True):
             state = RequestState(request_key(str(instance.id), trial), str(instance.id), trial, Request(""))

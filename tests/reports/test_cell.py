@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.metrics.interval import wilson_interval
 from evalkit.reports.cell import Estimate, difference, mean_of, weighted_sum
+from evalkit.scoring.interval import wilson_interval
 
 NUMBERS = st.floats(-100, 100)
 ESTIMATES = st.builds(

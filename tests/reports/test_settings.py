@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from evalkit.metrics.interval import wilson_interval
 from evalkit.reports.cell import Estimate, mean_of
 from evalkit.reports.leaderboard import make_leaderboard
 from evalkit.results.stored_run import StoredRun
+from evalkit.scoring.interval import wilson_interval
 from evalkit.specs.run_spec import DataAugmenterSpec, PerturbationSpec, ScenarioSpec
 from tests.cli.conftest import Call, call, in_an_empty_directory  # noqa: F401 - fixtures
 from tests.reports.suites import store_run

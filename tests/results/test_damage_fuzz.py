@@ -21,16 +21,16 @@ import pytest
 
 from evalkit import Observer
 from evalkit.codec import decode
-from evalkit.engine.journal_index import scan_journal
 from evalkit.errors import EvalkitError
-from evalkit.options import RunOptions
-from evalkit.planning import Plan, Workplace, make_plan, open_workplace
+from evalkit.execution.journal_index import scan_journal
 from evalkit.results.repair import repair_run
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import RunResult
-from evalkit.results.scoring import score_run
+from evalkit.results.scores import score_run
 from evalkit.results.verification import RunReport, verify_run
-from evalkit.running import run_all
+from evalkit.runs.options import RunOptions
+from evalkit.runs.plan import Plan, PlanContext, make_plan, open_plan_context
+from evalkit.runs.session import run_all
 from tests.old_format import made_old
 
 # One request per unit; and one per reference, with and without the question, in two train trials. Six units
@@ -50,7 +50,7 @@ Edit = Callable[[bytearray, random.Random], None]
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is damaged here is damaged by an edit, and never by a machine that stops."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    monkeypatch.setattr("evalkit.engine.journal._sync_data", lambda _: None)
+    monkeypatch.setattr("evalkit.execution.journal._sync_data", lambda _: None)
 
 
 class Notes(Observer):
@@ -67,7 +67,7 @@ class Notes(Observer):
 class Bench:
     """A run whose directory can be set to a state and started again, as often as wanted."""
 
-    place: Workplace
+    place: PlanContext
     plan: Plan
     kept: Path
     directory: RunDirectory
@@ -103,7 +103,7 @@ def prepared(folder: Path, entry: str, state: str) -> Bench:
     options = RunOptions(
         run_entries=(entry,), output_path=folder / "out", max_eval_instances=6, plugins=(str(PLUGIN),)
     )
-    place = open_workplace(options)
+    place = open_plan_context(options)
     plan = make_plan(place)
     bench = Bench(place, plan, folder / "kept", RunDirectory(folder))
     result, notes = bench.start()
@@ -283,7 +283,7 @@ def refuse(error: Exception) -> str:
 def test_no_damage_passes_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, state: str
 ) -> None:
-    monkeypatch.setattr("evalkit.running.described", refuse)
+    monkeypatch.setattr("evalkit.runs.session.described", refuse)
     bench = prepared(tmp_path, entry, state)
     has_old_lines = "old" in state or "mixed" in state
     for seed in range(NUM_EDITS // 2 if has_old_lines else NUM_EDITS):
@@ -330,7 +330,7 @@ def test_no_damage_passes_in_silence(
 @pytest.mark.parametrize("entry", ENTRIES, ids=("generation", "references"))
 @pytest.mark.parametrize("state", ["complete", "interrupted", "complete, old", "interrupted, mixed"])
 def test_two_damages_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, state: str) -> None:
-    monkeypatch.setattr("evalkit.running.described", refuse)
+    monkeypatch.setattr("evalkit.runs.session.described", refuse)
     bench = prepared(tmp_path, entry, state)
     has_checksums = "old" not in state and "mixed" not in state
     for seed in range(60):

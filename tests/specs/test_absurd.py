@@ -9,9 +9,9 @@ import pytest
 
 from evalkit.errors import UsageError
 from evalkit.models.catalog import ModelCatalog
-from evalkit.options import read_options
 from evalkit.parameters import MAX_COUNT
 from evalkit.plugins import load_plugins
+from evalkit.runs.options import read_options
 from evalkit.specs.conf import ConfEntry, read_conf
 from evalkit.specs.expand import MAX_WRONG_SHOWN, ExpandOptions, expand_entries
 

@@ -14,26 +14,28 @@ from typing import Any
 
 import pytest
 
-from evalkit.options import RunOptions
-from evalkit.planning import Workplace, make_plan, open_workplace
+from evalkit.runs.options import RunOptions
+from evalkit.runs.plan import PlanContext, make_plan, open_plan_context
 from evalkit.specs.digest import run_digest
 
 ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("digests.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlanContext]:
     """Models, and folders without data: a file counts with its pinned checksum, or not at all."""
     folder = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVALKIT_CACHE_DIR", str(folder / "cache"))
-        yield open_workplace(RunOptions(data_dir=folder, offline=True))
+        yield open_plan_context(RunOptions(data_dir=folder, offline=True))
 
 
-def digests(entry: str, place: Workplace) -> list[dict[str, str]]:
+def digests(entry: str, context: PlanContext) -> list[dict[str, str]]:
     """What today's code computes, one row a run, in order."""
-    options = place.options.model_copy(update={"run_entries": (entry,)})
-    parts = [(run.name, run_digest(run.identity)) for run in make_plan(replace(place, options=options)).runs]
+    options = context.options.model_copy(update={"run_entries": (entry,)})
+    parts = [
+        (run.name, run_digest(run.identity)) for run in make_plan(replace(context, options=options)).runs
+    ]
     return [
         {"name": name, "requests": digest.requests, "scores": digest.scores, "full": digest.full}
         for name, digest in parts
@@ -41,8 +43,8 @@ def digests(entry: str, place: Workplace) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["entry"] for row in ROWS])
-def test_the_digests_of_known_entries_are_kept(row: dict[str, Any], place: Workplace) -> None:
-    assert digests(row["entry"], place) == row["runs"]
+def test_the_digests_of_known_entries_are_kept(row: dict[str, Any], context: PlanContext) -> None:
+    assert digests(row["entry"], context) == row["runs"]
 
 
 def test_the_known_entries_are_varied() -> None:

@@ -18,11 +18,11 @@ import yaml
 
 import evalkit
 from evalkit.cli import main
-from evalkit.engine.journal_index import JournalIndex, scan_journal
-from evalkit.observer import Observer
+from evalkit.execution.journal_index import JournalIndex, scan_journal
 from evalkit.response import Outcome, Response
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import RunResult
+from evalkit.runs.events import Observer
 from tests.vllm.conftest import ARGS
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,7 @@ from evalkit.specs.run_spec import AdapterSpec
 NO_GOLD = "n/a"
 
 
-class Slot(NamedTuple):
+class RequestSlot(NamedTuple):
     """One of the requests made for an instance."""
 
     reference_index: int | None = None
@@ -27,7 +27,7 @@ class Slot(NamedTuple):
     part: int | None = None
 
 
-class _Series(NamedTuple):
+class _TrialContext(NamedTuple):
     """What the requests of one repetition of one train trial share."""
 
     trial: int
@@ -36,7 +36,7 @@ class _Series(NamedTuple):
     train_outputs: tuple[str, ...]
 
 
-class _Asked(NamedTuple):
+class _PlannedRequest(NamedTuple):
     """A request that is wanted, before its prompt is made.
 
     Attributes:
@@ -45,11 +45,11 @@ class _Asked(NamedTuple):
 
     key: str
     instance: Instance
-    slot: Slot
+    slot: RequestSlot
     unit_size: int
 
 
-ONE_SLOT = (Slot(),)
+ONE_SLOT = (RequestSlot(),)
 
 # So much text is held as prompts that are made and not yet asked for.
 _MAX_HELD_CHARACTERS = 4_000_000
@@ -114,23 +114,23 @@ class Adapter:
         for trial in range(self.spec.num_train_trials):
             context = self.context(train, trial)
             for sample in range(self.spec.num_trials):
-                series = _Series(trial, sample, context, outputs)
-                yield from self._series_requests(series, instances, skip)
+                shared = _TrialContext(trial, sample, context, outputs)
+                yield from self._trial_requests(shared, instances, skip)
 
-    def _series_requests(
-        self, series: _Series, instances: Sequence[Instance], skip: Callable[[str], bool]
+    def _trial_requests(
+        self, shared: _TrialContext, instances: Sequence[Instance], skip: Callable[[str], bool]
     ) -> Iterator[RequestState]:
         """The requests of all instances for one repetition of one train trial."""
-        trial, sample, context, train_outputs = series
+        trial, sample, context, train_outputs = shared
         parameters = self.parameters() | {"random": str(sample) if sample else self.spec.random}
         hints = Hints((), train_outputs)
-        for asked, prompt in self._with_prompts(context, self._asked(series, instances, skip)):
-            instance, slot = asked.instance, asked.slot
+        for planned, prompt in self._with_prompts(context, self._planned(shared, instances, skip)):
+            instance, slot = planned.instance, planned.slot
             if (choices := self.choices(instance)) != hints.choices:
                 hints = Hints(choices, train_outputs)
             scored_from = self.scored_from(prompt, instance, slot)
             yield RequestState(
-                key=asked.key,
+                key=planned.key,
                 instance_id=_id_of(instance),
                 trial=trial,
                 request=Request(
@@ -142,16 +142,16 @@ class Adapter:
                 output_mapping=self.output_mapping(instance),
                 num_train_instances=prompt.num_train_instances,
                 prompt_truncated=prompt.truncated,
-                unit_size=asked.unit_size,
+                unit_size=planned.unit_size,
                 perturbation=instance.perturbation_label,
                 num_conditioning_tokens=prompt.num_conditioning_tokens,
             )
 
-    def _asked(
-        self, series: _Series, instances: Sequence[Instance], skip: Callable[[str], bool]
-    ) -> Iterator[_Asked]:
-        """What is wanted of a series, in order."""
-        trial, sample = series.trial, series.sample
+    def _planned(
+        self, shared: _TrialContext, instances: Sequence[Instance], skip: Callable[[str], bool]
+    ) -> Iterator[_PlannedRequest]:
+        """What is wanted of a shared, in order."""
+        trial, sample = shared.trial, shared.sample
         for instance in instances:
             instance_id = _id_of(instance)
             slots, label = self.slots(instance), instance.perturbation_label
@@ -160,30 +160,30 @@ class Adapter:
                     instance_id, trial, sample, slot.reference_index, slot.mode, label, slot.part
                 )
                 if not skip(key):
-                    yield _Asked(key, instance, slot, len(slots))
+                    yield _PlannedRequest(key, instance, slot, len(slots))
 
     def _with_prompts(
-        self, context: Context | ChatContext, asked: Iterator[_Asked]
-    ) -> Iterator[tuple[_Asked, Prompt]]:
+        self, context: Context | ChatContext, planned: Iterator[_PlannedRequest]
+    ) -> Iterator[tuple[_PlannedRequest, Prompt]]:
         """What is wanted, with prompts made some at a time: one at first, so that sending starts at once."""
         makes_its_own = type(self).prompt is not Adapter.prompt
         most_at_once = 1 if makes_its_own else self.window.fitted_at_once
         if most_at_once == 1:
-            for one in asked:
+            for one in planned:
                 yield one, self.prompt(context, one.instance, one.slot)
             return
         at_once = 1
-        while chunk := list(islice(asked, at_once)):
+        while chunk := list(islice(planned, at_once)):
             prompts = self._prompts(context, chunk)
             yield from zip(chunk, prompts, strict=True)
             num_characters = sum(len(prompt.text) for prompt in prompts) // len(prompts)
             room = _MAX_HELD_CHARACTERS // max(1, num_characters)
             at_once = max(1, min(2 * at_once, most_at_once, room))
 
-    def _prompts(self, context: Context | ChatContext, chunk: Sequence[_Asked]) -> list[Prompt]:
+    def _prompts(self, context: Context | ChatContext, chunk: Sequence[_PlannedRequest]) -> list[Prompt]:
         """The prompts of several requests, each what `prompt` makes of it."""
-        blocks = [self.question(asked.instance, asked.slot) for asked in chunk]
-        return context.prompts(blocks, [self.shows_examples(asked.slot) for asked in chunk])
+        blocks = [self.question(planned.instance, planned.slot) for planned in chunk]
+        return context.prompts(blocks, [self.shows_examples(planned.slot) for planned in chunk])
 
     def num_requests(self, instances: Sequence[Instance]) -> int:
         """How many requests `requests` makes, counted without building prompts."""
@@ -194,28 +194,28 @@ class Adapter:
         """The shared part of the prompts of one train trial."""
         shots = few_shot(train, self.spec.max_train_instances, trial, self.spec.sample_train)
         if self.spec.chat_style is not None:
-            turns = [Turn(self.question(shot, Slot()), self.shown(shot)) for shot in shots]
+            turns = [Turn(self.question(shot, RequestSlot()), self.shown(shot)) for shot in shots]
             examples = [self.example(shot) for shot in shots]
             return ChatContext(self.layout, self.window, turns, examples)
         return Context(self.layout, self.window, [self.example(shot) for shot in shots])
 
-    def prompt(self, context: Context | ChatContext, instance: Instance, slot: Slot) -> Prompt:
+    def prompt(self, context: Context | ChatContext, instance: Instance, slot: RequestSlot) -> Prompt:
         """The prompt of one request."""
         return context.prompt(self.question(instance, slot), few_shot=self.shows_examples(slot))
 
-    def shows_examples(self, slot: Slot) -> bool:
+    def shows_examples(self, slot: RequestSlot) -> bool:
         """Whether few-shot examples stand before the question of this slot."""
         return True
 
-    def scored_from(self, prompt: Prompt, instance: Instance, slot: Slot) -> int | None:
+    def scored_from(self, prompt: Prompt, instance: Instance, slot: RequestSlot) -> int | None:
         """The character from which on the prompt's tokens are to be scored; None: all of them, or none."""
         return None
 
-    def slots(self, instance: Instance) -> Sequence[Slot]:
+    def slots(self, instance: Instance) -> Sequence[RequestSlot]:
         """The requests made for an instance; they are scored together."""
         return ONE_SLOT
 
-    def question(self, instance: Instance, slot: Slot) -> str:
+    def question(self, instance: Instance, slot: RequestSlot) -> str:
         """The last block of the prompt."""
         return self.layout.question(instance.input)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from evalkit.adapters.adapter import Adapter, Slot
+from evalkit.adapters.adapter import Adapter, RequestSlot
 from evalkit.adapters.chat_context import ChatContext
 from evalkit.adapters.prompt import Context, Prompt
 from evalkit.errors import DataError
@@ -31,7 +31,7 @@ class ChatAdapter(Adapter):
         """Nothing is shared."""
         return Context(self.layout, self.window, ())
 
-    def prompt(self, context: Context | ChatContext, instance: Instance, slot: Slot) -> Prompt:
+    def prompt(self, context: Context | ChatContext, instance: Instance, slot: RequestSlot) -> Prompt:
         """The instance's messages.
 
         Raises:

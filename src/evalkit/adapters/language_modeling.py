@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from evalkit.adapters.adapter import Adapter, Slot
+from evalkit.adapters.adapter import Adapter, RequestSlot
 from evalkit.adapters.chat_context import ChatContext
 from evalkit.adapters.prompt import Context, Prompt
-from evalkit.adapters.window import NO_WINDOW, Tokenizer, TokenWindow, Window
+from evalkit.adapters.window import NO_WINDOW, TokenWindow, Window
 from evalkit.errors import UsageError
 from evalkit.instance import Instance
 from evalkit.registry import Output, adapter
 from evalkit.specs.run_spec import AdapterSpec
+from evalkit.tokenization import Tokenizer
 
 _CUT_CHARACTER = "\ufffd"
 # What is tried where a window would begin or end inside a character or a word: up to so many tokens fewer at
@@ -57,12 +58,12 @@ class LanguageModelingAdapter(Adapter):
         """Nothing is shared."""
         return Context(self.layout, self.window, ())
 
-    def slots(self, instance: Instance) -> Sequence[Slot]:
+    def slots(self, instance: Instance) -> Sequence[RequestSlot]:
         """One per window, numbered where there are several."""
         count = len(self._pieces(instance.input))
-        return [Slot()] if count == 1 else [Slot(part=part) for part in range(count)]
+        return [RequestSlot()] if count == 1 else [RequestSlot(part=part) for part in range(count)]
 
-    def prompt(self, context: Context | ChatContext, instance: Instance, slot: Slot) -> Prompt:
+    def prompt(self, context: Context | ChatContext, instance: Instance, slot: RequestSlot) -> Prompt:
         """The text of one window."""
         piece = self._pieces(instance.input)[slot.part or 0]
         return Prompt(piece.text, num_conditioning_tokens=piece.num_conditioning_tokens)

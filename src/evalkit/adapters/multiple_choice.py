@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from evalkit.adapters.adapter import NO_GOLD, Adapter, Slot
+from evalkit.adapters.adapter import NO_GOLD, Adapter, RequestSlot
 from evalkit.adapters.prompt import Prompt
 from evalkit.adapters.window import NO_WINDOW, Window
 from evalkit.errors import DataError, UsageError
@@ -76,7 +76,7 @@ class MultipleChoiceJointAdapter(Adapter):
         super().__init__(spec, window)
         self.letters = OptionLetters(spec)
 
-    def question(self, instance: Instance, slot: Slot) -> str:
+    def question(self, instance: Instance, slot: RequestSlot) -> str:
         """The question and its options."""
         return self.layout.question(instance.input, self._options(instance))
 
@@ -143,15 +143,15 @@ class MultipleChoiceSeparateOriginalAdapter(Adapter):
     gives: ClassVar[frozenset[Output] | None] = frozenset({"reference_logprobs"})
     per_reference: ClassVar[bool] = True
 
-    def slots(self, instance: Instance) -> Sequence[Slot]:
+    def slots(self, instance: Instance) -> Sequence[RequestSlot]:
         """One per reference and mode.
 
         Raises:
             DataError: The instance has no references.
         """
-        return [Slot(index, mode) for index in range(_num_references(instance)) for mode in self.modes]
+        return [RequestSlot(index, mode) for index in range(_num_references(instance)) for mode in self.modes]
 
-    def question(self, instance: Instance, slot: Slot) -> str:
+    def question(self, instance: Instance, slot: RequestSlot) -> str:
         """The question with one of its options as the answer."""
         return self.layout.example(instance.input, _option_text(instance, slot))
 
@@ -159,7 +159,7 @@ class MultipleChoiceSeparateOriginalAdapter(Adapter):
         """Nothing is generated: the prompt's own tokens are scored."""
         return {"temperature": 0.0, "max_tokens": 0, "echo_prompt": True}
 
-    def scored_from(self, prompt: Prompt, instance: Instance, slot: Slot) -> int | None:
+    def scored_from(self, prompt: Prompt, instance: Instance, slot: RequestSlot) -> int | None:
         """Where the option begins: what stands before it needs no log-probabilities."""
         ending = _option_text(instance, slot) + self.spec.output_suffix + self.spec.global_suffix
         # A prompt that was cut, or changed by a substitution, is scored whole; the metric says what is wrong.
@@ -172,13 +172,13 @@ class MultipleChoiceSeparateCalibratedAdapter(MultipleChoiceSeparateOriginalAdap
 
     modes: ClassVar[tuple[RequestMode, ...]] = ("original", "calibration")
 
-    def question(self, instance: Instance, slot: Slot) -> str:
+    def question(self, instance: Instance, slot: RequestSlot) -> str:
         """For calibration, the option after a bare "Answer:"."""
         if slot.mode != "calibration":
             return super().question(instance, slot)
         return self.layout.example(CALIBRATION_INPUT, _option_text(instance, slot))
 
-    def shows_examples(self, slot: Slot) -> bool:
+    def shows_examples(self, slot: RequestSlot) -> bool:
         """Not for calibration."""
         return slot.mode != "calibration"
 
@@ -189,6 +189,6 @@ def _num_references(instance: Instance) -> int:
     return len(instance.references)
 
 
-def _option_text(instance: Instance, slot: Slot) -> str:
+def _option_text(instance: Instance, slot: RequestSlot) -> str:
     assert slot.reference_index is not None, "every slot of these methods is about one reference"
     return instance.references[slot.reference_index].text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from evalkit.adapters.adapter import Adapter, Slot
+from evalkit.adapters.adapter import Adapter, RequestSlot
 from evalkit.errors import DataError
 from evalkit.instance import Instance, Reference
 from evalkit.registry import Output, adapter
@@ -24,7 +24,7 @@ class RankingBinaryAdapter(Adapter):
     gives: ClassVar[frozenset[Output] | None] = frozenset({"reference_answers"})
     per_reference: ClassVar[bool] = True
 
-    def slots(self, instance: Instance) -> Sequence[Slot]:
+    def slots(self, instance: Instance) -> Sequence[RequestSlot]:
         """One per reference.
 
         Raises:
@@ -32,9 +32,9 @@ class RankingBinaryAdapter(Adapter):
         """
         if not instance.references:
             raise DataError(f"instance {instance.id} has no references to rank")
-        return [Slot(index, "original") for index in range(len(instance.references))]
+        return [RequestSlot(index, "original") for index in range(len(instance.references))]
 
-    def question(self, instance: Instance, slot: Slot) -> str:
+    def question(self, instance: Instance, slot: RequestSlot) -> str:
         """One of the documents and the query."""
         assert slot.reference_index is not None, "every slot of this method is about one reference"
         document = self._document(instance.references[slot.reference_index])

@@ -8,10 +8,10 @@ import typer
 
 from evalkit.cli.options import takes_run_options
 from evalkit.cli.output import echo
-from evalkit.options import RunOptions
+from evalkit.runs.options import RunOptions
 
 if TYPE_CHECKING:
-    from evalkit.agreement import Agreement
+    from evalkit.checks.engine_parity import EngineParity
 
 MAX_SHOWN = 5
 
@@ -39,15 +39,15 @@ def check_engines_command(
     import asyncio
     from dataclasses import asdict
 
-    from evalkit.agreement import CheckOptions, check_engines, check_options
+    from evalkit.checks.engine_parity import CheckOptions, check_engines, check_options
     from evalkit.cli.output import print_json
     from evalkit.cli.progress import QuietProgress
-    from evalkit.planning import open_workplace
+    from evalkit.runs.plan import open_plan_context
 
-    place = open_workplace(check_options(options))
+    context = open_plan_context(check_options(options))
     names = tuple(name.strip() for name in engines.split(",") if name.strip())
     check = CheckOptions(model, names, tolerance, {"dtype": dtype})
-    found = asyncio.run(check_engines(check, place, QuietProgress()))
+    found = asyncio.run(check_engines(check, context, QuietProgress()))
     for agreement in found:
         if as_json:
             print_json({"ok": agreement.ok, **asdict(agreement)})
@@ -57,7 +57,7 @@ def check_engines_command(
         raise typer.Exit(1)
 
 
-def _show(found: Agreement) -> None:
+def _show(found: EngineParity) -> None:
 
     verdict = "agree" if found.ok else "DO NOT agree"
     echo(f"{found.reference} and {found.engine} {verdict} (tolerance {found.tolerance:g})", style="bold")

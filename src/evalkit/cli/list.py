@@ -71,7 +71,7 @@ def entries_of(kind: str, model_files: Any = ()) -> list[dict[str, Any]]:
         entries = list_plugins(kind)
         return sorted([*entries, *_shipped_tokenizers()], key=_name_of) if kind == "tokenizer" else entries
     from evalkit.models.catalog import ModelCatalog
-    from evalkit.options import RunOptions
+    from evalkit.runs.options import RunOptions
 
     options = RunOptions(model_deployments=tuple(model_files))
     models = ModelCatalog.load(options.deployment_files())

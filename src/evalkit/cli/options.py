@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evalkit.options import RunOptions, read_options
+from evalkit.runs.options import RunOptions, read_options
 
 # HELM's spellings and the short ones, beside the name of the option itself.
 ALIASES: dict[str, tuple[str, ...]] = {

@@ -11,11 +11,11 @@ import typer
 from evalkit.cli.console import nobody_reads
 from evalkit.cli.options import takes_run_options
 from evalkit.cli.output import echo, echo_note, remark
-from evalkit.options import RunOptions
+from evalkit.runs.options import RunOptions
 
 if TYPE_CHECKING:
     from evalkit.models.deployment import ModelDeployment
-    from evalkit.planning import LoadedRun, Plan, PlannedRun, Workplace
+    from evalkit.runs.plan import LoadedRun, Plan, PlanContext, PlannedRun
 
 # Where a scenario knows its size, this many instances are enough to estimate tokens.
 SAMPLE_SIZE = 100
@@ -33,21 +33,21 @@ def plan_command(
     ] = False,
 ) -> None:
     """Show what `run` would do: resolved run specs, request counts, token and cost estimates."""
-    from evalkit.planning import make_plan, open_workplace
+    from evalkit.runs.plan import make_plan, open_plan_context
 
-    place = open_workplace(options)
-    plan = make_plan(place)
+    context = open_plan_context(options)
+    plan = make_plan(context)
     if requests:
-        show_requests(plan, place, as_json=as_json)
+        show_requests(plan, context, as_json=as_json)
         raise typer.Exit(1 if plan.bad_entries else 0)
-    raise typer.Exit(show_plan(plan, place, as_json=as_json))
+    raise typer.Exit(show_plan(plan, context, as_json=as_json))
 
 
-def show_plan(plan: Plan, place: Workplace, *, as_json: bool) -> int:
+def show_plan(plan: Plan, context: PlanContext, *, as_json: bool) -> int:
     """Print one line (or JSON object) per run spec; returns the exit code, 3 if one's data is damaged."""
     from evalkit.cli.output import print_json, print_table
 
-    rows = [describe_run(run, place) for run in plan.runs]
+    rows = [describe_run(run, context) for run in plan.runs]
     for note in (*plan.notes, *dict.fromkeys(note for row in rows for note in row["notes"])):
         echo(remark("note", note), err=True)
     if as_json:
@@ -113,12 +113,12 @@ def cost_notes(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield "a model is sent no limit of length, and its window is not known: there is no bound on the cost"
 
 
-def show_requests(plan: Plan, place: Workplace, *, as_json: bool) -> None:
+def show_requests(plan: Plan, context: PlanContext, *, as_json: bool) -> None:
     """Print every request as it would be sent, in order."""
     from evalkit.cli.output import print_json
 
     for run in plan.runs:
-        for row in describe_requests(run, place):
+        for row in describe_requests(run, context):
             if nobody_reads():
                 return
             if as_json:
@@ -128,11 +128,11 @@ def show_requests(plan: Plan, place: Workplace, *, as_json: bool) -> None:
                 echo(row["prompt"])
 
 
-def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
+def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
     """A planned run as plain data; counts are None where its data is not local."""
     from evalkit.errors import DataError, UsageError
-    from evalkit.planning import data_is_local, load_instances, num_evaluated
-    from evalkit.results.scoring import make_scorer
+    from evalkit.results.scores import make_scorer
+    from evalkit.runs.plan import data_is_local, load_instances, num_evaluated
 
     row: dict[str, Any] = {
         "entry": run.entry,
@@ -150,10 +150,10 @@ def describe_run(run: PlannedRun, place: Workplace) -> dict[str, Any]:
         "fixups": [asdict(fixup) for fixup in run.fixups],
         "run_spec": run.run_spec.model_dump(mode="json"),
     }
-    if run.problem or not data_is_local(run, place):
+    if run.problem or not data_is_local(run, context):
         return row
     known = num_evaluated(run)
-    loaded = load_instances(run, place, at_most=SAMPLE_SIZE if known else None)
+    loaded = load_instances(run, context, at_most=SAMPLE_SIZE if known else None)
     try:
         make_scorer(run.run_spec, loaded.instances)  # says what no metric can score
     except (DataError, UsageError) as error:
@@ -202,7 +202,7 @@ def estimate_tokens_of(loaded: LoadedRun, deployment: ModelDeployment) -> RunTok
     estimate of all is put right by it.
     """
     from evalkit.clients.factory import allowances
-    from evalkit.engine.budget import TokenEstimator
+    from evalkit.execution.budget import TokenEstimator
     from evalkit.models.tokenizers import counting_tokenizer, estimate_tokens
 
     allowance = allowances(deployment)
@@ -227,11 +227,11 @@ def estimate_tokens_of(loaded: LoadedRun, deployment: ModelDeployment) -> RunTok
     return RunTokens(prompt * ratio, prompt_most, completion if is_limited else None, thinking)
 
 
-def describe_requests(run: PlannedRun, place: Workplace) -> Iterator[dict[str, Any]]:
+def describe_requests(run: PlannedRun, context: PlanContext) -> Iterator[dict[str, Any]]:
     """The requests of a run as plain data, every field written out."""
-    from evalkit.planning import load_instances
+    from evalkit.runs.plan import load_instances
 
-    loaded = load_instances(run, place)
+    loaded = load_instances(run, context)
     splits = {instance.id: instance.split for instance in loaded.instances}
     for state in loaded.requests():
         yield {

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from evalkit.cli.output import echo, printable, remark
 from evalkit.cli.text_table import ELLIPSIS, TableColumn, TextTable
-from evalkit.observer import Observer
 from evalkit.redaction import without_controls
 from evalkit.response import Failure, Outcome
+from evalkit.runs.events import Observer
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions

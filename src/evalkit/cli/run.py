@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from evalkit.cli.options import takes_run_options
-from evalkit.options import RunOptions
+from evalkit.runs.options import RunOptions
 
 GC_THRESHOLD = 20_000
 
@@ -25,17 +25,17 @@ def run_command(
 
     from evalkit.cli.plan import show_plan
     from evalkit.cli.progress import DownloadProgress, progress_for
-    from evalkit.planning import make_plan, open_workplace
+    from evalkit.runs.plan import make_plan, open_plan_context
 
-    place = open_workplace(options, on_download=None if quiet else DownloadProgress())
-    plan = make_plan(place, fetch=not options.dry_run)
+    context = open_plan_context(options, on_download=None if quiet else DownloadProgress())
+    plan = make_plan(context, fetch=not options.dry_run)
     if options.dry_run:
-        raise typer.Exit(show_plan(plan, place, as_json=as_json))
+        raise typer.Exit(show_plan(plan, context, as_json=as_json))
 
     from evalkit.cli.console import lost_output
     from evalkit.cli.output import echo_note
     from evalkit.cli.table import show_results
-    from evalkit.running import exit_code, run_all
+    from evalkit.runs.session import exit_code, run_all
 
     # Little of what a run makes is garbage in cycles: looking for it less often saves 5 to 15 % of the CPU.
     gc.freeze()
@@ -43,7 +43,7 @@ def run_command(
     with progress_for(quiet=quiet) as observer:
         for note in plan.notes:
             observer.note(note)
-        results = asyncio.run(run_all(plan, place, observer))
+        results = asyncio.run(run_all(plan, context, observer))
     show_results(results, options.suite_path, as_json=as_json, bad_entries=plan.bad_entries)
     if why := lost_output():
         echo_note(f"can't write to standard output: {why}; the results are in {options.suite_path}")

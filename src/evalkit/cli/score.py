@@ -24,12 +24,12 @@ def score_command(
     """
     from evalkit.cli.output import echo_note, print_json
     from evalkit.cli.table import print_rows
-    from evalkit.engine.lock import RunLock
     from evalkit.errors import UnknownNameError, UsageError
+    from evalkit.execution.lock import RunLock
     from evalkit.plugins import load_plugins
     from evalkit.results.copies import count_once
     from evalkit.results.run_directory import find_runs
-    from evalkit.results.scoring import score_run
+    from evalkit.results.scores import score_run
     from evalkit.results.summary import summary_rows
 
     load_plugins(plugins or ())

@@ -9,7 +9,7 @@ import typer
 
 from evalkit.cli.options import takes_run_options
 from evalkit.cli.output import echo, remark
-from evalkit.options import RunOptions
+from evalkit.runs.options import RunOptions
 
 
 @takes_run_options
@@ -19,15 +19,15 @@ def validate_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per run spec.")] = False,
 ) -> None:
     """Check benchmarks: right answers, fed back as completions, must score 1.0 (else exit code 1)."""
+    from evalkit.checks.gold_answers import distinct_runs, validate_run, with_stand_in
     from evalkit.cli.output import print_json, print_table
-    from evalkit.planning import make_plan, open_workplace
-    from evalkit.validation import distinct_runs, validate_run, with_stand_in
+    from evalkit.runs.plan import make_plan, open_plan_context
 
-    place = open_workplace(with_stand_in(options))
-    plan = make_plan(place, fetch=True)
+    context = open_plan_context(with_stand_in(options))
+    plan = make_plan(context, fetch=True)
     found = []
     for run in distinct_runs(plan):
-        validation = validate_run(run, place)
+        validation = validate_run(run, context)
         found.append(validation)
         if as_json:
             print_json({"ok": validation.ok, **asdict(validation)})

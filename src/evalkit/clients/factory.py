@@ -72,7 +72,7 @@ def _check_address(address: Any) -> None:
         raise UsageError(f"base_url has no host: '{one_line(address)}'")
 
 
-def completed(deployment: ModelDeployment, *, fetch: bool = False) -> ModelDeployment:
+def with_model_facts(deployment: ModelDeployment, *, fetch: bool = False) -> ModelDeployment:
     """The deployment with what the files of its model say where it says nothing: tokenizer and lengths.
 
     Args:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from evalkit.clients.bodies import BodyError, read_body
-from evalkit.clients.complaints import Complaint, complains, complaint_of, error_of, status_of
 from evalkit.clients.proxies import proxy_for
+from evalkit.clients.server_error import ServerError, error_of, holds_error, server_error_of, status_of
 from evalkit.codec import decode_foreign, encode
 from evalkit.errors import ClientError, TransientError, UsageError
 from evalkit.models.deployment import MAX_ANSWER_MB
@@ -37,7 +37,7 @@ _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 
 def error_in(answer: Mapping[str, Any]) -> Any:
     """The error in an answer that has nothing else: `error`, or the whole where it says that it is one."""
-    if complains(answer):
+    if holds_error(answer):
         return answer
     says_so = "error" in (answer.get("object"), answer.get("type"))
     said = any(isinstance(answer.get(name), str) for name in ("message", "detail", "msg"))
@@ -116,7 +116,7 @@ class Endpoint:
         # As the journal keeps it: numbers made from the journal later are the same to the last digit.
         latency_s = round(time.perf_counter() - sent_at, 6)
         if status != 200:
-            raise self._error(status, _complaint(raw, headers), headers)
+            raise self._error(status, _server_error(raw, headers), headers)
         return self._parse(raw, headers), latency_s
 
     async def close(self) -> None:
@@ -151,8 +151,8 @@ class Endpoint:
         if not isinstance(parsed, dict):
             raise TransientError("the server's answer is not a JSON object", "malformed")
         if error := self._find_error(parsed):
-            complaint = complaint_of(error)
-            failed = self._error(status_of(complaint), complaint, headers, in_200=True)
+            server_error = server_error_of(error)
+            failed = self._error(status_of(server_error), server_error, headers, in_200=True)
             # Something was written, or counted, or went wrong behind the server that says so.
             began = any(parsed.get(name) for name in ("choices", "content", "usage"))
             failed.may_be_billed |= began or failed.reason == "server_error"
@@ -168,13 +168,13 @@ class Endpoint:
         return f"the server's answer is not JSON: {self._clean(raw[:1000].decode('utf-8', 'replace'))[:80]!r}"
 
     def _error(
-        self, status: int, complaint: Complaint, headers: Mapping[str, str], in_200: bool = False
+        self, status: int, server_error: ServerError, headers: Mapping[str, str], in_200: bool = False
     ) -> ClientError:
-        said = self._clean(complaint.message)
+        said = self._clean(server_error.message)
         told = f"HTTP 200 with error {status}: {said}" if in_200 else f"HTTP {status}: {said}"
         if not in_200 and (status == 404 or 300 <= status < 400):
             told += f" ({self.url})"
-        error = error_of(status, complaint, told, retry_after_s(headers))
+        error = error_of(status, server_error, told, retry_after_s(headers))
         if not in_200:
             error.may_be_billed = status in _TIMED_OUT
         return error
@@ -223,11 +223,11 @@ def _seconds_until(http_date: str) -> float | None:
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
-def _complaint(raw: bytes, headers: Mapping[str, str]) -> Complaint:
+def _server_error(raw: bytes, headers: Mapping[str, str]) -> ServerError:
     try:
-        return complaint_of(_decoded(raw, headers))
+        return server_error_of(_decoded(raw, headers))
     except ValueError:
-        return Complaint(" ".join(raw[:1000].decode("utf-8", "replace").split()) or "(no message)")
+        return ServerError(" ".join(raw[:1000].decode("utf-8", "replace").split()) or "(no message)")
 
 
 def _decoded(raw: bytes, headers: Mapping[str, str]) -> Any:

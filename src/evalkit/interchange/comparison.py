@@ -10,9 +10,9 @@ from statistics import fmean
 from typing import Any
 
 from evalkit.interchange.foreign_run import ImportedRun, UnitKey, unit_of
-from evalkit.metrics.stat import ALL_SPLITS, Stat
 from evalkit.response import Response
 from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
+from evalkit.scoring.stat import ALL_SPLITS, Stat
 
 # Scores that agree to this are the same; the other harness may have summed in another order.
 _TOLERANCE = 1e-9
@@ -63,7 +63,7 @@ def note_lacking_scores(run: ImportedRun, carried: Sequence[str]) -> None:
 
 def uncompared(directory: RunDirectory, run: ImportedRun) -> tuple[str, ...]:
     """The scores made here that no number of the source was compared with."""
-    from evalkit.results.scoring import read_stats
+    from evalkit.results.scores import read_stats
 
     if not run.instances:
         return ()
@@ -74,7 +74,7 @@ def uncompared(directory: RunDirectory, run: ImportedRun) -> tuple[str, ...]:
 
 def carry_numbers(directory: RunDirectory, run: ImportedRun) -> list[Stat]:
     """Compare the numbers over the whole run with those made here; keep the others, and those that differ."""
-    from evalkit.results.scoring import read_stats
+    from evalkit.results.scores import read_stats
 
     if not run.instances:
         _compare_with_given(run)

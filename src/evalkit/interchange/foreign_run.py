@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from evalkit.instance import Instance
-from evalkit.metrics.interval import IntervalMethod, student_t_quantile, wilson_interval
-from evalkit.metrics.stat import Stat, StatPerturbation
 from evalkit.request import RequestState
 from evalkit.response import Outcome
+from evalkit.scoring.interval import IntervalMethod, student_t_quantile, wilson_interval
+from evalkit.scoring.stat import Stat, StatPerturbation
 from evalkit.specs.run_spec import RunSpec
 
 # How far n times the mean of zeros and ones may be from a whole number, and (relatively) its standard error

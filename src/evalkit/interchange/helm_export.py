@@ -20,21 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.codec import decode_foreign, encode
-from evalkit.engine.journal_index import JournalIndex, read_winners, scan_journal
-from evalkit.engine.journal_line import Record
 from evalkit.errors import REMEDY, DamageError, StoreError
+from evalkit.execution.journal_index import JournalIndex, read_winners, scan_journal
+from evalkit.execution.journal_line import Record
 from evalkit.folder_names import folder_of
 from evalkit.instance import Instance, PerturbationDescription
 from evalkit.interchange.helm_names import metrics_to_helm, perturbation_class, scenario_class
 from evalkit.interchange.helm_stats import Aggregation, Context, HelmStat, UnitStats, bookkeeping
 from evalkit.interchange.staging import staging
 from evalkit.metrics.carried import CARRIED_SCORES
-from evalkit.metrics.metric import likeliest_first
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response
 from evalkit.results.integrity import require_unchanged, require_whole_journal
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines, write_json
+from evalkit.scoring.metric import likeliest_first
 from evalkit.specs.run_spec import RunSpec
 
 _FINISH_REASONS = ("length", "stop", "endoftext", "unknown")

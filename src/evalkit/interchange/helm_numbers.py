@@ -11,7 +11,7 @@ from evalkit.instance import PerturbationDescription
 from evalkit.interchange.foreign_files import finite
 from evalkit.interchange.foreign_run import ImportedRun, unit_of, whole_run_stat
 from evalkit.interchange.helm_stats import BOOKKEEPING
-from evalkit.metrics.stat import Stat, StatPerturbation
+from evalkit.scoring.stat import Stat, StatPerturbation
 
 _Sizes = Mapping[tuple[str | None, str | None], int]
 """How many instances there are in each split and sub-split."""

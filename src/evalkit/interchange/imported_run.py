@@ -34,13 +34,13 @@ from evalkit.interchange.foreign_run import ImportedRun, UnitKey
 from evalkit.interchange.foreign_shapes import reading
 from evalkit.interchange.staging import staging
 from evalkit.metrics.carried import CARRIED_SCORES, carried_key
-from evalkit.metrics.metric import Metric, build_metric
 from evalkit.registry import METRICS
 from evalkit.results.choice import choose_directory, set_aside
 from evalkit.results.integrity import changed_files, reseal
-from evalkit.results.ledger import Subject
 from evalkit.results.manifest import RunStatus
+from evalkit.results.manifest_writer import RunIdentity
 from evalkit.results.run_directory import RunDirectory, read_lines, write_json, write_lines
+from evalkit.scoring.metric import Metric, build_metric
 from evalkit.specs.digest import identity, run_digest
 from evalkit.specs.run_spec import MetricSpec, RunSpec
 
@@ -107,7 +107,7 @@ def keep_runs(runs: Iterable[ImportedRun], suite_path: Path) -> list[Kept]:
         return [_moved(kept, suite_path, subject) for kept, subject in made]
 
 
-def _moved(kept: Kept, suite_path: Path, subject: Subject) -> Kept:
+def _moved(kept: Kept, suite_path: Path, subject: RunIdentity) -> Kept:
     """Move a run that is whole to its place in the suite."""
     if kept.already_there:
         return kept
@@ -142,7 +142,7 @@ def _is_current(directory: RunDirectory) -> bool:
     return isinstance(source, dict) and source.get("rules") == _RULES
 
 
-def _keep(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, Subject]:
+def _keep(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, RunIdentity]:
     """Write a run into a folder, unless the suite has it; and what it is."""
     with reading(f"{run.source.harness} run {run.source.run}", run.source.harness):
         _check_settings(run)
@@ -164,7 +164,7 @@ def _check_settings(run: ImportedRun) -> None:
     RunSpec.model_validate(decode(encode(run.run_spec.model_dump(mode="json"))))
 
 
-def _written(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, Subject]:
+def _written(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, RunIdentity]:
     run_spec, recomputed, carried = _with_metrics(run)
     covered = identity(run_spec, deployment_identity={}, data_digest=None, versions={})
     covered["imported"] = {
@@ -172,7 +172,9 @@ def _written(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, Subj
         "run": run.source.run,
         "sha256": run.source.sha256,
     }
-    subject = Subject(run_spec, f"import {run.source.harness} {run.source.run}", run_digest(covered), covered)
+    subject = RunIdentity(
+        run_spec, f"import {run.source.harness} {run.source.run}", run_digest(covered), covered
+    )
     choice = choose_directory(suite_path, run_spec.name, subject.digest, covered)
     if choice.exists and _is_whole(choice.directory) and _is_current(choice.directory):
         return Kept(choice.directory.path, already_there=True), subject
@@ -214,7 +216,7 @@ def _with_metrics(run: ImportedRun) -> tuple[RunSpec, tuple[str, ...], tuple[str
     made_here: set[str] = set()
     for spec in run.run_spec.metric_specs:
         metric = _usable_metric(spec, run) if run.instances else None
-        if metric is not None and (metric.names or metric.corpus_names):
+        if metric is not None and (metric.names or metric.run_level_names):
             usable.append(spec)
             made_here.update(metric.names)
     given = {name for scores in run.given.values() for name in scores} if run.instances else set()
@@ -240,17 +242,19 @@ def _usable_metric(spec: MetricSpec, run: ImportedRun) -> Metric | None:
     return metric
 
 
-def _write_run(directory: RunDirectory, subject: Subject, run: ImportedRun, carried: tuple[str, ...]) -> int:
+def _write_run(
+    directory: RunDirectory, subject: RunIdentity, run: ImportedRun, carried: tuple[str, ...]
+) -> int:
     """Journal, instances, scores and manifest; returns how many requests have no answer."""
-    from evalkit.engine.journal import Journal
-    from evalkit.engine.journal_index import scan_journal
-    from evalkit.results.ledger import Ledger
-    from evalkit.results.scoring import score_run
+    from evalkit.execution.journal import Journal
+    from evalkit.execution.journal_index import scan_journal
+    from evalkit.results.manifest_writer import ManifestWriter
+    from evalkit.results.scores import score_run
 
     with Journal.open(directory.journal_path, subject.owner) as journal:
         for state, outcome in run.records:
             journal.append(state, outcome)
-    ledger = Ledger.open(directory, subject, None)
+    ledger = ManifestWriter.open(directory, subject, None)
     index = scan_journal(directory.journal_path)
     if run.instances:
         directory.write_instances(list(_with_scores(run.instances, run.given, set(carried))))

@@ -11,8 +11,8 @@ from typing import Any
 
 from evalkit.interchange.foreign_files import finite
 from evalkit.interchange.foreign_run import ImportedRun, UnitKey, whole_run_stat
-from evalkit.metrics.stat import Stat
 from evalkit.response import Failure
+from evalkit.scoring.stat import Stat
 
 # These two are means of the samples' scores; of others only Inspect knows how they come about.
 _MEANS = ("accuracy", "mean")

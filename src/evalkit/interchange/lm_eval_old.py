@@ -13,7 +13,7 @@ from evalkit.errors import StoreError
 from evalkit.interchange.foreign_files import ForeignFiles, finite
 from evalkit.interchange.foreign_run import ImportedRun, Source, label_part, whole_run_stat
 from evalkit.interchange.foreign_shapes import LmEvalOldResults, check
-from evalkit.metrics.stat import Stat
+from evalkit.scoring.stat import Stat
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
 
 _STDERR = "_stderr"

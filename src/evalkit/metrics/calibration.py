@@ -10,9 +10,11 @@ from itertools import accumulate
 from typing import ClassVar
 
 from evalkit.instance import Instance
-from evalkit.metrics.corpus import Row
-from evalkit.metrics.extra import require_module
-from evalkit.metrics.metric import (
+from evalkit.metrics.reference import BasicReference
+from evalkit.metrics.text import exact_match
+from evalkit.registry import Output, metric
+from evalkit.scoring.extra import require_module
+from evalkit.scoring.metric import (
     Metric,
     Unit,
     asks_per_reference,
@@ -20,9 +22,7 @@ from evalkit.metrics.metric import (
     likeliest_first,
     require_correct_reference,
 )
-from evalkit.metrics.reference import BasicReference
-from evalkit.metrics.text import exact_match
-from evalkit.registry import Output, metric
+from evalkit.scoring.run_level import Row
 from evalkit.specs.run_spec import AdapterSpec
 
 _PLAIN = ("ece_10_bin", "ece_1_bin", "selective_cov_acc_area", "selective_acc@10")
@@ -49,7 +49,7 @@ class Calibration(Metric):
         self._platt = platt
         self._reference = BasicReference(adapter_spec) if asks_per_reference(adapter_spec) else None
         self._pattern = compile_mapping_pattern(adapter_spec.output_mapping_pattern)
-        self.corpus_names = _PLAIN + _PLATT if platt else _PLAIN
+        self.run_level_names = _PLAIN + _PLATT if platt else _PLAIN
 
     def check(self, instance: Instance) -> None:
         """Refuse an instance without a right answer.
@@ -66,7 +66,7 @@ class Calibration(Metric):
         """Nothing: a single unit is not calibrated."""
         return {}
 
-    def evidence(self, unit: Unit) -> Row | None:
+    def run_level_row(self, unit: Unit) -> Row | None:
         """Probability, whether right (0 or 1), and whether its log-probability is below 0."""
         if self._reference is not None:
             scores = self._reference.score(unit)
@@ -79,7 +79,7 @@ class Calibration(Metric):
         right = max((exact_match(gold, prediction) for gold in unit.golds), default=0.0)
         return math.exp(logprob), int(right), logprob < 0
 
-    def corpus(self, rows: Sequence[Row]) -> Mapping[str, float]:
+    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
         """The numbers listed above.
 
         Raises:

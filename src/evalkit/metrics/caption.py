@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from evalkit.metrics.corpus import Row
-from evalkit.metrics.metric import Unit, WholeRunMetric
 from evalkit.metrics.overlap import ngrams
 from evalkit.metrics.text import normalize_text
 from evalkit.registry import metric
+from evalkit.scoring.metric import RunLevelMetric, Unit
+from evalkit.scoring.run_level import Row
 
 CIDER = "cider"
 MAX_N = 4
@@ -23,7 +23,7 @@ Profile = tuple[Counter[Ngram], ...]
 
 
 @metric(CIDER)
-class Cider(WholeRunMetric):
+class Cider(RunLevelMetric):
     """CIDEr-D (Vedantam et al. 2015) over all units of a run, from 0 to 10; more is better.
 
     N-grams that many instances' right answers share count less, so the number exists only over a whole
@@ -35,9 +35,9 @@ class Cider(WholeRunMetric):
     HELM's `cider` is 0 for every answer. This is a deliberate difference.
     """
 
-    corpus_names = (CIDER,)
+    run_level_names = (CIDER,)
 
-    def evidence(self, unit: Unit) -> Row | None:
+    def run_level_row(self, unit: Unit) -> Row | None:
         """The normalised prediction, and the normalised right answers."""
         if unit.per_reference:
             return None
@@ -45,7 +45,7 @@ class Cider(WholeRunMetric):
         golds = tuple(normalize_text(gold, keep_articles=True) for gold in unit.golds)
         return normalize_text(prediction, keep_articles=True), golds
 
-    def corpus(self, rows: Sequence[Row]) -> Mapping[str, float]:
+    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
         """`cider`; nothing for a single unit."""
         if len(rows) < 2:
             return {}

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from evalkit.errors import DataError
 from evalkit.instance import Instance
-from evalkit.metrics.metric import Metric, Unit, likeliest_first, require_correct_reference
 from evalkit.notation.letters import settled_option
 from evalkit.registry import Output, metric
 from evalkit.response import Completion
+from evalkit.scoring.metric import Metric, Unit, likeliest_first, require_correct_reference
 
 _HELMS_ANSWER = r"\.*\[aA\]nswer:\s*\(?([A-J])\)?"
 _ANSWER = r"[aA]nswer:\s*\(?([A-J])\)?"

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from evalkit.metrics.corpus import Row
-from evalkit.metrics.metric import Unit, WholeRunMetric
 from evalkit.metrics.text import normalize_text
 from evalkit.registry import metric
+from evalkit.scoring.metric import RunLevelMetric, Unit
+from evalkit.scoring.run_level import Row
 from evalkit.specs.run_spec import AdapterSpec
 
 MACRO, MICRO = "classification_macro_f1", "classification_micro_f1"
 
 
-class ClassF1(WholeRunMetric):
+class ClassF1(RunLevelMetric):
     """F1 over all units; the classes are the right answers that occur, normalised as in `quasi_exact_match`.
 
     A unit is in the classes of its right answers, and is put into the one that the likeliest completion
@@ -26,7 +26,7 @@ class ClassF1(WholeRunMetric):
         super().__init__(adapter_spec)
         self._delimiter = delimiter
 
-    def evidence(self, unit: Unit) -> Row | None:
+    def run_level_row(self, unit: Unit) -> Row | None:
         """The right classes and the named ones, both normalised and sorted."""
         if unit.per_reference:
             return None
@@ -43,12 +43,12 @@ class MacroF1(ClassF1):
         delimiter: What stands between several classes in a completion; empty: it names one.
     """
 
-    corpus_names = (MACRO,)
+    run_level_names = (MACRO,)
 
     def __init__(self, adapter_spec: AdapterSpec, delimiter: str = "") -> None:
         super().__init__(adapter_spec, delimiter)
 
-    def corpus(self, rows: Sequence[Row]) -> Mapping[str, float]:
+    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
         """`classification_macro_f1`."""
         counts = _counts(rows)
         return {MACRO: math.fsum(_f1(*c) for c in counts.values()) / len(counts)} if counts else {}
@@ -62,12 +62,12 @@ class MicroF1(ClassF1):
         delimiter: What stands between several classes in a completion; empty: it names one.
     """
 
-    corpus_names = (MICRO,)
+    run_level_names = (MICRO,)
 
     def __init__(self, adapter_spec: AdapterSpec, delimiter: str = "") -> None:
         super().__init__(adapter_spec, delimiter)
 
-    def corpus(self, rows: Sequence[Row]) -> Mapping[str, float]:
+    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
         """`classification_micro_f1`."""
         counts = list(_counts(rows).values())
         return {MICRO: _f1(*(sum(column) for column in zip(*counts, strict=True)))} if counts else {}

@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
 from evalkit.metrics.code_blocks import ends_in_block, program_of
-from evalkit.metrics.metric import Metric, Unit, likeliest_first
 from evalkit.plural import counted
 from evalkit.registry import Output, metric
 from evalkit.response import Completion
 from evalkit.sandbox.judge import judge, require_sandbox
 from evalkit.sandbox.program import Checks, Limits, Program
 from evalkit.sandbox.verdict import Verdict
+from evalkit.scoring.metric import Metric, Unit, likeliest_first
 from evalkit.specs.run_spec import AdapterSpec
 from evalkit.thinking import without_thinking
 

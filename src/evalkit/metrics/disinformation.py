@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from evalkit.metrics.extra import require_module
-from evalkit.metrics.metric import Metric, Unit
 from evalkit.registry import Output, metric
+from evalkit.scoring.extra import require_module
+from evalkit.scoring.metric import Metric, Unit
 
 
 @metric("self_bleu", needs=("sacrebleu",))

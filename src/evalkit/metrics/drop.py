@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from evalkit.errors import DataError
 from evalkit.instance import Instance
-from evalkit.metrics.metric import Metric, Unit, compile_mapping_pattern, require_correct_reference
 from evalkit.registry import Output, metric
+from evalkit.scoring.metric import Metric, Unit, compile_mapping_pattern, require_correct_reference
 from evalkit.specs.run_spec import AdapterSpec
 
 ANSWERS = "answers"

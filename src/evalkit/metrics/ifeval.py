@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 from evalkit.errors import DataError
 from evalkit.instance import Instance
-from evalkit.metrics.corpus import Row
 from evalkit.metrics.english import sentences, words
-from evalkit.metrics.extra import require_module
-from evalkit.metrics.metric import Metric, Unit
 from evalkit.registry import Output, metric
+from evalkit.scoring.extra import require_module
+from evalkit.scoring.metric import Metric, Unit
+from evalkit.scoring.run_level import Row
 
 Arguments = Mapping[str, Any]
 Check = Callable[[str, Arguments], bool]
@@ -44,7 +44,7 @@ class IfEval(Metric):
     takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
 
     names = ("ifeval_strict_accuracy", "ifeval_prompt_strict", "ifeval_prompt_loose")
-    corpus_names = ("ifeval_instruction_strict", "ifeval_instruction_loose")
+    run_level_names = ("ifeval_instruction_strict", "ifeval_instruction_loose")
 
     def check(self, instance: Instance) -> None:
         """Refuse an instance without instructions, or with one that is not known.
@@ -63,12 +63,12 @@ class IfEval(Metric):
             "ifeval_prompt_loose": float(all(loose)),
         }
 
-    def evidence(self, unit: Unit) -> Row | None:
+    def run_level_row(self, unit: Unit) -> Row | None:
         """How many instructions there are, are followed strictly, and loosely."""
         strict, loose = self._followed(unit)
         return len(strict), sum(strict), sum(loose)
 
-    def corpus(self, rows: Sequence[Row]) -> Mapping[str, float]:
+    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
         """The two shares of all instructions."""
         total, strict, loose = (sum(column) for column in zip(*rows, strict=True))
         return {"ifeval_instruction_strict": strict / total, "ifeval_instruction_loose": loose / total}

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from evalkit.errors import DataError
-from evalkit.metrics.corpus import Row
 from evalkit.metrics.echoed import prompt_tokens
-from evalkit.metrics.metric import Metric, Unit, asks_per_reference, likeliest_first
 from evalkit.registry import Output, metric
 from evalkit.response import Token
+from evalkit.scoring.metric import Metric, Unit, asks_per_reference, likeliest_first
+from evalkit.scoring.run_level import Row
 from evalkit.specs.run_spec import AdapterSpec
 
 _BYTES = "bytes:"
@@ -38,7 +38,7 @@ class BasicGeneration(Metric):
 
     def __init__(self, adapter_spec: AdapterSpec) -> None:
         if not asks_per_reference(adapter_spec):
-            self.corpus_names = ("perplexity", "bits_per_byte", "logprob_per_byte")
+            self.run_level_names = ("perplexity", "bits_per_byte", "logprob_per_byte")
 
     def score(self, unit: Unit) -> Mapping[str, float]:
         """`max_prob`, `logprob`, `num_perplexity_tokens` and `num_bytes`, as far as they are known.
@@ -59,11 +59,11 @@ class BasicGeneration(Metric):
             scores["logprob"], scores["num_perplexity_tokens"], scores["num_bytes"] = sums
         return scores
 
-    def evidence(self, unit: Unit) -> Row | None:
+    def run_level_row(self, unit: Unit) -> Row | None:
         """Log-probability, tokens and bytes of the unit."""
         return _sums(unit)
 
-    def corpus(self, rows: Sequence[Row]) -> Mapping[str, float]:
+    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
         """`perplexity`, `bits_per_byte` and `logprob_per_byte`; those of nothing are left out."""
         logprob = math.fsum(row[0] for row in rows)
         num_tokens, num_bytes = sum(row[1] for row in rows), sum(row[2] for row in rows)

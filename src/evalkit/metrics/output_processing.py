@@ -9,10 +9,10 @@ from typing import Any
 
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
-from evalkit.metrics.corpus import Row
-from evalkit.metrics.fit import refuse_machine, takes_of
-from evalkit.metrics.metric import Answer, Metric, Unit, build_metric
 from evalkit.registry import Output, metric
+from evalkit.scoring.fit import refuse_machine, takes_of
+from evalkit.scoring.metric import Answer, Metric, Unit, build_metric
+from evalkit.scoring.run_level import Row
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 from evalkit.thinking import without_thinking
 
@@ -85,7 +85,7 @@ class OutputProcessingMetric(Metric):
         specs = [MetricSpec.model_validate(spec) for spec in metric_specs]
         self._metrics = [build_metric(spec, adapter_spec) for spec in specs]
         self.names = tuple(name for inner in self._metrics for name in inner.names)
-        self.corpus_names = tuple(name for inner in self._metrics for name in inner.corpus_names)
+        self.run_level_names = tuple(name for inner in self._metrics for name in inner.run_level_names)
         self.full_marks = {name: full for inner in self._metrics for name, full in inner.full_marks.items()}
 
     @classmethod
@@ -129,19 +129,19 @@ class OutputProcessingMetric(Metric):
         unit = self._processed(unit)
         return "; ".join(dict.fromkeys(filter(None, (inner.detail(unit) for inner in self._metrics))))
 
-    def evidence(self, unit: Unit) -> Row | None:
+    def run_level_row(self, unit: Unit) -> Row | None:
         """What each of the metrics over all units needs, in their order."""
         unit = self._processed(unit)
-        rows = tuple(inner.evidence(unit) if inner.corpus_names else None for inner in self._metrics)
+        rows = tuple(inner.run_level_row(unit) if inner.run_level_names else None for inner in self._metrics)
         return rows if any(row is not None for row in rows) else None
 
-    def corpus(self, rows: Sequence[Row]) -> Mapping[str, float]:
+    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
         """The numbers of all metrics over all units."""
         numbers: dict[str, float] = {}
         for position, inner in enumerate(self._metrics):
             own = [row[position] for row in rows if row[position] is not None]
             if own:
-                numbers.update(inner.corpus(own))
+                numbers.update(inner.run_level_scores(own))
         return numbers
 
     def _processed(self, unit: Unit) -> Unit:

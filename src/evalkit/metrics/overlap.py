@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from evalkit.metrics.english import words
-from evalkit.metrics.extra import require_module
 from evalkit.registry import metric
+from evalkit.scoring.extra import require_module
 
 RougeVariant = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
 

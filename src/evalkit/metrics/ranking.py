@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from evalkit.errors import DataError, UsageError, nearest_names
 from evalkit.instance import Instance, Reference
-from evalkit.metrics.metric import Answer, Metric, Unit
 from evalkit.registry import Output, metric
+from evalkit.scoring.metric import Answer, Metric, Unit
 from evalkit.specs.run_spec import AdapterSpec
 
 Measure = Callable[[Sequence[int], Sequence[int], int], float]

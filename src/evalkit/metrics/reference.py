@@ -10,9 +10,9 @@ from typing import ClassVar
 from evalkit.errors import DataError
 from evalkit.instance import Instance
 from evalkit.metrics.echoed import prompt_tokens
-from evalkit.metrics.metric import Answer, Metric, Unit, adapter_of, require_correct_reference
 from evalkit.registry import Output, metric
 from evalkit.response import Token
+from evalkit.scoring.metric import Answer, Metric, Unit, adapter_of, require_correct_reference
 from evalkit.specs.run_spec import AdapterSpec
 
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Literal
 
 from evalkit.errors import DataError
-from evalkit.metrics.extra import require_module
 from evalkit.metrics.text import normalize_text
 from evalkit.registry import metric
+from evalkit.scoring.extra import require_module
 
 Measure = Literal["wer", "mer", "wip", "cer"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from evalkit.metrics.metric import Metric, Unit, asks_per_reference, compile_mapping_pattern
 from evalkit.metrics.official import squad_v1_em, squad_v2_best, squad_v2_f1_of
 from evalkit.registry import Output, metric
+from evalkit.scoring.metric import Metric, Unit, asks_per_reference, compile_mapping_pattern
 from evalkit.specs.run_spec import AdapterSpec
 
 

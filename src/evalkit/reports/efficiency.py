@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from evalkit.metrics.efficiency import RUN_STATS
 from evalkit.results.run_directory import RunDirectory
-from evalkit.results.scoring import read_numbers
+from evalkit.results.scores import read_numbers
 from evalkit.results.summary import NOT_REPORTED
+from evalkit.scoring.efficiency import RUN_STATS
 
 Row = Mapping[str, Any]
 

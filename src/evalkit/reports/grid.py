@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.errors import UsageError
-from evalkit.metrics.stat import ALL_SPLITS, NO_ANSWER
 from evalkit.reports.pairing import ScoredRun
 from evalkit.reports.run_groups import RunGroup, lower_is_better, main_stat, run_group
 from evalkit.reports.selection import Selection, select_runs
 from evalkit.reports.setting import USUAL_FIELDS, question_source, setting_of, shown_value
 from evalkit.results.stored_run import StoredRun
+from evalkit.scoring.stat import ALL_SPLITS, NO_ANSWER
 
 _MOST_NAMED = 3
 

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from evalkit.metrics.interval import spread_of
-from evalkit.metrics.stat import ALL_SPLITS, Stat
 from evalkit.reports.cell import Estimate
 from evalkit.results.run_directory import read_lines
 from evalkit.results.stored_run import StoredRun
+from evalkit.scoring.interval import spread_of
+from evalkit.scoring.stat import ALL_SPLITS, Stat
 from evalkit.specs.digest import digest
 
 # Below this share of common instances the runs are held for different samples, and not paired.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.stat import ALL_SPLITS, Stat
+from evalkit.scoring.stat import ALL_SPLITS, Stat
 from evalkit.specs.answer_readers import ROBUST_METRICS
 
 _MAIN_METRICS = """

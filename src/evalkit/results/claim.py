@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.engine.lock import RunLock
 from evalkit.errors import StoreError
+from evalkit.execution.lock import RunLock
 from evalkit.results.choice import (
     adopt_answers,
     choose_directory,
@@ -15,7 +15,7 @@ from evalkit.results.choice import (
     is_marked_name,
     set_aside,
 )
-from evalkit.results.ledger import Subject
+from evalkit.results.manifest_writer import RunIdentity
 from evalkit.results.run_directory import RunDirectory
 from evalkit.specs.digest import RunDigest
 
@@ -37,11 +37,11 @@ def name_runs(runs: Iterable[tuple[str, RunDigest | None, Mapping[str, Any]]], s
     return names
 
 
-def claim_directory(subject: Subject, path: Path, *, fresh: bool) -> tuple[RunDirectory, list[str]]:
+def claim_directory(run_identity: RunIdentity, path: Path, *, fresh: bool) -> tuple[RunDirectory, list[str]]:
     """The directory of a run, made if need be, and what the user should know about it.
 
     Args:
-        subject: The run.
+        run_identity: The run.
         path: Where it is to be, with the name that `name_runs` gave it.
         fresh: Move an earlier start of this very run out of the way.
 
@@ -49,14 +49,16 @@ def claim_directory(subject: Subject, path: Path, *, fresh: bool) -> tuple[RunDi
         StoreError: `fresh` was asked for a run that another process is working on, or another process has
             taken the directory.
     """
-    name = subject.run_spec.name
-    is_marked = is_marked_name(path.name, subject.digest)
-    choice = choose_directory(path.parent, name, subject.digest, subject.identity, is_marked=is_marked)
+    name = run_identity.run_spec.name
+    is_marked = is_marked_name(path.name, run_identity.digest)
+    choice = choose_directory(
+        path.parent, name, run_identity.digest, run_identity.identity, is_marked=is_marked
+    )
     directory, notes = choice.directory, []
     if directory.path != path:
         raise StoreError(f"another process has just started a run named {path.name}; start this one again")
     if choice.differs and not choice.exists:
-        fields = ", ".join(_with_files(line, subject.own_files) for line in choice.differs)
+        fields = ", ".join(_with_files(line, run_identity.own_files) for line in choice.differs)
         sent = "" if choice.reuse is not None else "; its requests differ, so they are sent again"
         notes.append(f"a different run is named {name}; kept apart as {directory.path.name}: {fields}{sent}")
     if choice.displaces:

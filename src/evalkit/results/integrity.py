@@ -14,8 +14,8 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
 from evalkit.bounded_lines import Unread, bounded_lines
-from evalkit.engine.lock import holder_of
 from evalkit.errors import REMEDY_IMPORT, DamageError, StoreError
+from evalkit.execution.lock import holder_of
 from evalkit.file_limits import open_regular
 from evalkit.instance import Instance
 from evalkit.results.manifest import Manifest
@@ -24,7 +24,7 @@ from evalkit.specs.digest import RunDigest, identity, run_digest
 from evalkit.specs.run_spec import RunSpec
 
 if TYPE_CHECKING:
-    from evalkit.engine.journal_index import JournalIndex, Units
+    from evalkit.execution.journal_index import JournalIndex, Units
 
 Standing = Literal["free", "ours", "other"]
 SEALED = ("run_spec.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
@@ -148,7 +148,7 @@ def complaints(directory: RunDirectory, manifest: Manifest) -> list[str]:
     """
     if manifest.files:
         return changed_files(directory, manifest)
-    from evalkit.engine.journal_index import scan_journal
+    from evalkit.execution.journal_index import scan_journal
 
     try:
         if not directory.stats():
@@ -165,7 +165,7 @@ def complaints(directory: RunDirectory, manifest: Manifest) -> list[str]:
 
 def units_of(run_spec: RunSpec, instances: Sequence[Instance]) -> Units:
     """What the lines of a run's journal may be about."""
-    from evalkit.engine.journal_index import Units
+    from evalkit.execution.journal_index import Units
 
     spec = run_spec.adapter_spec
     copies = {(str(instance.id), instance.perturbation_label) for instance in instances}
@@ -201,7 +201,7 @@ def standing(directory: RunDirectory, digest: RunDigest, covered: Mapping[str, A
 
 def journal_requests(directory: RunDirectory) -> str | None:
     """The digest of the requests that the journal answers, as its header says; None where it does not say."""
-    from evalkit.engine.journal_index import owner_of
+    from evalkit.execution.journal_index import owner_of
 
     try:
         owner = owner_of(directory.journal_path)
@@ -243,7 +243,7 @@ def recovered_manifest(directory: RunDirectory) -> Manifest | None:
     The journals of evalkit up to 0.1 do not: there only the run's entry helps. Nor without instances: nobody
     would know how many there were.
     """
-    from evalkit.engine.journal_index import owner_of
+    from evalkit.execution.journal_index import owner_of
 
     if not _has_its_instances(directory):
         return None
@@ -315,7 +315,7 @@ def should_have_instances(directory: RunDirectory, manifest: Manifest | None) ->
 
 def has_records(directory: RunDirectory) -> bool:
     """Whether the journal has more than headers."""
-    from evalkit.engine.journal_line import HEADER_START
+    from evalkit.execution.journal_line import HEADER_START
 
     try:
         with open_regular(directory.journal_path) as file:

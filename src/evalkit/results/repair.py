@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from evalkit.engine.journal import Journal
-from evalkit.engine.journal_index import scan_journal
-from evalkit.engine.journal_line import Owner
-from evalkit.engine.lock import RunLock
 from evalkit.errors import EvalkitError, StoreError
+from evalkit.execution.journal import Journal
+from evalkit.execution.journal_index import scan_journal
+from evalkit.execution.journal_line import Owner
+from evalkit.execution.lock import RunLock
 from evalkit.plural import counted
 from evalkit.results.integrity import is_uncounted, recovered_manifest, sealed, units_of
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import FILES, RunDirectory
-from evalkit.results.scoring import carried_stats, checked_spec, score_run
+from evalkit.results.scores import carried_stats, checked_spec, score_run
 from evalkit.results.verification import Finding, RunReport, verify_run
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evalkit.metrics.stat import Stat
 from evalkit.results.manifest import Manifest, RunStatus
 from evalkit.results.run_directory import RunDirectory
+from evalkit.scoring.stat import Stat
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from evalkit.engine.journal_index import read_winners, scan_journal
-from evalkit.engine.journal_line import Record
 from evalkit.errors import REMEDY, DamageError, StoreError
-from evalkit.metrics.stat import Stat
+from evalkit.execution.journal_index import read_winners, scan_journal
+from evalkit.execution.journal_line import Record
 from evalkit.response import Response
 from evalkit.results.integrity import require_unchanged, require_whole_journal
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines
-from evalkit.results.scoring import read_stats
+from evalkit.results.scores import read_stats
+from evalkit.scoring.stat import Stat
 from evalkit.specs.run_spec import RunSpec
 
 if TYPE_CHECKING:

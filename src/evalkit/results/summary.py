@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from evalkit.metrics.stat import NO_ANSWER, Stat
 from evalkit.results.run_directory import RunDirectory
-from evalkit.results.scoring import read_numbers
+from evalkit.results.scores import read_numbers
+from evalkit.scoring.stat import NO_ANSWER, Stat
 
 NOT_REPORTED = "not reported"
 """What tables say of tokens and cost where the server does not say."""
@@ -34,7 +34,7 @@ def stat_row(run: str, stat: Stat) -> dict[str, Any]:
         "n_total": stat.n_total,
         "n_blocked": stat.n_blocked,
         "mean_blocked_wrong": stat.mean_blocked_wrong,
-        "num_trials": stat.num_trials,
+        "num_trials": stat.num_train_trials,
         "trial_stderr": stat.trial_stderr,
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.engine.journal_index import JournalIndex, read_winners
+from evalkit.execution.journal_index import JournalIndex, read_winners
 
 if TYPE_CHECKING:
     from evalkit.instance import Instance

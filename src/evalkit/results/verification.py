@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evalkit.codec import decode
-from evalkit.engine.journal_index import JournalIndex, scan_journal
-from evalkit.engine.journal_line import FIRST_HEADER
-from evalkit.engine.lock import holder_of
 from evalkit.errors import (
     REMEDY,
     REMEDY_IMPORT,
@@ -27,6 +24,9 @@ from evalkit.errors import (
     UnknownNameError,
     UsageError,
 )
+from evalkit.execution.journal_index import JournalIndex, scan_journal
+from evalkit.execution.journal_line import FIRST_HEADER
+from evalkit.execution.lock import holder_of
 from evalkit.file_limits import DATA_BYTES, open_regular, read_bytes
 from evalkit.instance import Instance
 from evalkit.plural import counted
@@ -40,7 +40,7 @@ from evalkit.results.integrity import (
 )
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import FILES, RunDirectory, find_runs, read_lines
-from evalkit.results.scoring import make_scorer, read_stats
+from evalkit.results.scores import make_scorer, read_stats
 from evalkit.results.units import each_unit, num_whole_units, unit_of_row
 from evalkit.specs.run_spec import RunSpec
 

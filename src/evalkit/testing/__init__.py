@@ -17,16 +17,16 @@ def check_scenario(run_entry: str, *, plugins: Iterable[str] = (), **options: An
         plugins: Plugin modules or files to load.
         **options: Fields of `RunOptions`, such as `data_dir`.
     """
-    from evalkit.options import RunOptions
-    from evalkit.planning import load_instances, make_plan, open_workplace
-    from evalkit.validation import validate_run, with_stand_in
+    from evalkit.checks.gold_answers import validate_run, with_stand_in
+    from evalkit.runs.options import RunOptions
+    from evalkit.runs.plan import load_instances, make_plan, open_plan_context
 
     chosen = RunOptions(run_entries=(run_entry,), plugins=tuple(plugins), **options)
-    place = open_workplace(with_stand_in(chosen))
-    plan = make_plan(place, fetch=True)
+    context = open_plan_context(with_stand_in(chosen))
+    plan = make_plan(context, fetch=True)
     for run in plan.runs:
-        first, second = load_instances(run, place), load_instances(run, place)
+        first, second = load_instances(run, context), load_instances(run, context)
         assert first.instances == second.instances, f"{run.name}: the instances differ when made twice"
         assert first.train == second.train, f"{run.name}: the train instances differ when made twice"
-        validation = validate_run(run, place)
+        validation = validate_run(run, context)
         assert validation.ok, f"{run.name}: " + "; ".join(validation.problems)

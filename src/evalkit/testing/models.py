@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.clients.local.overhearing import quiet
+from evalkit.clients.local.library_logs import quiet
 
 _TEXT = (
     "The quick brown fox jumps over the lazy dog. Question: what is two plus two? Answer: four.\n\n"

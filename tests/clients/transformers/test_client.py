@@ -176,7 +176,7 @@ def test_too_long_a_prompt_is_refused_and_says_so(model_of: MakeModel) -> None:
 def test_a_request_that_breaks_the_model_fails_alone(
     model_of: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from evalkit.clients.transformers.decoding import RowDecoder
+    from evalkit.clients.transformers.generate.decoding import RowDecoder
 
     real = RowDecoder.admit
 
@@ -212,7 +212,7 @@ def test_a_text_that_can_not_be_tokenised_fails_alone(model_of: MakeModel) -> No
 
 
 def test_out_of_memory_is_survived(model_of: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evalkit.clients.transformers.decoding import RowDecoder
+    from evalkit.clients.transformers.generate.decoding import RowDecoder
 
     real, sizes = RowDecoder.step, []
 

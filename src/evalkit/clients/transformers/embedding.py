@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 
 from evalkit.clients.transformers.job import Job
-from evalkit.clients.transformers.layouts import pad_right
 from evalkit.clients.transformers.loading import LoadedModel
 from evalkit.clients.transformers.network import Network
+from evalkit.clients.transformers.score.layouts import pad_right
 
 Pooling = Literal["mean", "last"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.clients.local.checkpoint import Checkpoint, check_weights
-from evalkit.clients.local.overhearing import overheard, quiet
+from evalkit.clients.local.library_logs import library_warnings, quiet
 from evalkit.clients.local.tokenizers import open_tokenizer
 from evalkit.clients.transformers.batching import is_out_of_memory
 from evalkit.errors import UsageError
@@ -121,7 +121,7 @@ def load(source: ModelSource, go_on: Callable[[], bool] = lambda: True) -> Loade
     common: dict[str, Any] = {"trust_remote_code": source.trust_remote_code}
     if folder is None:
         common["revision"] = source.revision or "main"
-    with quiet(), overheard() as warned, _explained(source):
+    with quiet(), library_warnings() as warned, _explained(source):
         if folder is None:
             _find_on_hub(source)
         adapter = source.adapter_folder

@@ -42,8 +42,8 @@ class LocalModel:
         pooling: Pooling = "mean",
         style: ThinkingStyle = KNOWN_STYLE,
     ) -> None:
-        from evalkit.clients.transformers.generation import Generator
-        from evalkit.clients.transformers.scoring import PromptScorer
+        from evalkit.clients.transformers.generate.generation import Generator
+        from evalkit.clients.transformers.score.scoring import PromptScorer
 
         self._loaded, self._name, self._pooling = loaded, name, pooling
         self._prompter = Prompter(loaded.tokenizer, chat, _num_rows(loaded.model))
@@ -119,7 +119,7 @@ class LocalModel:
 
     def _refusal(self, job: Job) -> BadRequestError | None:
         """Why the model can't take a prompt; None if it can."""
-        from evalkit.clients.transformers.scoring import check_scoring
+        from evalkit.clients.transformers.score.scoring import check_scoring
 
         if self._loaded.lacks_head and job.kind != "embed":
             return BadRequestError(

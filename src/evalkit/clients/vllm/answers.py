@@ -10,13 +10,13 @@ from evalkit.clients.local.prompting import Prompt
 from evalkit.response import Completion, Efficiency, FinishReason, Token, total_logprob
 
 if TYPE_CHECKING:
-    from evalkit.clients.local.spelling import Speller, StopWatch
+    from evalkit.clients.local.detokenizer import Detokenizer, StopDetector
     from evalkit.request import Request
 
 _REASONS: Mapping[str | None, FinishReason] = {"stop": "stop", "length": "length"}
 
 
-def completion_of(output: Any, request: Request, watch: StopWatch, *, with_tokens: bool) -> Completion:
+def completion_of(output: Any, request: Request, watch: StopDetector, *, with_tokens: bool) -> Completion:
     """A generated text, spelled as for every engine: vLLM itself leaves out half a character at the end.
 
     Args:
@@ -31,17 +31,17 @@ def completion_of(output: Any, request: Request, watch: StopWatch, *, with_token
     ending = watch.ending(ids)
     if not with_tokens:
         return ending.completion(reason)
-    tops, speller = request.top_k_per_token, watch.speller
+    tops, detokenizer = request.top_k_per_token, watch.detokenizer
     tokens = []
     for place, text in zip(ending.places, watch.token_texts(ids, ending), strict=True):
         at = output.logprobs[place]
-        alternatives = _alternatives(at, tops, speller) if tops > 1 else None
+        alternatives = _alternatives(at, tops, detokenizer) if tops > 1 else None
         tokens.append(Token(text, at[ids[place]].logprob, alternatives))
     return ending.completion(reason, total_logprob(tokens), tuple(tokens))
 
 
 def scored_completion(
-    outputs: Sequence[Any], request: Request, prompt: Prompt, speller: Speller
+    outputs: Sequence[Any], request: Request, prompt: Prompt, detokenizer: Detokenizer
 ) -> Completion:
     """A scored prompt: its tokens from the first one that is wanted on.
 
@@ -50,7 +50,7 @@ def scored_completion(
             the prompt is one token, which follows nothing.
         request: What was asked.
         prompt: What was scored.
-        speller: Spells the alternatives.
+        detokenizer: Spells the alternatives.
     """
     places: list[Mapping[int, Any] | None] = [None] * len(prompt.ids)
     for output in outputs:
@@ -64,7 +64,7 @@ def scored_completion(
         found = None if place is None else place[token]
         logprobs.append(None if found is None else found.logprob)
         tops.append(
-            _alternatives(place, request.top_k_per_token, speller)
+            _alternatives(place, request.top_k_per_token, detokenizer)
             if place is not None and request.top_k_per_token > 1
             else None
         )
@@ -103,10 +103,10 @@ def efficiency_of(outputs: Sequence[Any], handed_over_s: float, now_s: float, nu
     )
 
 
-def _alternatives(place: Mapping[int, Any], number: int, speller: Speller) -> dict[str, float]:
+def _alternatives(place: Mapping[int, Any], number: int, detokenizer: Detokenizer) -> dict[str, float]:
     """The likeliest tokens at one place with their log-probabilities, best first."""
     best = sorted(place.items(), key=lambda item: -item[1].logprob)[:number]
     tops: dict[str, float] = {}
     for token, found in best:
-        tops.setdefault(speller.piece(token), found.logprob)
+        tops.setdefault(detokenizer.piece(token), found.logprob)
     return tops

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.clients.local.checkpoint import Checkpoint, check_weights, named, structure
-from evalkit.clients.local.overhearing import quiet
+from evalkit.clients.local.library_logs import quiet
 from evalkit.errors import UsageError
 from evalkit.models.weights import read_json
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from evalkit.clients.local.prompting import ChatStyle, Prompter
 from evalkit.clients.vllm.model import VllmModel
-from evalkit.clients.vllm.vanguard import Vanguard
+from evalkit.clients.vllm.warm_up import WarmUpGate
 from evalkit.errors import BadRequestError
 from evalkit.models.weights import chat_template, find_model
 from evalkit.registry import client
@@ -18,8 +18,8 @@ from evalkit.response import Response
 from evalkit.thinking import ThinkingStyle
 
 if TYPE_CHECKING:
-    from evalkit.clients.vllm.asking import Asker
     from evalkit.clients.vllm.engine import Engine
+    from evalkit.clients.vllm.requests import Requests
 
 _FIRST_REQUESTS = 4
 _FIRST_S = 1.0
@@ -68,8 +68,8 @@ class VllmClient(VllmModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._engine: Engine | None = None
-        self._asker: Asker | None = None
-        self._vanguard = Vanguard(_FIRST_REQUESTS, _FIRST_S)
+        self._asker: Requests | None = None
+        self._warm_up = WarmUpGate(_FIRST_REQUESTS, _FIRST_S)
 
     async def open(self) -> None:
         """Start the engine: half a minute for the smallest model.
@@ -94,8 +94,8 @@ class VllmClient(VllmModel):
         if folder is None and (fetched := find_model(self.model, self.revision)) is not None:
             await asyncio.to_thread(self.check, fetched, for_embeddings=embeds)
 
-        from evalkit.clients.local.spelling import Speller
-        from evalkit.clients.vllm.asking import Asker
+        from evalkit.clients.local.detokenizer import Detokenizer
+        from evalkit.clients.vllm.requests import Requests
 
         # One of its own: vLLM uses its tokenizer in this thread, prompts are made in another.
         tokenizer, told = await asyncio.to_thread(self.tokenizer, folder)
@@ -104,11 +104,11 @@ class VllmClient(VllmModel):
         style = ChatStyle(template, self.chat_template_args, self.chat_prompts, self.day)
         prompter = Prompter(tokenizer, style, llm.model_config.get_vocab_size())
         self.notes = (*told, *self.notes, *prompter.notes)
-        self._asker = Asker(
+        self._asker = Requests(
             self._engine,
             prompter,
             # Where vLLM makes another tokenizer of the files, its own spells otherwise, too.
-            Speller(copy.deepcopy(tokenizer) if told else llm.get_tokenizer()),
+            Detokenizer(copy.deepcopy(tokenizer) if told else llm.get_tokenizer()),
             max_length_tokens=llm.model_config.max_model_len,
             adapter=None if adapter is None else str(adapter),
             with_logprobs=self.logprobs,
@@ -131,11 +131,11 @@ class VllmClient(VllmModel):
                 if request.embedding
                 else "this model is opened for embeddings and generates nothing (runner: pooling)"
             )
-        await self._vanguard.wait()
+        await self._warm_up.wait()
         try:
             return await self._asker.ask(request)
         finally:
-            self._vanguard.let_all_go()
+            self._warm_up.open_for_all()
 
     async def close(self) -> None:
         """End the engine's processes and free their memory."""

@@ -8,12 +8,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.adapters.window import Tokenizer
 from evalkit.errors import UsageError
 from evalkit.models.tokenizers.growth import Growth, growth_of
 from evalkit.models.tokenizers.missing import require_library
 from evalkit.models.tokenizers.plain import without_surrogates
 from evalkit.models.weights import read_json
+from evalkit.tokenization import Tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Encoding

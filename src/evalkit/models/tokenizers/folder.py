@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalkit.adapters.window import Tokenizer
 from evalkit.errors import UsageError
 from evalkit.models.tokenizers.beginning import beginning
 from evalkit.models.tokenizers.missing import MissingTokenizerError
 from evalkit.models.weights import find_adapter, find_model, read_json
 from evalkit.registry import tokenizer
+from evalkit.tokenization import Tokenizer
 
 _FILE = "tokenizer.json"
 # Without tokenizer.json, one of these says that transformers can make a tokenizer of what is there.

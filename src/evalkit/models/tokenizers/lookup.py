@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from evalkit.adapters.window import Tokenizer
 from evalkit.errors import PluginError, UnknownNameError, UsageError, nearest_names
 from evalkit.models.tokenizers.missing import MissingTokenizerError
 from evalkit.models.weights import SHIPPED, is_folder
 from evalkit.parameters import Parameter, parameters_of, parse_value
 from evalkit.registry import TOKENIZERS, origin_of
+from evalkit.tokenization import Tokenizer
 
 FALLBACK = "bytes"
 _HINT = "(that of a model is huggingface/<model>, or ./folder with its files)"

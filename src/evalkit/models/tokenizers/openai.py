@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from evalkit.adapters.window import Tokenizer
 from evalkit.models.tokenizers.missing import MissingTokenizerError, require_library
 from evalkit.models.tokenizers.plain import num_bytes
 from evalkit.registry import tokenizer
+from evalkit.tokenization import Tokenizer
 
 Encoding = Literal[
     "gpt2", "r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base", "o200k_harmony"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from evalkit.adapters.window import Tokenizer
 from evalkit.registry import tokenizer
+from evalkit.tokenization import Tokenizer
 
 
 @tokenizer("simple/tokenizer1")

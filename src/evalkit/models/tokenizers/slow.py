@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evalkit.adapters.window import Tokenizer
 from evalkit.errors import UsageError
 from evalkit.models.tokenizers.missing import MissingTokenizerError, require_library
+from evalkit.tokenization import Tokenizer
 
 _IN_USE = threading.Lock()
 

@@ -1,0 +1,1 @@
+"""Checks that are no runs: gold answers through a benchmark's metrics, and two engines compared."""

@@ -1,0 +1,127 @@
+"""Does a benchmark agree with itself? Its right answers, fed back as completions, must get full marks.
+
+No model is asked. The answers go through the same requests and metrics as a model's would, so a gold text
+that the prompt's stop sequence would cut, a letter that maps to another option, or a metric that rejects its
+own gold is found before anything is spent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evalkit.instance import Instance
+from evalkit.request import RequestState
+from evalkit.response import Completion, Response, Token
+from evalkit.results.scores import make_scorer
+from evalkit.runs.options import RunOptions
+from evalkit.runs.plan import LoadedRun, Plan, PlanContext, PlannedRun, load_instances
+from evalkit.specs.conf import read_conf
+from evalkit.specs.digest import digest
+from evalkit.specs.entry import parse_run_entry
+
+MAX_PROBLEMS = 20
+STAND_IN_MODEL = "evalkit/echo"
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What was found.
+
+    Attributes:
+        means: Mean of each metric over the right answers.
+        problems: What is wrong, in words, at most `MAX_PROBLEMS`; empty if all is well.
+        warnings: What may be meant but deserves a look.
+    """
+
+    name: str
+    num_instances: int
+    num_requests: int
+    means: Mapping[str, float]
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every right answer gets full marks."""
+        return not self.problems
+
+
+def with_stand_in(options: RunOptions) -> RunOptions:
+    """Options in which an entry without a model of its own gets a stand-in: validation asks none anyway."""
+    if options.models_to_run:
+        return options
+    entries = [*options.run_entries, *(e.description for path in options.conf_paths for e in read_conf(path))]
+    named = [str(parse_run_entry(entry).values.get("model", "")) for entry in entries]
+    explicit = dict.fromkeys(name for name in named if "/" in name)
+    return options.model_copy(update={"models_to_run": (STAND_IN_MODEL, *explicit)})
+
+
+def distinct_runs(plan: Plan) -> list[PlannedRun]:
+    """The runs of a plan that differ in more than the model."""
+    distinct: dict[str, PlannedRun] = {}
+    for run in plan.runs:
+        spec = run.run_spec
+        adapter_spec = spec.adapter_spec.model_copy(update={"model": "", "model_deployment": ""})
+        distinct.setdefault(digest([spec.scenario_spec, adapter_spec, spec.metric_specs]), run)
+    return list(distinct.values())
+
+
+def validate_run(run: PlannedRun, context: PlanContext) -> Validation:
+    """Feed the right answers of a run's instances back as completions and score them.
+
+    Raises:
+        DataError: The instances can't be made, or one has no right answer.
+    """
+    loaded = load_instances(run, context)
+    scorer = make_scorer(run.run_spec, loaded.instances)
+    full_marks = {name: mark for metric in scorer.metrics for name, mark in metric.full_marks.items()}
+    by_id = {(instance.id, instance.perturbation_label): instance for instance in loaded.instances}
+    num_requests = 0
+    for state in loaded.requests():
+        num_requests += 1
+        instance = by_id[state.instance_id, state.perturbation]
+        scorer.add(state, gold_response(state, instance, loaded))
+    problems = [
+        f"{row.instance_id}: {name} of the right answer is {value:g}, not {full_marks[name]:g}"
+        if row.status == "scored"
+        else f"{row.instance_id}: {row.reason}"
+        for row in scorer.rows()
+        for name, value in (row.scores.items() if row.status == "scored" else (("", 0.0),))
+        if row.status != "scored" or (name in full_marks and abs(value - full_marks[name]) > 1e-9)
+    ]
+    if len(problems) > MAX_PROBLEMS:
+        problems = [*problems[:MAX_PROBLEMS], f"… and {len(problems) - MAX_PROBLEMS} more"]
+    stats = [s for s in scorer.stats() if s.kind == "score" and s.split == "all" and s.perturbation is None]
+    means = {s.name: s.mean for s in stats if s.mean is not None}
+    warnings = (*_warnings(loaded), *loaded.notes)
+    return Validation(run.name, len(loaded.instances), num_requests, means, tuple(problems), warnings)
+
+
+def gold_response(state: RequestState, instance: Instance, loaded: LoadedRun) -> Response:
+    """The answer of a model that knows everything."""
+    request = state.request
+    if state.reference_index is None:
+        text = loaded.adapter.gold(instance)
+        for stop in request.stop_sequences:  # as an engine would: the text ends before a stop sequence
+            text = text.split(stop, 1)[0]
+        return Response(tuple(Completion(text, "stop") for _ in range(request.num_completions)))
+    correct = instance.references[state.reference_index].is_correct
+    logprob = -5.0 if state.request_mode == "calibration" else (-1.0 if correct else -10.0)
+    token = Token(request.prompt, logprob)
+    return Response((Completion(request.prompt, "length", logprob, (token,)),))
+
+
+def _warnings(loaded: LoadedRun) -> tuple[str, ...]:
+    """Questions that stand twice, or also among the few-shot examples."""
+    originals = [instance for instance in loaded.instances if instance.perturbation is None]
+    inputs = Counter(instance.input for instance in originals if instance.input)
+    twice = sum(count - 1 for count in inputs.values() if count > 1)
+    leaked = len({i.input for i in loaded.train if i.input} & set(inputs))
+    found = []
+    if twice:
+        found.append(f"{twice} evaluated instances repeat another's input")
+    if leaked:
+        found.append(f"{leaked} evaluated inputs are also in the train split")
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Generation with transformers: continuous batches, caches row by row, sampling."""

@@ -1,0 +1,116 @@
+"""Numbers over all units of a run at once, such as F1 over classes, that are no mean of scores per unit.
+
+A metric keeps a small row per unit (`Metric.run_level_row`) and turns the rows of a slice into numbers
+(`Metric.run_level_scores`). Rows are kept by slot, so the result does not depend on the order of arrival.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evalkit.errors import PluginError
+
+Row = tuple[Any, ...]
+RunLevelFunction = Callable[[Sequence[Row]], Mapping[str, float]]
+
+# A bootstrap costs as much as so many evaluations of all rows; above the limit there is no standard error.
+NUM_RESAMPLES = 100
+MAX_RESAMPLED_ROWS = 1_000_000
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunLevelValue:
+    """One number over the rows of a slice.
+
+    Attributes:
+        value: The mean over the train trials that have rows; None without rows.
+        stderr: From a bootstrap over clusters; None for fewer than two clusters or too many rows.
+        trial_values: The number within each train trial; None for one without rows.
+    """
+
+    value: float | None
+    stderr: float | None
+    trial_values: tuple[float | None, ...]
+
+
+@dataclass(slots=True)
+class RunLevelRows:
+    """The rows of one slice in slot order, with the cluster and train trial of each."""
+
+    num_train_trials: int
+    rows: list[Row] = field(default_factory=list)
+    clusters: list[int] = field(default_factory=list)
+    trials: list[int] = field(default_factory=list)
+
+    def add(self, row: Row, cluster: int, trial: int) -> None:
+        """Append the row of one unit."""
+        self.rows.append(row)
+        self.clusters.append(cluster)
+        self.trials.append(trial)
+
+    def values(self, names: Sequence[str], function: RunLevelFunction) -> dict[str, RunLevelValue]:
+        """Each named number, with the standard error of a seeded bootstrap (Efron & Tibshirani 1993, ch. 6).
+
+        A resample draws as many clusters as there are, with replacement, each with all its rows. A number
+        that any resample lacks has no standard error.
+
+        Raises:
+            PluginError: `function` gives a name that was not announced, or a number that is not finite.
+        """
+        by_trial = [self._measured(names, function, rows) for rows in self._by_trial(range(len(self.rows)))]
+        errors = self._errors(names, function)
+        found = {}
+        for name in names:
+            trial_values = tuple(None if given is None else given.get(name) for given in by_trial)
+            found[name] = RunLevelValue(_mean(trial_values), errors.get(name), trial_values)
+        return found
+
+    def _errors(self, names: Sequence[str], function: RunLevelFunction) -> dict[str, float]:
+        members: dict[int, list[int]] = {}
+        for index, cluster in enumerate(self.clusters):
+            members.setdefault(cluster, []).append(index)
+        if len(members) < 2 or len(self.rows) * NUM_RESAMPLES > MAX_RESAMPLED_ROWS:
+            return {}
+        generator, clusters = random.Random(_SEED), list(members.values())
+        drawn: dict[str, list[float]] = {name: [] for name in names}
+        for _ in range(NUM_RESAMPLES):
+            chosen = [i for cluster in generator.choices(clusters, k=len(clusters)) for i in cluster]
+            given = [self._measured(names, function, rows) for rows in self._by_trial(chosen)]
+            for name in names:
+                value = _mean([None if trial is None else trial.get(name) for trial in given])
+                if value is not None:
+                    drawn[name].append(value)
+        return {name: _deviation(values) for name, values in drawn.items() if len(values) == NUM_RESAMPLES}
+
+    def _by_trial(self, indices: Sequence[int]) -> list[list[Row]]:
+        rows: list[list[Row]] = [[] for _ in range(self.num_train_trials)]
+        for index in indices:
+            rows[self.trials[index]].append(self.rows[index])
+        return rows
+
+    @staticmethod
+    def _measured(
+        names: Sequence[str], function: RunLevelFunction, rows: Sequence[Row]
+    ) -> Mapping[str, float] | None:
+        if not rows:
+            return None
+        given = function(rows)
+        for name, value in given.items():
+            if name not in names or not math.isfinite(value):
+                raise PluginError(f"a metric gave {value} for '{name}' over its corpus; it announced {names}")
+        return given
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def _deviation(values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))

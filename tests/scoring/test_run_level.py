@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from evalkit.errors import PluginError, UsageError
+from evalkit.instance import Instance, Reference
+from evalkit.request import Request, RequestState, request_key
+from evalkit.response import Completion, Failure, Response
+from evalkit.scoring.metric import Metric, Unit
+from evalkit.scoring.run_level import MAX_RESAMPLED_ROWS, NUM_RESAMPLES, Row, RunLevelRows
+from evalkit.scoring.scorer import METRIC_ERROR, Scorer
+from evalkit.scoring.stat import Stat
+
+
+class Share(Metric):
+    """Sum of the numbers that were answered over the sum of the ids: no mean of anything per unit."""
+
+    name = "share"
+    run_level_names = ("share",)
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        return {}
+
+    def run_level_row(self, unit: Unit) -> Row | None:
+        text = unit.answer.response.completions[0].text
+        return None if text == "-" else (float(text), int(str(unit.instance.id)[2:]) + 1)
+
+    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
+        return {"share": sum(row[0] for row in rows) / sum(row[1] for row in rows)}
+
+
+def instances(n: int, group: str | None = None) -> list[Instance]:
+    return [
+        Instance("?", (Reference("x"),), ("valid", "test")[i % 2], id=f"id{i}", group=group) for i in range(n)
+    ]
+
+
+def state(i: int, trial: int = 0) -> RequestState:
+    return RequestState(request_key(f"id{i}", trial), f"id{i}", trial, Request("?"))
+
+
+def says(text: str) -> Response:
+    return Response((Completion(text),))
+
+
+def corpus_stats(scorer: Scorer) -> dict[str, Stat]:
+    return {stat.split: stat for stat in scorer.stats() if stat.kind == "score"}
+
+
+def test_a_number_over_all_units_is_computed_per_slice_with_a_bootstrapped_error() -> None:
+    scorer = Scorer([Share()], instances(20))
+    for i in range(20):
+        scorer.add(state(i), says(str(i % 3)))
+    stats = corpus_stats(scorer)
+    overall = stats["all"]
+    assert overall.mean == pytest.approx(sum(i % 3 for i in range(20)) / 210)
+    assert stats["test"].mean == pytest.approx(sum(i % 3 for i in range(1, 20, 2)) / 110)
+    assert (overall.n, overall.n_total, overall.n_failed, overall.ci95_method) == (20, 20, 0, "bootstrap")
+    assert overall.mean is not None
+    assert overall.stderr is not None
+    assert overall.ci95 is not None
+    assert 0 < overall.stderr < 0.1
+    assert overall.ci95[1] - overall.mean == pytest.approx(1.96 * overall.stderr, rel=1e-4)
+    assert overall.mean - overall.ci95[0] == pytest.approx(1.96 * overall.stderr, rel=1e-4)
+    assert overall.min is None
+    assert overall.max is None
+    assert overall.sum / overall.n == pytest.approx(overall.mean)
+    assert Stat.from_json(overall.to_json()) == overall
+
+
+def test_the_order_of_arrival_changes_nothing() -> None:
+    found = []
+    for seed in range(3):
+        order = list(range(15))
+        random.Random(seed).shuffle(order)
+        scorer = Scorer([Share()], instances(15))
+        for i in order:
+            scorer.add(state(i), says(str(0.1 * i)))
+        found.append(scorer.stats())
+    assert found[0] == found[1] == found[2]
+
+
+def test_trials_are_measured_apart_and_averaged() -> None:
+    scorer = Scorer([Share()], instances(2), num_train_trials=2)
+    for trial, texts in enumerate((("1", "2"), ("0", "1"))):
+        for i, text in enumerate(texts):
+            scorer.add(state(i, trial), says(text))
+    overall = corpus_stats(scorer)["all"]
+    assert list(overall.trial_means) == pytest.approx([1, 1 / 3])
+    assert overall.mean == pytest.approx(2 / 3)
+    assert overall.n == 4
+
+
+def test_failures_and_units_without_evidence_stay_out() -> None:
+    scorer = Scorer([Share()], instances(4))
+    scorer.add(state(0), says("1"))
+    scorer.add(state(1), says("-"))
+    scorer.add(state(2), says("not a number"))
+    scorer.add(state(3), Failure("timeout", "no answer"))
+    overall = corpus_stats(scorer)["all"]
+    assert (overall.n, overall.n_failed, overall.mean, overall.stderr) == (1, 3, 1.0, None)
+    reasons = [row.reason for row in scorer.rows()]
+    assert reasons == [None, METRIC_ERROR, METRIC_ERROR, "timeout"]
+
+
+def test_nothing_answered_gives_no_number() -> None:
+    overall = corpus_stats(Scorer([Share()], instances(2)))["all"]
+    assert (overall.mean, overall.n, overall.n_total, overall.ci95) == (None, 0, 2, None)
+
+
+def test_one_cluster_has_no_error_and_clusters_are_drawn_whole() -> None:
+    def mean(rows: Sequence[Row]) -> Mapping[str, float]:
+        return {"mean": sum(row[0] for row in rows) / len(rows)}
+
+    alone = RunLevelRows(1, [(0.0,), (1.0,)], clusters=[7, 7], trials=[0, 0])
+    assert alone.values(("mean",), mean)["mean"].stderr is None
+    rows = RunLevelRows(1, [(float(i // 10),) for i in range(100)], [i // 10 for i in range(100)], [0] * 100)
+    apart = RunLevelRows(1, rows.rows, list(range(100)), [0] * 100)
+    clustered, independent = (r.values(("mean",), mean)["mean"].stderr for r in (rows, apart))
+    assert clustered is not None
+    assert independent is not None
+    assert independent == pytest.approx(0.287, rel=0.25)
+    assert clustered > 2 * independent
+
+
+def test_too_many_rows_have_no_error() -> None:
+    n = MAX_RESAMPLED_ROWS // NUM_RESAMPLES + 1
+    rows = RunLevelRows(1, [(1.0,)] * n, list(range(n)), [0] * n)
+    value = rows.values(("n",), lambda given: {"n": float(len(given))})["n"]
+    assert (value.value, value.stderr) == (n, None)
+
+
+@pytest.mark.parametrize("given", [{"other": 1.0}, {"n": float("nan")}])
+def test_what_was_not_announced_or_is_no_number_is_refused(given: dict[str, float]) -> None:
+    rows = RunLevelRows(1, [(1.0,)], [0], [0])
+    with pytest.raises(PluginError, match="over its corpus"):
+        rows.values(("n",), lambda _: given)
+
+
+def test_two_metrics_of_one_number_are_refused() -> None:
+    twin = Share()
+    twin.name = "twin"
+    with pytest.raises(UsageError, match="'share' and 'twin' both give 'share'"):
+        Scorer([Share(), twin], instances(1))
