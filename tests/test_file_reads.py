@@ -16,8 +16,9 @@ from evalkit.file_reads import watched_reads
 from evalkit.registry import isolated_registries
 from evalkit.results.run_result import RunResult
 from evalkit.runs.events import Observer
+from evalkit.runs.load import load_instances
 from evalkit.runs.options import RunOptions
-from evalkit.runs.plan import load_instances, make_plan, open_plan_context
+from evalkit.runs.plan import make_plan, open_plan_context
 
 PLUGIN = '''
 import json, os, gzip, csv, sqlite3

@@ -27,8 +27,9 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from evalkit.plugins import load_plugins
 from evalkit.request import Request
+from evalkit.runs.load import load_instances
 from evalkit.runs.options import RunOptions
-from evalkit.runs.plan import load_instances, make_plan, open_plan_context
+from evalkit.runs.plan import make_plan, open_plan_context
 
 CARD = Path(__file__).with_name("model_card.md")
 NUM_POSITIONS = 2048

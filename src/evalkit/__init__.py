@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from evalkit.runs.events import Observer
     from evalkit.runs.options import RunOptions
     from evalkit.scenarios.scenario import Scenario
-    from evalkit.scoring.metric import Metric, Unit
+    from evalkit.scoring.metric import Metric
+    from evalkit.scoring.unit import Unit
     from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec, metric_specs
     from evalkit.tokenization import Tokenizer
 
@@ -101,7 +102,7 @@ _HOME_OF = {
     "Scenario": "evalkit.scenarios.scenario",
     "ScenarioSpec": "evalkit.specs.run_spec",
     "Tokenizer": "evalkit.tokenization",
-    "Unit": "evalkit.scoring.metric",
+    "Unit": "evalkit.scoring.unit",
     "Usage": "evalkit.response",
     "UsageError": "evalkit.errors",
     "adapter": "evalkit.registry",

@@ -12,7 +12,8 @@ from evalkit import DataStore, Instance, Reference, RunSpec, ScenarioSpec
 from evalkit.adapters.adapter import Adapter
 from evalkit.registry import ADAPTERS, isolated_registries, scenario
 from evalkit.run_specs.layouts import generation
-from evalkit.runs.plan import load_instances, open_plan_context, plan_run
+from evalkit.runs.load import load_instances
+from evalkit.runs.plan import open_plan_context, plan_run
 from evalkit.specs.run_spec import AdapterSpec, metric_specs
 
 NUM_TRAIN, NUM_TEST = 6, 60

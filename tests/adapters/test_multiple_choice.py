@@ -21,7 +21,7 @@ from evalkit.instance import Instance, Reference
 from evalkit.metrics.reference import reference_tokens
 from evalkit.request import RequestState
 from evalkit.response import Completion, Response, Token
-from evalkit.scoring.metric import Answer
+from evalkit.scoring.unit import Answer
 from evalkit.specs.run_spec import AdapterSpec, Substitution
 
 

@@ -9,8 +9,9 @@ import pytest
 from evalkit.cli import plan as plan_command
 from evalkit.cli.plan import describe_run
 from evalkit.models.tokenizers import estimate_tokens, tokenizer
+from evalkit.runs.load import load_instances
 from evalkit.runs.options import RunOptions
-from evalkit.runs.plan import load_instances, make_plan, open_plan_context
+from evalkit.runs.plan import make_plan, open_plan_context
 from tests.models.made_tokenizers import byte_level, save
 
 DEPLOYMENTS = """

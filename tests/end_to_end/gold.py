@@ -7,8 +7,9 @@ from typing import Any
 
 from evalkit.instance import Instance
 from evalkit.request import RequestState
+from evalkit.runs.load import load_instances
 from evalkit.runs.options import RunOptions
-from evalkit.runs.plan import load_instances, make_plan, open_plan_context
+from evalkit.runs.plan import make_plan, open_plan_context
 
 
 def gold_answers(**options: Any) -> dict[str, str]:

@@ -5,7 +5,7 @@ import pytest
 import evalkit.metrics.bbq  # noqa: F401 - registers the metric
 from evalkit.errors import DataError
 from evalkit.instance import CORRECT, Instance, Reference
-from evalkit.scoring.metric import Unit
+from evalkit.scoring.unit import Unit
 from tests.scoring.units import built, instance, over_run, unit
 
 MAPPING = {"A": "old", "B": "young", "C": "unknown"}

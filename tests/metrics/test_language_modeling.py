@@ -10,7 +10,7 @@ from evalkit.instance import Instance
 from evalkit.metrics.language_modeling import count_bytes
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response, Token
-from evalkit.scoring.metric import Answer, Unit
+from evalkit.scoring.unit import Answer, Unit
 from tests.scoring.units import built, instance, over_run, state, unit
 
 

@@ -11,7 +11,8 @@ from evalkit.instance import Instance, Reference
 from evalkit.metrics.output_processing import output_processor
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response, Usage
-from evalkit.scoring.metric import Answer, Unit, build_metric
+from evalkit.scoring.metric import build_metric
+from evalkit.scoring.unit import Answer, Unit
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 
 INSTANCE = Instance("q", (Reference("B", ("correct",)),), "test", "id0")

@@ -9,7 +9,7 @@ from evalkit.instance import Instance, Reference
 from evalkit.metrics.ranking import ndcg, recall, reciprocal_rank, success
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response
-from evalkit.scoring.metric import Answer, Unit
+from evalkit.scoring.unit import Answer, Unit
 from evalkit.specs.run_spec import AdapterSpec
 from tests.scoring.units import built
 

@@ -12,7 +12,8 @@ from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.metrics.reference import reference_tokens
 from evalkit.request import Request, RequestMode, RequestState
 from evalkit.response import Completion, Response, Token
-from evalkit.scoring.metric import Answer, Unit, build_metric
+from evalkit.scoring.metric import build_metric
+from evalkit.scoring.unit import Answer, Unit
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 
 ORIGINAL = AdapterSpec(method="multiple_choice_separate_original", output_suffix="")

@@ -20,8 +20,9 @@ from evalkit.registry import isolated_registries
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scores import score_run
 from evalkit.results.summary import summary_rows
+from evalkit.runs.load import load_instances
 from evalkit.runs.options import read_options
-from evalkit.runs.plan import load_instances, make_plan, open_plan_context
+from evalkit.runs.plan import make_plan, open_plan_context
 
 ENTRY = "simple_mcqa:model=simple/model1,max_eval_instances=4,data_augmentation="
 

@@ -13,8 +13,9 @@ from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scores import write_scores
 from evalkit.results.stored_run import StoredRun
-from evalkit.scoring.metric import Metric, Unit
+from evalkit.scoring.metric import Metric
 from evalkit.scoring.scorer import Scorer
+from evalkit.scoring.unit import Unit
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec, metric_specs
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from evalkit.cli.plan import describe_run
+from evalkit.runs.load import load_instances, num_evaluated
 from evalkit.runs.options import RunOptions
-from evalkit.runs.plan import load_instances, make_plan, num_evaluated, open_plan_context
+from evalkit.runs.plan import make_plan, open_plan_context
 
 
 def planned(entry: str, **options: Any) -> Any:

@@ -25,9 +25,10 @@ from evalkit.response import (
     response_to_json,
 )
 from evalkit.scoring.efficiency import RUN_STATS, UNIT_STATS, busy_seconds, percentile
-from evalkit.scoring.metric import Metric, Unit
+from evalkit.scoring.metric import Metric
 from evalkit.scoring.scorer import Scorer
 from evalkit.scoring.stat import Stat
+from evalkit.scoring.unit import Unit
 
 NOON = 1_800_000_000.0
 USAGE = Usage(10, 5)

@@ -20,7 +20,8 @@ from evalkit.response import Completion, Response, Token
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan import make_plan, open_plan_context
 from evalkit.scoring.fit import FITTING, refuse_unfitting, takes_of
-from evalkit.scoring.metric import Answer, Metric, Unit, adapter_of, asks_per_reference, build_metric
+from evalkit.scoring.metric import Metric, adapter_of, asks_per_reference, build_metric
+from evalkit.scoring.unit import Answer, Unit
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec, metric_specs
 
 METHODS = [entry["name"] for entry in builtin_catalog()["adapter"]]

@@ -13,7 +13,8 @@ from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.registry import isolated_registries, metric
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response
-from evalkit.scoring.metric import Answer, Metric, Unit, build_metric, find_letter, likeliest_first
+from evalkit.scoring.metric import Metric, build_metric
+from evalkit.scoring.unit import Answer, Unit, find_letter, likeliest_first
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 
 GENERATION = AdapterSpec(method="generation", num_outputs=1)

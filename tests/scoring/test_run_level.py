@@ -9,10 +9,11 @@ from evalkit.errors import PluginError, UsageError
 from evalkit.instance import Instance, Reference
 from evalkit.request import Request, RequestState, request_key
 from evalkit.response import Completion, Failure, Response
-from evalkit.scoring.metric import Metric, Unit
+from evalkit.scoring.metric import Metric
 from evalkit.scoring.run_level import MAX_RESAMPLED_ROWS, NUM_RESAMPLES, Row, RunLevelRows
 from evalkit.scoring.scorer import METRIC_ERROR, Scorer
 from evalkit.scoring.stat import Stat
+from evalkit.scoring.unit import Unit
 
 
 class Share(Metric):

@@ -14,9 +14,10 @@ from evalkit.instance import Instance
 from evalkit.request import Request, RequestState, request_key
 from evalkit.response import Completion, Response
 from evalkit.scoring import score_feed as feed_module
-from evalkit.scoring.metric import Metric, Unit
+from evalkit.scoring.metric import Metric
 from evalkit.scoring.score_feed import ScoreFeed
 from evalkit.scoring.scorer import Scorer
+from evalkit.scoring.unit import Unit
 
 
 class Slow(Metric):

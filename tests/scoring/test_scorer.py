@@ -16,9 +16,10 @@ from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.redaction import remember
 from evalkit.request import Request, RequestMode, RequestState, request_key
 from evalkit.response import Completion, Failure, Outcome, Response, Token, Usage
-from evalkit.scoring.metric import Metric, Unit, build_metric
+from evalkit.scoring.metric import Metric, build_metric
 from evalkit.scoring.scorer import METRIC_ERROR, Scorer
 from evalkit.scoring.stat import Stat
+from evalkit.scoring.unit import Unit
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 from tests.planted import Planted
 

@@ -14,11 +14,12 @@ from evalkit.errors import StoreError
 from evalkit.instance import CORRECT, Instance, PerturbationDescription, Reference
 from evalkit.request import Request, RequestState, request_key
 from evalkit.response import Completion, Failure, Response
-from evalkit.scoring.metric import Metric, Unit
+from evalkit.scoring.metric import Metric
 from evalkit.scoring.score_table import ScoreTable
 from evalkit.scoring.scorer import Scorer
 from evalkit.scoring.slices import slices_of
 from evalkit.scoring.stat import Stat, StatPerturbation
+from evalkit.scoring.unit import Unit
 
 DIALECT = PerturbationDescription("dialect", fairness=True)
 GENDER = PerturbationDescription("gender", fairness=True)

@@ -8,7 +8,8 @@ from typing import Any
 from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response
-from evalkit.scoring.metric import Answer, Metric, Unit, build_metric
+from evalkit.scoring.metric import Metric, build_metric
+from evalkit.scoring.unit import Answer, Unit
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 
 GENERATION = AdapterSpec(method="generation", num_outputs=1)

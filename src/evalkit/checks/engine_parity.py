@@ -22,8 +22,9 @@ from evalkit.request import RequestState
 from evalkit.response import Completion, Failure, Outcome, Token
 from evalkit.results.scores import make_scorer
 from evalkit.runs.events import Observer
+from evalkit.runs.load import LoadedRun, load_instances
 from evalkit.runs.options import RunOptions
-from evalkit.runs.plan import LoadedRun, PlanContext, load_instances, make_plan
+from evalkit.runs.plan import PlanContext, make_plan
 
 if TYPE_CHECKING:
     from evalkit.runs.plan import PlannedRun

@@ -15,8 +15,9 @@ from evalkit.instance import Instance
 from evalkit.request import RequestState
 from evalkit.response import Completion, Response, Token
 from evalkit.results.scores import make_scorer
+from evalkit.runs.load import LoadedRun, load_instances
 from evalkit.runs.options import RunOptions
-from evalkit.runs.plan import LoadedRun, Plan, PlanContext, PlannedRun, load_instances
+from evalkit.runs.plan import Plan, PlanContext, PlannedRun
 from evalkit.specs.conf import read_conf
 from evalkit.specs.digest import digest
 from evalkit.specs.entry import parse_run_entry

@@ -15,7 +15,8 @@ from evalkit.runs.options import RunOptions
 
 if TYPE_CHECKING:
     from evalkit.models.deployment import ModelDeployment
-    from evalkit.runs.plan import LoadedRun, Plan, PlanContext, PlannedRun
+    from evalkit.runs.load import LoadedRun
+    from evalkit.runs.plan import Plan, PlanContext, PlannedRun
 
 # Where a scenario knows its size, this many instances are enough to estimate tokens.
 SAMPLE_SIZE = 100
@@ -132,7 +133,7 @@ def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
     """A planned run as plain data; counts are None where its data is not local."""
     from evalkit.errors import DataError, UsageError
     from evalkit.results.scores import make_scorer
-    from evalkit.runs.plan import data_is_local, load_instances, num_evaluated
+    from evalkit.runs.load import data_is_local, load_instances, num_evaluated
 
     row: dict[str, Any] = {
         "entry": run.entry,
@@ -229,7 +230,7 @@ def estimate_tokens_of(loaded: LoadedRun, deployment: ModelDeployment) -> RunTok
 
 def describe_requests(run: PlannedRun, context: PlanContext) -> Iterator[dict[str, Any]]:
     """The requests of a run as plain data, every field written out."""
-    from evalkit.runs.plan import load_instances
+    from evalkit.runs.load import load_instances
 
     loaded = load_instances(run, context)
     splits = {instance.id: instance.split for instance in loaded.instances}

@@ -34,7 +34,7 @@ from evalkit.response import Completion, Response
 from evalkit.results.integrity import require_unchanged, require_whole_journal
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines, write_json
-from evalkit.scoring.metric import likeliest_first
+from evalkit.scoring.unit import likeliest_first
 from evalkit.specs.run_spec import RunSpec
 
 _FINISH_REASONS = ("length", "stop", "endoftext", "unknown")

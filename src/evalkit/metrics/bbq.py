@@ -8,8 +8,9 @@ from typing import ClassVar
 from evalkit.errors import DataError
 from evalkit.instance import Instance
 from evalkit.registry import Output, metric
-from evalkit.scoring.metric import Metric, Unit, asks_per_reference
+from evalkit.scoring.metric import Metric, asks_per_reference
 from evalkit.scoring.run_level import Row
+from evalkit.scoring.unit import Unit
 from evalkit.specs.run_spec import AdapterSpec
 
 _NUM_TAGS = 6

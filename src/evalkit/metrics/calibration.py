@@ -16,13 +16,12 @@ from evalkit.registry import Output, metric
 from evalkit.scoring.extra import require_module
 from evalkit.scoring.metric import (
     Metric,
-    Unit,
     asks_per_reference,
     compile_mapping_pattern,
-    likeliest_first,
     require_correct_reference,
 )
 from evalkit.scoring.run_level import Row
+from evalkit.scoring.unit import Unit, likeliest_first
 from evalkit.specs.run_spec import AdapterSpec
 
 _PLAIN = ("ece_10_bin", "ece_1_bin", "selective_cov_acc_area", "selective_acc@10")

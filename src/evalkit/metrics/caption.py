@@ -10,8 +10,9 @@ from functools import lru_cache
 from evalkit.metrics.overlap import ngrams
 from evalkit.metrics.text import normalize_text
 from evalkit.registry import metric
-from evalkit.scoring.metric import RunLevelMetric, Unit
+from evalkit.scoring.metric import RunLevelMetric
 from evalkit.scoring.run_level import Row
+from evalkit.scoring.unit import Unit
 
 CIDER = "cider"
 MAX_N = 4

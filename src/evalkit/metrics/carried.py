@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from evalkit.registry import metric
-from evalkit.scoring.metric import Metric, Unit
+from evalkit.scoring.metric import Metric
+from evalkit.scoring.unit import Unit
 
 CARRIED_SCORES = "carried_scores"
 """Where an instance keeps them in `extra`: unit label (`carried_key`) to score by name."""

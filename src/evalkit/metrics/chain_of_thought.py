@@ -11,7 +11,8 @@ from evalkit.instance import Instance
 from evalkit.notation.letters import settled_option
 from evalkit.registry import Output, metric
 from evalkit.response import Completion
-from evalkit.scoring.metric import Metric, Unit, likeliest_first, require_correct_reference
+from evalkit.scoring.metric import Metric, require_correct_reference
+from evalkit.scoring.unit import Unit, likeliest_first
 
 _HELMS_ANSWER = r"\.*\[aA\]nswer:\s*\(?([A-J])\)?"
 _ANSWER = r"[aA]nswer:\s*\(?([A-J])\)?"

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from evalkit.metrics.text import normalize_text
 from evalkit.registry import metric
-from evalkit.scoring.metric import RunLevelMetric, Unit
+from evalkit.scoring.metric import RunLevelMetric
 from evalkit.scoring.run_level import Row
+from evalkit.scoring.unit import Unit
 from evalkit.specs.run_spec import AdapterSpec
 
 MACRO, MICRO = "classification_macro_f1", "classification_micro_f1"

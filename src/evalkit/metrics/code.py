@@ -20,7 +20,8 @@ from evalkit.response import Completion
 from evalkit.sandbox.judge import judge, require_sandbox
 from evalkit.sandbox.program import Checks, Limits, Program
 from evalkit.sandbox.verdict import Verdict
-from evalkit.scoring.metric import Metric, Unit, likeliest_first
+from evalkit.scoring.metric import Metric
+from evalkit.scoring.unit import Unit, likeliest_first
 from evalkit.specs.run_spec import AdapterSpec
 from evalkit.thinking import without_thinking
 

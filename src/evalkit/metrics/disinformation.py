@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from evalkit.registry import Output, metric
 from evalkit.scoring.extra import require_module
-from evalkit.scoring.metric import Metric, Unit
+from evalkit.scoring.metric import Metric
+from evalkit.scoring.unit import Unit
 
 
 @metric("self_bleu", needs=("sacrebleu",))

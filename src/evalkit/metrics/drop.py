@@ -11,7 +11,8 @@ from typing import ClassVar
 from evalkit.errors import DataError
 from evalkit.instance import Instance
 from evalkit.registry import Output, metric
-from evalkit.scoring.metric import Metric, Unit, compile_mapping_pattern, require_correct_reference
+from evalkit.scoring.metric import Metric, compile_mapping_pattern, require_correct_reference
+from evalkit.scoring.unit import Unit
 from evalkit.specs.run_spec import AdapterSpec
 
 ANSWERS = "answers"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from evalkit.clients.echo import scored_prompt
 from evalkit.errors import BadRequestError, DataError
 from evalkit.response import Token
-from evalkit.scoring.metric import Answer
+from evalkit.scoring.unit import Answer
 
 
 def prompt_tokens(answer: Answer) -> Sequence[Token]:

@@ -13,8 +13,9 @@ from evalkit.instance import Instance
 from evalkit.metrics.english import sentences, words
 from evalkit.registry import Output, metric
 from evalkit.scoring.extra import require_module
-from evalkit.scoring.metric import Metric, Unit
+from evalkit.scoring.metric import Metric
 from evalkit.scoring.run_level import Row
+from evalkit.scoring.unit import Unit
 
 Arguments = Mapping[str, Any]
 Check = Callable[[str, Arguments], bool]

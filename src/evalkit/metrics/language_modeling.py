@@ -10,8 +10,9 @@ from evalkit.errors import DataError
 from evalkit.metrics.echoed import prompt_tokens
 from evalkit.registry import Output, metric
 from evalkit.response import Token
-from evalkit.scoring.metric import Metric, Unit, asks_per_reference, likeliest_first
+from evalkit.scoring.metric import Metric, asks_per_reference
 from evalkit.scoring.run_level import Row
+from evalkit.scoring.unit import Unit, likeliest_first
 from evalkit.specs.run_spec import AdapterSpec
 
 _BYTES = "bytes:"

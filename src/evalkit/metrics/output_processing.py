@@ -11,8 +11,9 @@ from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
 from evalkit.registry import Output, metric
 from evalkit.scoring.fit import refuse_machine, takes_of
-from evalkit.scoring.metric import Answer, Metric, Unit, build_metric
+from evalkit.scoring.metric import Metric, build_metric
 from evalkit.scoring.run_level import Row
+from evalkit.scoring.unit import Answer, Unit
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 from evalkit.thinking import without_thinking
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 from evalkit.errors import DataError, UsageError, nearest_names
 from evalkit.instance import Instance, Reference
 from evalkit.registry import Output, metric
-from evalkit.scoring.metric import Answer, Metric, Unit
+from evalkit.scoring.metric import Metric
+from evalkit.scoring.unit import Answer, Unit
 from evalkit.specs.run_spec import AdapterSpec
 
 Measure = Callable[[Sequence[int], Sequence[int], int], float]

@@ -12,7 +12,8 @@ from evalkit.instance import Instance
 from evalkit.metrics.echoed import prompt_tokens
 from evalkit.registry import Output, metric
 from evalkit.response import Token
-from evalkit.scoring.metric import Answer, Metric, Unit, adapter_of, require_correct_reference
+from evalkit.scoring.metric import Metric, adapter_of, require_correct_reference
+from evalkit.scoring.unit import Answer, Unit
 from evalkit.specs.run_spec import AdapterSpec
 
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from evalkit.metrics.official import squad_v1_em, squad_v2_best, squad_v2_f1_of
 from evalkit.registry import Output, metric
-from evalkit.scoring.metric import Metric, Unit, asks_per_reference, compile_mapping_pattern
+from evalkit.scoring.metric import Metric, asks_per_reference, compile_mapping_pattern
+from evalkit.scoring.unit import Unit
 from evalkit.specs.run_spec import AdapterSpec
 
 

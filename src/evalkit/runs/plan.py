@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import gc
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from evalkit.data.content import links_in
-from evalkit.errors import DataError, EntryError, EvalkitError, UsageError
+from evalkit.errors import DataError, EntryError, UsageError
 from evalkit.file_reads import watched_reads
-from evalkit.instance import EVAL_SPLITS, TRAIN, Instance
 from evalkit.parameters import bind_arguments
-from evalkit.plugins import described, load_plugins, read_at_import
+from evalkit.plugins import load_plugins, read_at_import
 from evalkit.registry import ADAPTERS, METRICS, SCENARIOS
-from evalkit.request import RequestState
 from evalkit.runs.options import RunOptions
 from evalkit.specs.conf import ConfEntry, read_conf
 from evalkit.specs.digest import RunDigest, differing_fields, identity, run_digest
@@ -26,7 +19,6 @@ from evalkit.specs.fixups import AppliedFixUp
 from evalkit.specs.run_spec import RunSpec
 
 if TYPE_CHECKING:
-    from evalkit.adapters.adapter import Adapter
     from evalkit.data import DataFile, DataStore
     from evalkit.models.catalog import ModelCatalog
     from evalkit.models.deployment import ModelDeployment
@@ -34,7 +26,6 @@ if TYPE_CHECKING:
     from evalkit.scenarios.scenario import Scenario
 
 MAX_REPEATED_SHOWN = 3
-MAX_UNDECLARED_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,29 +85,6 @@ class Plan:
     runs: tuple[PlannedRun, ...]
     notes: tuple[str, ...] = ()
     bad_entries: tuple[BadEntry, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedRun:
-    """A planned run with its instances: `requests()` are what will be sent.
-
-    Attributes:
-        instances: The evaluated ones, in plan order.
-        train: The few-shot pool.
-        notes: What the user should know of how the instances were made.
-        unverified: Those of the notes that name data which is not the pinned one.
-    """
-
-    adapter: Adapter
-    instances: list[Instance]
-    train: list[Instance]
-    num_requests: int = field(default=0)
-    notes: tuple[str, ...] = ()
-    unverified: tuple[str, ...] = ()
-
-    def requests(self, answered: frozenset[str] | set[str] = frozenset()) -> Iterator[RequestState]:
-        """The requests in plan order, without those whose key is in `answered`."""
-        return self.adapter.requests(self.instances, self.train, skip=answered.__contains__)
 
 
 def open_plan_context(
@@ -300,134 +268,6 @@ def _data_digest(files: Sequence[DataFile], context: PlanContext, *, fetch: bool
         return (context.data.digest(files) if files else None), ""
     except DataError as error:
         return None, str(error)
-
-
-def data_is_local(run: PlannedRun, context: PlanContext) -> bool:
-    """Whether the run's instances can be made without a download and without asking a service."""
-    return not run.augmenter.asks_service and all(context.data.is_local(file) for file in run.files())
-
-
-def load_instances(run: PlannedRun, context: PlanContext, at_most: int | None = None) -> LoadedRun:
-    """Make the instances, choose the evaluated ones, and add the perturbed copies.
-
-    Args:
-        run: The run.
-        context: Where its data is.
-        at_most: Stop making instances after so many to evaluate; for estimates.
-
-    Raises:
-        DataError: A data file is missing or damaged, or the scenario gives one id to two instances.
-    """
-    from evalkit.adapters.sampling import downsample
-    from evalkit.scenarios.scenario import with_ids
-
-    if run.problem:
-        raise DataError(run.problem)
-    adapter_spec = run.run_spec.adapter_spec
-    eval_splits = adapter_spec.eval_splits or EVAL_SPLITS
-    reading = watched_reads(type(run.scenario).__module__)
-    try:
-        with _collector_paused(), reading as reads:
-            everything = list(with_ids(_first(run.scenario.instances(context.data), at_most, eval_splits)))
-    except EvalkitError:
-        raise
-    except Exception as error:
-        name = run.run_spec.scenario_spec.name
-        raise DataError(f"scenario '{name}' failed to make its instances: {described(error)}") from error
-    if len({instance.id for instance in everything}) != len(everything):
-        raise DataError(f"scenario '{run.run_spec.scenario_spec.name}' gives one id to several instances")
-    instances = downsample(everything, adapter_spec.max_eval_instances, adapter_spec.eval_splits)
-    train = [instance for instance in everything if instance.split == TRAIN]
-    instances, train = run.augmenter.augmented(instances, train, context.data)
-    if not instances:
-        raise DataError(f"{run.name}: no instance to evaluate in splits {', '.join(eval_splits)}")
-    _refuse_changed_data(run, context)
-    adapter: Adapter = ADAPTERS.get(adapter_spec.method)(adapter_spec, window_of(run.deployment))
-    unverified = tuple(context.data.unverified(run.files()))
-    notes = (*unverified, *_undeclared(run, (*run.read_early, *reads.files), context))
-    return LoadedRun(adapter, instances, train, adapter.num_requests(instances), notes, unverified)
-
-
-def _refuse_changed_data(run: PlannedRun, context: PlanContext) -> None:
-    """Nothing, if the data is still what the run's digest says.
-
-    Raises:
-        DataError: A file was edited after the run was planned.
-    """
-    planned = run.identity["data_digest"]
-    if planned is not None and context.data.digest(run.files()) != planned:
-        raise DataError(f"{run.name}: its data changed after it was planned; start it again")
-
-
-def _undeclared(run: PlannedRun, read: Iterable[str], context: PlanContext) -> tuple[str, ...]:
-    """A note if files were read that the run's digest does not cover."""
-    paths = [context.data.path(file) for file in run.files() if context.data.is_local(file)]
-    # Links in a folder lead out of it; what they lead to counts all the same.
-    declared = [os.path.realpath(path) for path in (*paths, *chain.from_iterable(map(links_in, paths)))]
-    missed = [
-        path
-        for path in dict.fromkeys(read)
-        if not any(path == known or path.startswith(known + os.sep) for known in declared)
-    ]
-    if not missed:
-        return ()
-    named = ", ".join(missed[:MAX_UNDECLARED_SHOWN])
-    more = f" and {len(missed) - MAX_UNDECLARED_SHOWN} more" if len(missed) > MAX_UNDECLARED_SHOWN else ""
-    return (
-        f"scenario '{run.run_spec.scenario_spec.name}' reads {named}{more}, declared by none of its files(): "
-        "after an edit the run still counts as the same. Let files() give "
-        f"DataFile.local({os.path.basename(missed[0])!r}), and open data.path(file)",
-    )
-
-
-def _first(
-    instances: Iterable[Instance], at_most: int | None, eval_splits: Sequence[str]
-) -> Iterator[Instance]:
-    """The instances up to the one that makes `at_most` to evaluate; all of them for None."""
-    num_made = 0
-    for instance in instances:
-        yield instance
-        num_made += instance.split in eval_splits
-        if num_made == at_most:
-            return
-
-
-def num_evaluated(run: PlannedRun) -> int | None:
-    """How many instances are evaluated, if the scenario knows without making them and none is perturbed."""
-    sizes = run.scenario.sizes()
-    if sizes is None or run.run_spec.data_augmenter_spec.perturbation_specs:
-        return None
-    adapter_spec = run.run_spec.adapter_spec
-    pool = sum(sizes.get(split, 0) for split in adapter_spec.eval_splits or EVAL_SPLITS)
-    return min(pool, adapter_spec.max_eval_instances or pool)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """No cyclic garbage collection: where all that is made stays, it is a third of the time for nothing."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def window_of(deployment: ModelDeployment) -> Any:
-    """The context window that prompts for this deployment must fit."""
-    from evalkit.adapters.window import NO_WINDOW, TokenWindow
-    from evalkit.models.tokenizers import tokenizer
-
-    length = deployment.max_request_length or deployment.max_sequence_length
-    if length is None or deployment.tokenizer_name is None:
-        return NO_WINDOW
-    return TokenWindow(
-        tokenizer(deployment.tokenizer_name),
-        length,
-        max_sequence_length=deployment.max_sequence_length,
-        max_total_length=deployment.max_sequence_and_generated_tokens_length,
-    )
 
 
 def _left_out(skipped: list[tuple[ConfEntry, str]]) -> list[str]:

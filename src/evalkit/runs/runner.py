@@ -38,7 +38,8 @@ from evalkit.results.scores import (
     write_scores,
 )
 from evalkit.runs.events import Observer
-from evalkit.runs.plan import LoadedRun, PlanContext, PlannedRun, load_instances
+from evalkit.runs.load import LoadedRun, load_instances
+from evalkit.runs.plan import PlanContext, PlannedRun
 from evalkit.scoring.score_feed import ScoreFeed
 from evalkit.scoring.scorer import Scorer
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.response import Efficiency, Response
-from evalkit.scoring.metric import Answer
 from evalkit.scoring.run_level import RunLevelValue
 from evalkit.scoring.stat import Label, Stat
+from evalkit.scoring.unit import Answer
 
 UNIT_STATS = (
     "queue_s",

@@ -12,10 +12,11 @@ from evalkit.redaction import one_line
 from evalkit.request import RequestState
 from evalkit.response import Failure, Outcome
 from evalkit.scoring.efficiency import RUN_STATS, UNIT_STATS, Workload
-from evalkit.scoring.metric import Answer, Metric, Unit
+from evalkit.scoring.metric import Metric
 from evalkit.scoring.run_level import Row
 from evalkit.scoring.score_table import Column, Rank, RunLevelScores, ScoreRow, ScoreTable
 from evalkit.scoring.stat import NO_ANSWER, Stat
+from evalkit.scoring.unit import Answer, Unit
 
 METRIC_ERROR = "metric_error"
 _MOST_DETAIL_CHARACTERS = 200

@@ -18,8 +18,9 @@ def check_scenario(run_entry: str, *, plugins: Iterable[str] = (), **options: An
         **options: Fields of `RunOptions`, such as `data_dir`.
     """
     from evalkit.checks.gold_answers import validate_run, with_stand_in
+    from evalkit.runs.load import load_instances
     from evalkit.runs.options import RunOptions
-    from evalkit.runs.plan import load_instances, make_plan, open_plan_context
+    from evalkit.runs.plan import make_plan, open_plan_context
 
     chosen = RunOptions(run_entries=(run_entry,), plugins=tuple(plugins), **options)
     context = open_plan_context(with_stand_in(chosen))

@@ -16,7 +16,7 @@ from evalkit.errors import BadRequestError
 from evalkit.metrics.reference import reference_tokens
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response
-from evalkit.scoring.metric import Answer
+from evalkit.scoring.unit import Answer
 from evalkit.testing.models import make_model
 
 torch = pytest.importorskip("torch")
