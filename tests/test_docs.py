@@ -420,7 +420,7 @@ def test_every_record_and_result_field_is_described() -> None:
 
 
 def test_exit_codes_are_the_codes() -> None:
-    from evalkit.runs.session import EXIT_CODES
+    from evalkit.runs.runner import EXIT_CODES
 
     for page in ("README.md", "docs/cli.md"):
         listed = re.findall(r"^\| (\d+) \|", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)

@@ -34,7 +34,7 @@ def run(
     Raises:
         UsageError: Something asked for is not possible; nothing was sent.
     """
-    from evalkit.runs.session import run_all
+    from evalkit.runs.runner import run_all
 
     context = open_plan_context(_options(run_entries, options))
     prepared = make_plan(context, fetch=True)

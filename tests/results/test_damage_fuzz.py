@@ -30,7 +30,7 @@ from evalkit.results.scores import score_run
 from evalkit.results.verification import RunReport, verify_run
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan import Plan, PlanContext, make_plan, open_plan_context
-from evalkit.runs.session import run_all
+from evalkit.runs.runner import run_all
 from tests.old_format import made_old
 
 # One request per unit; and one per reference, with and without the question, in two train trials. Six units
@@ -283,7 +283,7 @@ def refuse(error: Exception) -> str:
 def test_no_damage_passes_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, state: str
 ) -> None:
-    monkeypatch.setattr("evalkit.runs.session.described", refuse)
+    monkeypatch.setattr("evalkit.runs.runner.described", refuse)
     bench = prepared(tmp_path, entry, state)
     has_old_lines = "old" in state or "mixed" in state
     for seed in range(NUM_EDITS // 2 if has_old_lines else NUM_EDITS):
@@ -330,7 +330,7 @@ def test_no_damage_passes_in_silence(
 @pytest.mark.parametrize("entry", ENTRIES, ids=("generation", "references"))
 @pytest.mark.parametrize("state", ["complete", "interrupted", "complete, old", "interrupted, mixed"])
 def test_two_damages_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, state: str) -> None:
-    monkeypatch.setattr("evalkit.runs.session.described", refuse)
+    monkeypatch.setattr("evalkit.runs.runner.described", refuse)
     bench = prepared(tmp_path, entry, state)
     has_checksums = "old" not in state and "mixed" not in state
     for seed in range(60):

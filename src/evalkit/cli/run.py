@@ -35,7 +35,7 @@ def run_command(
     from evalkit.cli.console import lost_output
     from evalkit.cli.output import echo_note
     from evalkit.cli.table import show_results
-    from evalkit.runs.session import exit_code, run_all
+    from evalkit.runs.runner import exit_code, run_all
 
     # Little of what a run makes is garbage in cycles: looking for it less often saves 5 to 15 % of the CPU.
     gc.freeze()

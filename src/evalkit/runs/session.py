@@ -1,4 +1,4 @@
-"""All runs of a plan at once: they overlap, share one executor per deployment, and end cleanly."""
+"""What the runs of a plan share, from before the first to after the last."""
 
 from __future__ import annotations
 
@@ -6,104 +6,118 @@ import asyncio
 import gc
 import signal
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from evalkit.clients.factory import allowances, build_client, identity_of
-from evalkit.errors import EvalkitError
 from evalkit.execution.budget import Budget
 from evalkit.execution.cache import ResponseCache
 from evalkit.execution.client_lifecycle import ClientLifecycle, LoadedModelSlots
 from evalkit.execution.executor import Executor
 from evalkit.models.deployment import ModelDeployment
 from evalkit.models.tokenizers import counting_tokenizer
-from evalkit.plugins import described
-from evalkit.redaction import without_keys
-from evalkit.results.claim import name_runs
-from evalkit.results.manifest import RunStatus
-from evalkit.results.run_result import RunResult
 from evalkit.runs.events import Observer
+from evalkit.runs.load import LoadedRun
 from evalkit.runs.options import RunOptions
-from evalkit.runs.plan import Plan, PlanContext, PlannedRun
-from evalkit.runs.runner import Session, run_one
+from evalkit.runs.plan import Plan, PlanContext
 from evalkit.specs.digest import digest
 
-EXIT_CODES: dict[RunStatus, int] = {
-    "complete": 0,
-    "partial": 1,
-    "stopped": 3,
-    "error": 3,
-    "running": 3,
-    "interrupted": 130,
-}
 # How long requests in flight may go on after the first Ctrl-C; a second one ends them at once.
 GRACE_S = 10.0
 _ALLOCATIONS_PER_COLLECTION = 20_000
 
 
-def exit_code(results: Sequence[RunResult]) -> int:
-    """0 complete, 1 some requests failed, 3 something stopped a run, 130 interrupted."""
-    return max((EXIT_CODES[result.status] for result in results), default=0)
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One executor per deployment, one scoring thread, one observer.
+
+    Attributes:
+        executors: By the name of the deployment.
+        paths: The directory of each run, by its digest.
+        request_locks: By name and digest of the requests: held by the one run that sends them now.
+        num_unfinished: Runs that still need a deployment, by its name.
+    """
+
+    context: PlanContext
+    executors: Mapping[str, Executor]
+    scoring: ThreadPoolExecutor
+    observer: Observer
+    paths: Mapping[str, Path]
+    num_unfinished: Counter[str]
+    request_locks: defaultdict[tuple[str, str], asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
+    _noted: set[str] = field(default_factory=set)
+
+    def note(self, name: str, messages: Iterable[str]) -> None:
+        """Tell the observer what the user should know of a run."""
+        for message in messages:
+            self.observer.note(f"{name}: {message}")
+
+    def note_loaded(self, name: str, loaded: LoadedRun) -> None:
+        """Tell the observer what there is to say of a run's instances; of data that many runs share, once."""
+        self.note(name, (note for note in loaded.notes if note not in loaded.unverified))
+        for note in loaded.unverified:
+            if note not in self._noted:
+                self._noted.add(note)
+                self.observer.note(note)
+
+    async def release(self, deployment: str) -> None:
+        """One run needs this deployment no more; the last one closes its client."""
+        self.num_unfinished[deployment] -= 1
+        if not self.num_unfinished[deployment]:
+            await self.executors[deployment].close()
 
 
-async def run_all(plan: Plan, context: PlanContext, observer: Observer) -> list[RunResult]:
-    """Do the runs of a plan; a run that fails does not touch the others.
+@asynccontextmanager
+async def open_session(
+    plan: Plan, names: Sequence[str], context: PlanContext, observer: Observer
+) -> AsyncIterator[Session]:
+    """A session for the runs of a plan; on leaving, everything is closed.
 
-    A model that is loaded into this process is loaded once, for all its runs, and let go after the last; the
-    models of a plan follow one another, `max_loaded_models` at a time.
+    Args:
+        plan: The runs.
+        names: Of their directories, in the same order.
+        context: Options, models and data.
+        observer: Hears of everything.
 
     Raises:
         UsageError: A key is missing, or a budget can't be kept; nothing has been sent.
     """
-    cache = ResponseCache(context.options.output_path / "cache.sqlite") if context.options.cache else None
-    budget = Budget(max_usd=context.options.budget_usd, max_tokens=context.options.budget_tokens)
-    slots = LoadedModelSlots(context.options.max_loaded_models)
-    owed = Counter(run.deployment.name for run in plan.runs)
-    suite_path = context.options.suite_path
-    names = name_runs([(run.name, run.digest, run.identity) for run in plan.runs], suite_path)
+    options = context.options
+    cache = ResponseCache(options.output_path / "cache.sqlite") if options.cache else None
+    budget = Budget(max_usd=options.budget_usd, max_tokens=options.budget_tokens)
+    slots = LoadedModelSlots(options.max_loaded_models)
     named = list(zip(plan.runs, names, strict=True))
-    paths = {run.digest.full: suite_path / name for run, name in named if run.digest}
     executors: dict[str, Executor] = {}
     for run in plan.runs:
-        if (name := run.deployment.name) not in executors:
-            served = [told for other, told in named if other.deployment.name == name]
+        if (deployment := run.deployment.name) not in executors:
+            served = [name for other, name in named if other.deployment.name == deployment]
             lifecycle = _lifecycle(run.deployment, slots, observer, served)
-            executors[name] = _executor(run.deployment, lifecycle, context.options, budget, cache)
-
-    async def run_and_let_go(run: PlannedRun, name: str) -> RunResult:
-        result = await _run_safely(run, name, session)
-        owed[run.deployment.name] -= 1
-        if not owed[run.deployment.name]:
-            await executors[run.deployment.name].close()
-        return result
-
-    observer.planned(names)
+            executors[deployment] = _executor(run.deployment, lifecycle, options, budget, cache)
     with (
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring") as scoring,
         _signals(executors),
         _rare_collections(),
     ):
-        session = Session(context, executors, scoring, observer, paths)
         try:
-            return list(await asyncio.gather(*map(run_and_let_go, plan.runs, names)))
+            yield Session(
+                context,
+                executors,
+                scoring,
+                observer,
+                paths={run.digest.full: options.suite_path / name for run, name in named if run.digest},
+                num_unfinished=Counter(run.deployment.name for run in plan.runs),
+            )
         finally:
             for executor in executors.values():
                 await executor.close()
             if cache is not None:
                 cache.close()
-
-
-async def _run_safely(run: PlannedRun, name: str, session: Session) -> RunResult:
-    try:
-        result = await run_one(run, session)
-    except EvalkitError as error:
-        result = RunResult(name=name, status="error", message=without_keys(str(error)))
-    except Exception as error:  # noqa: BLE001 - a bug in a plugin ends its own run, not the others
-        result = RunResult(name=name, status="error", message=described(error))
-    session.observer.finished_run(result)
-    return result
 
 
 def _lifecycle(

@@ -1,0 +1,141 @@
+"""A stage turns requests into one journal: it sends what is owed, keeps each outcome, then scores it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from evalkit.errors import SystemicError
+from evalkit.execution.journal import Journal, open_synced
+from evalkit.execution.journal_index import JournalIndex, scan_journal
+from evalkit.execution.journal_line import Owner
+from evalkit.execution.lock import RunLock
+from evalkit.execution.stream_state import FeedLock
+from evalkit.reports.run_groups import main_score
+from evalkit.results.integrity import units_of
+from evalkit.results.manifest import RunStatus
+from evalkit.results.manifest_writer import ManifestWriter
+from evalkit.results.scores import make_scorer
+from evalkit.runs.events import Observer
+from evalkit.runs.load import LoadedRun
+from evalkit.runs.plan import PlannedRun
+from evalkit.runs.session import Session
+from evalkit.scoring.score_feed import ScoreFeed
+from evalkit.scoring.scorer import Scorer
+
+_WHAT_NOW = {
+    True: "its request is asked again, unless another line answers it",
+    False: "the journal has another",
+}
+"""What becomes of a damaged line: one of a request, or a header."""
+
+
+class AnswerStage:
+    """The answers of one run.
+
+    Args:
+        run: The run.
+        session: Its executors, scoring thread and observer.
+        writer: Counts what the stage has, in the run's manifest.
+        lock: Of the run's directory.
+
+    Attributes:
+        run: As given.
+        executor: Sends the requests.
+        status: How the sending ended; None where the counts say it.
+        message: Why, in words.
+    """
+
+    def __init__(self, run: PlannedRun, session: Session, writer: ManifestWriter, lock: RunLock) -> None:
+        self.run, self.executor = run, session.executors[run.deployment.name]
+        self.status: RunStatus | None = None
+        self.message = ""
+        self._session, self._writer, self._lock = session, writer, lock
+        self._name = writer.directory.path.name
+        self._feed: ScoreFeed | None = None
+
+    async def send(self, loaded: LoadedRun, owner: Owner, feed_lock: FeedLock) -> None:
+        """Send what the journal does not answer, until all is answered, has failed, or sending is stopped.
+
+        Raises:
+            StoreError: The journal can't be written.
+            DataError: A request can't be made.
+        """
+        journal_path = self._writer.directory.journal_path
+        async with open_synced(journal_path, owner, self._lock.check) as journal:
+            index = await self._read_journal(loaded, owner)
+            self._feed = feed = self._score_feed(loaded, index)
+            requests = loaded.requests(index.settled)
+            try:
+                async for finished in self.executor.batches(
+                    requests, feed_lock, self._writer.count_unknown_bill
+                ):
+                    journal.extend(finished)
+                    for state, outcome in finished:
+                        cost_usd = self._writer.count(state.key, outcome)
+                        await feed.add(state, outcome)
+                        self._session.observer.finished_request(self._name, outcome, cost_usd)
+            except SystemicError as error:
+                self.status, self.message = "stopped", str(error)
+            finally:
+                feed.close()
+            self._judge_ending()
+        self._report(journal)
+
+    async def finish(self) -> Scorer:
+        """The scorer, when it has seen every outcome.
+
+        Raises:
+            Exception: What scoring has raised.
+        """
+        assert self._feed is not None
+        await self._feed.finish()
+        return self._feed.scorer
+
+    async def _read_journal(self, loaded: LoadedRun, owner: Owner) -> JournalIndex:
+        """What is answered already; the manifest and the observer begin with it."""
+        directory, writer = self._writer.directory, self._writer
+        units = units_of(self.run.run_spec, loaded.instances)
+        index = await asyncio.to_thread(scan_journal, directory.journal_path, owner.requests, units)
+        for damage in index.damage:
+            what_now = _WHAT_NOW[damage.kind != "header"]
+            self._session.observer.note(f"{directory.journal_path}: {damage}; {what_now}")
+        directory.write_instances(loaded.instances)
+        writer.begin(len(loaded.instances), loaded.num_requests, index)
+        self._session.observer.opened(self._name, loaded.num_requests, len(index.settled))
+        return index
+
+    def _score_feed(self, loaded: LoadedRun, index: JournalIndex) -> ScoreFeed:
+        scorer = make_scorer(self.run.run_spec, loaded.instances)
+        show = partial(_show_scores, self._session.observer, self._name, self.run.run_spec.groups)
+        feed = ScoreFeed(scorer, self._session.scoring, show)
+        feed.add_journal(self._writer.directory.journal_path, index)
+        return feed
+
+    def _judge_ending(self) -> None:
+        if self._writer.num_owed == 0:
+            self.status = None
+        elif self.status is None and self.executor.interrupted:
+            self.status, self.message = "interrupted", "the same command goes on from here"
+        elif self.status is None and self._writer.all_failed:
+            # However few there are: the executor itself gives up only after some.
+            failure = self._writer.last_failure
+            self.status = "stopped"
+            self.message = f"{self.run.deployment.name} answered no request; last error {failure}"
+
+    def _report(self, journal: Journal) -> None:
+        notes, money = self.executor.notes, self._writer.money_notes
+        self._writer.note((*notes, *money))
+        # What is known of a model on this machine was said when it was loaded.
+        self._session.note(self._name, (*(() if self.executor.resident else notes), *money))
+        for note in journal.notes:
+            self._session.observer.note(note)
+
+
+def _show_scores(observer: Observer, name: str, groups: Sequence[str], scorer: Scorer) -> None:
+    """Give the observer the means so far, the one that stands for the run first."""
+    scores = scorer.progress
+    if (main := main_score(groups, scores)) is not None:
+        scores = {main: scores[main], **scores}
+    observer.scored(name, scorer.n_scored, scores)
