@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from evalkit.clients.client import Client
 from evalkit.execution.executor import Executor
+from evalkit.execution.sender import Sender
 from evalkit.models.deployment import Limits
 from evalkit.request import Request, RequestState
 from evalkit.response import Response
@@ -23,7 +24,7 @@ async def answer_all(
     The client is opened, and warmed up with a request of its own, before the clock starts; it may be that of
     the processor time of this process.
     """
-    executor = Executor(client, name="local", limits=Limits())
+    executor = Executor(Sender(client, name="local", limits=Limits()))
     async for _ in executor.stream([RequestState("warm", "warm", 0, warm_up)]):
         pass
     states = [RequestState(str(index), str(index), 0, request) for index, request in enumerate(requests)]
@@ -36,5 +37,5 @@ async def answer_all(
         first_s = first_s or clock() - began_s
         answers[state.key] = outcome
     took_s = clock() - began_s
-    await executor.close()
+    await executor.sender.close()
     return took_s, first_s, [answers[str(index)] for index in range(len(requests))]

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from evalkit.clients.openai import OpenAIClient
 from evalkit.execution.executor import Executor
+from evalkit.execution.sender import Sender
 from evalkit.models.deployment import Limits
 from evalkit.request import Request, RequestState
 from evalkit.response import Response
@@ -188,7 +189,7 @@ async def send_all(case: Case, url: str) -> list[LogLine]:
 
     limits = Limits(max_concurrency=case.concurrency, initial_concurrency=case.concurrency, max_attempts=20)
     client = OpenAIClient(model="double", base_url=f"{url}/v1")
-    executor = Executor(client, name="double", limits=limits)
+    executor = Executor(Sender(client, name="double", limits=limits))
     states = (
         RequestState(str(n), str(n), 0, Request(str(n), max_tokens=5)) for n in range(case.num_requests)
     )
@@ -196,7 +197,7 @@ async def send_all(case: Case, url: str) -> list[LogLine]:
     async for _, outcome in executor.stream(states):
         if not isinstance(outcome, Response):
             raise SystemExit(f"a request failed: {outcome}")
-    await executor.close()
+    await executor.sender.close()
     async with aiohttp.ClientSession() as session, session.get(f"{url}/log") as answer:
         log = json.loads(await answer.read())
     # The clock is the machine's, the same for both processes.

@@ -21,6 +21,7 @@ from evalkit.execution.executor import Executor
 from evalkit.execution.journal import Journal
 from evalkit.execution.journal_index import read_journal, scan_journal
 from evalkit.execution.journal_line import Record
+from evalkit.execution.sender import Sender
 from evalkit.models.deployment import Limits
 from evalkit.request import Hints, Request, RequestState
 from evalkit.response import Outcome, Response
@@ -108,11 +109,11 @@ def state_of(request: Request) -> RequestState:
 
 async def outcome_of(client: Client, request: Request) -> Outcome:
     """What the executor gets of a client in one attempt; nothing but an outcome comes out of it."""
-    executor = Executor(client, name="acme/text", limits=Limits(max_attempts=1, timeout_s=60))
+    executor = Executor(Sender(client, name="acme/text", limits=Limits(max_attempts=1, timeout_s=60)))
     try:
         (outcome,) = [outcome async for _, outcome in executor.stream([state_of(request)])]
     finally:
-        await executor.close()
+        await executor.sender.close()
     return outcome
 
 

@@ -17,6 +17,7 @@ from evalkit.clients.thinking import settled
 from evalkit.errors import CutThinkingError, SystemicError
 from evalkit.execution.budget import Budget
 from evalkit.execution.executor import Executor
+from evalkit.execution.sender import Sender
 from evalkit.models.deployment import Limits
 from evalkit.request import Message, Request, RequestState
 from evalkit.response import Completion, Response, Token, Usage, response_from_json, response_to_json
@@ -39,11 +40,11 @@ def asked(text: str, request: Request, **args: Any) -> tuple[list[Response], lis
         async with serve(config) as url, aiohttp.ClientSession() as session:
             client = OpenAIClient(base_url=f"{url}/v1", **{"model": "m", **args})
             limits = Limits(max_concurrency=1, initial_concurrency=1)
-            executor = Executor(client, name="double", limits=limits)
+            executor = Executor(Sender(client, name="double", limits=limits))
             states = [RequestState(str(number), str(number), 0, request) for number in range(2)]
             outcomes = {state.key: outcome async for state, outcome in executor.stream(states)}
             responses = [outcomes[state.key] for state in states]
-            await executor.close()
+            await executor.sender.close()
             assert all(isinstance(response, Response) for response in responses), responses
             async with session.get(f"{url}/_bodies") as answer:
                 recorded = await answer.json()
@@ -100,13 +101,13 @@ def test_a_second_send_is_paid_for_before_it_is_made(concurrency: int) -> None:
             client = OpenAIClient(base_url=f"{url}/v1", model="m")
             budget = Budget(max_tokens=concurrency * (1 + 16 + 8 + 205) + 3)
             limits = Limits(max_concurrency=concurrency, initial_concurrency=concurrency)
-            executor = Executor(client, name="double", limits=limits, budget=budget)
+            executor = Executor(Sender(client, name="double", limits=limits, budget=budget))
             request = Request("q", max_tokens=205, stop_sequences=STOP)
             states = [RequestState(str(number), str(number), 0, request) for number in range(300)]
             with pytest.raises(SystemicError, match="the budget is spent"):
                 async for _ in executor.stream(states):
                     pass
-            await executor.close()
+            await executor.sender.close()
             async with session.get(f"{url}/_bodies") as answer:
                 return budget, len(await answer.json())
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from evalkit.execution.adaptive_limit import AdaptiveLimit
 from evalkit.execution.executor import Executor
+from evalkit.execution.sender import Sender
 from evalkit.models.deployment import Limits
 from evalkit.request import Request, RequestState
 from evalkit.response import Response
@@ -25,7 +26,7 @@ WARM_UP_S = 3.0
 
 async def _send_all(server: Rejecting, count: int, concurrency: int) -> tuple[float, Executor]:
     limits = Limits(max_concurrency=concurrency, initial_concurrency=concurrency, max_attempts=12)
-    executor = Executor(server, name="s", limits=limits, rng=random.Random(1))
+    executor = Executor(Sender(server, name="s", limits=limits, rng=random.Random(1)))
     states = (RequestState(f"q{n}", f"q{n}", 0, Request(f"q{n}", max_tokens=2)) for n in range(count))
     async for _, outcome in executor.stream(states):
         assert isinstance(outcome, Response)
@@ -60,7 +61,7 @@ def test_rejections_by_chance_cost_hardly_more_than_they_must(run: Run) -> None:
         took_s, executor = run(_send_all(server, 1319, 64))
         least_s = ideal_s(seed, [f"q{n}" for n in range(1319)], 64, server.latency_s, 1.0)
         ratios.append(took_s / least_s)
-        assert executor.stats.limit > 16
+        assert executor.sender.stats.limit > 16
     assert statistics.median(ratios) <= 1.3
     assert max(ratios) <= 1.6
 

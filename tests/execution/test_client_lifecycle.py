@@ -12,6 +12,7 @@ from evalkit.clients.client import Client
 from evalkit.errors import SystemicError, UsageError
 from evalkit.execution.client_lifecycle import ClientLifecycle, LoadedModelSlots
 from evalkit.execution.executor import Executor
+from evalkit.execution.sender import Sender
 from evalkit.models.deployment import Limits
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Efficiency, Failure, Outcome, Response
@@ -54,7 +55,7 @@ async def collect(executor: Executor, states: list[RequestState]) -> list[tuple[
 
 
 def executor_of(client: Client, lifecycle: ClientLifecycle | None = None) -> Executor:
-    return Executor(client, name="test/model", limits=Limits(timeout_s=3), lifecycle=lifecycle)
+    return Executor(Sender(client, name="test/model", limits=Limits(timeout_s=3), lifecycle=lifecycle))
 
 
 def test_it_is_opened_once_and_given_everything_at_once(run: Run, make_states: Any) -> None:
@@ -64,8 +65,8 @@ def test_it_is_opened_once_and_given_everything_at_once(run: Run, make_states: A
     async def main() -> list[tuple[RequestState, Outcome]]:
         executor = executor_of(client)
         found = await collect(executor, make_states(300))
-        await executor.close()
-        await executor.close()
+        await executor.sender.close()
+        await executor.sender.close()
         return found
 
     found = run(main())
@@ -170,9 +171,9 @@ def test_a_stop_while_it_opens_leaves_everything_owed(run: Run, make_states: Any
 
     async def main() -> list[tuple[RequestState, Outcome]]:
         executor = executor_of(Resident(log))
-        asyncio.get_running_loop().call_later(1, executor.stop, 0.0)
+        asyncio.get_running_loop().call_later(1, executor.sender.stop, 0.0)
         found = await collect(executor, make_states(20))
-        await executor.close()
+        await executor.sender.close()
         return found
 
     assert run(main()) == []

@@ -27,6 +27,7 @@ from evalkit.errors import (
 from evalkit.execution.budget import Budget
 from evalkit.execution.cache import ResponseCache
 from evalkit.execution.executor import Executor
+from evalkit.execution.sender import Sender
 from evalkit.models.deployment import Limits, Prices
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Failure, Outcome, Response, Usage
@@ -67,7 +68,8 @@ class Scripted(Client):
 
 def _executor(client: Client, **options: Any) -> Executor:
     options.setdefault("limits", Limits())
-    return Executor(client, name="acme/text", rng=random.Random(0), **options)
+    cached = {name: options.pop(name) for name in ("cache", "identity_digest") if name in options}
+    return Executor(Sender(client, name="acme/text", rng=random.Random(0), **options), **cached)
 
 
 async def _collect(
@@ -100,7 +102,7 @@ def test_what_finishes_at_the_same_time_is_one_batch(run: Run, make_states: Make
     executor = _executor(client, limits=Limits(initial_concurrency=50))
 
     async def sizes() -> list[int]:
-        return [len(batch) async for batch in executor.batches(make_states(50))]
+        return [len(batch) async for batch in executor.open_stream(make_states(50)).batches()]
 
     assert run(sizes()) == [20, 30]
 
@@ -110,7 +112,7 @@ def test_concurrency_stays_within_the_limit_and_grows(run: Run, make_states: Mak
     executor = _executor(client, limits=Limits(initial_concurrency=4, max_concurrency=32))
     outcomes = run(_collect(executor, make_states(200)))
     assert len(outcomes) == 200
-    assert client.peak == executor.stats.limit == 32
+    assert client.peak == executor.sender.stats.limit == 32
     assert client.send_times.count(0.0) == 4
 
 
@@ -129,7 +131,7 @@ def test_requests_are_pulled_lazily(run: Run, make_states: MakeStates) -> None:
         async for _ in executor.stream(source()):
             num_yielded += 1
             assert pulled - num_yielded <= 2 * 4 + 16
-            assert executor.stats.in_flight <= 4
+            assert executor.sender.stats.in_flight <= 4
         assert num_yielded == 1000
 
     run(main())
@@ -143,7 +145,7 @@ def test_requests_in_back_off_count_as_outstanding(run: Run, make_states: MakeSt
         executor = _executor(client, limits=limits)
         async with contextlib.aclosing(executor.stream(make_states(200))) as stream:
             async for _ in stream:
-                assert executor.stats.outstanding <= 24
+                assert executor.outstanding <= 24
 
     run(main())
 
@@ -153,7 +155,11 @@ def test_transient_errors_are_retried_and_counted(run: Run, make_states: MakeSta
     executor = _executor(client)
     ((_, outcome),) = run(_collect(executor, make_states(1)))
     assert outcome == Response((Completion("q0"),), Usage(3, 2), attempts=3)
-    assert (executor.stats.sent, executor.stats.retries, executor.stats.in_flight) == (3, 2, 0)
+    assert (executor.sender.stats.sent, executor.sender.stats.retries, executor.sender.stats.in_flight) == (
+        3,
+        2,
+        0,
+    )
 
 
 class _StrayCancel(Client):
@@ -242,7 +248,7 @@ def test_every_request_has_exactly_one_outcome_whatever_happens(
     for prefix, outcomes in zip("ab", run(main()), strict=True):
         assert sorted(key for key, _ in outcomes) == sorted(s.key for s in make_states(count, prefix))
     assert client.peak <= 8
-    assert executor.stats.in_flight == executor.stats.outstanding == 0
+    assert executor.sender.stats.in_flight == executor.outstanding == 0
 
 
 def test_a_server_that_takes_two_at_a_time_is_not_overrun(run: Run, make_states: MakeStates) -> None:
@@ -282,9 +288,9 @@ def test_a_dead_server_stops_everything_after_what_finished_was_yielded(
     ):
         run(_collect(executor, make_states(1000), outcomes))
     assert sorted(key for key, _ in outcomes) == ["q0", "q1"]
-    assert executor.stopped
+    assert executor.sender.stopped
     assert sum(client.sent.values()) < 40
-    assert executor.stats.outstanding == 0
+    assert executor.outstanding == 0
 
 
 def test_a_refused_key_stops_at_once(run: Run, make_states: MakeStates) -> None:
@@ -371,7 +377,7 @@ def test_stop_lets_those_in_flight_finish_and_leaves_the_rest_owed(run: Run, mak
     executor = _executor(client, limits=Limits(initial_concurrency=16))
 
     async def main() -> list[Any]:
-        asyncio.get_running_loop().call_later(1, executor.stop, 10.0)
+        asyncio.get_running_loop().call_later(1, executor.sender.stop, 10.0)
         streams = [_collect(executor, make_states(100)), _collect(executor, make_states(100, "b"))]
         both = await asyncio.gather(*streams)
         assert _now() == pytest.approx(11)
@@ -380,17 +386,17 @@ def test_stop_lets_those_in_flight_finish_and_leaves_the_rest_owed(run: Run, mak
     first, second = run(main())
     assert sorted(key for key, _ in first) == [f"q{n}" for n in range(10)]
     assert second == []
-    assert executor.stopped
+    assert executor.sender.stopped
     assert client.sent.total() == 16
-    assert executor.stats.outstanding == executor.stats.in_flight == 0
+    assert executor.outstanding == executor.sender.stats.in_flight == 0
 
 
 def test_a_second_stop_shortens_the_grace(run: Run, make_states: MakeStates) -> None:
     executor = _executor(Scripted(lambda *_: 100.0))
 
     async def main() -> None:
-        asyncio.get_running_loop().call_later(1, executor.stop)
-        asyncio.get_running_loop().call_later(2, executor.stop, 0.0)
+        asyncio.get_running_loop().call_later(1, executor.sender.stop)
+        asyncio.get_running_loop().call_later(2, executor.sender.stop, 0.0)
         assert await _collect(executor, make_states(10)) == []
         assert _now() == pytest.approx(2)
         assert await _collect(executor, make_states(10, "late")) == []
@@ -408,7 +414,7 @@ def test_leaving_a_stream_early_cancels_its_requests_and_passes_the_turn_on(
         async with contextlib.aclosing(executor.stream(make_states(100))) as stream:
             async for _ in stream:
                 break
-        assert client.in_flight == executor.stats.outstanding == 0
+        assert client.in_flight == executor.outstanding == 0
         assert len(await _collect(executor, make_states(5, "b"))) == 5
 
     run(main())

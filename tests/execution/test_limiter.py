@@ -22,7 +22,7 @@ def test_a_bucket_lets_large_requests_through_and_waits_off_the_debt() -> None:
     assert bucket.wait_s(1, now=9.1) == 0
 
 
-def test_slots_go_out_in_order_and_only_as_many_as_allowed(run: Run) -> None:
+def test_permits_go_out_in_order_and_only_as_many_as_allowed(run: Run) -> None:
     async def main() -> None:
         limiter = Limiter(Limits(max_concurrency=2, initial_concurrency=2))
         order: list[int] = []

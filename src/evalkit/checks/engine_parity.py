@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.clients.factory import build_client, with_model_facts
 from evalkit.errors import UnknownNameError, UsageError
 from evalkit.execution.executor import Executor
+from evalkit.execution.sender import Sender
 from evalkit.models.deployment import ClientSpec, ModelDeployment
 from evalkit.registry import CLIENTS
 from evalkit.request import RequestState
@@ -135,13 +136,13 @@ async def check_engines(
     answers: list[_Answers] = []
     for deployment, client in zip(deployments, clients, strict=True):
         observer.note(f"{deployment.name}: asking")
-        executor = Executor(client, name=deployment.name, limits=deployment.limits)
+        executor = Executor(Sender(client, name=deployment.name, limits=deployment.limits))
         try:
             answers.append(await _ask(executor, runs, answers[0] if answers else None))
             for note in client.notes:
                 observer.note(f"{deployment.name}: {note}")
         finally:
-            await executor.close()
+            await executor.sender.close()
     compared = zip(options.engines[1:], answers[1:], strict=True)
     return [
         _compare(options.engines[0], engine, answers[0], other, options.tolerance)

@@ -58,10 +58,10 @@ class Permit:
 
 
 class Limiter:
-    """Hands out slots in the order asked for, within the adaptive limit and the rates.
+    """Hands out permits in the order asked for, within the adaptive limit and the rates.
 
     Attributes:
-        in_use: Slots handed out and not yet back.
+        in_use: Permits handed out and not yet back.
         overloads: How often the server asked for less.
     """
 
@@ -72,6 +72,7 @@ class Limiter:
         self._adaptive = AdaptiveLimit(limits.initial_concurrency, limits.max_concurrency)
         self._requests = _bucket(limits.requests_per_minute)
         self._tokens = _bucket(limits.tokens_per_minute)
+        self._ahead: deque[tuple[asyncio.Future[Permit], float]] = deque()
         self._waiters: deque[tuple[asyncio.Future[Permit], float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._paused_until = float("-inf")
@@ -84,14 +85,23 @@ class Limiter:
         """How many requests may be in flight now."""
         return self._adaptive.whole
 
-    async def acquire(self, tokens: float = 0) -> Permit:
-        """Wait for leave to send a request of about so many tokens (prompt and completion)."""
+    async def acquire(self, tokens: float = 0, *, ahead: bool = False) -> Permit:
+        """Wait for leave to send a request of about this many tokens (prompt and completion).
+
+        Args:
+            tokens: How many.
+            ahead: It goes before all that wait.
+        """
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if not self._waiters and self.in_use < self.limit and self._wait_s(tokens, now) <= 0:
+        if (
+            not (self._ahead or (self._waiters and not ahead))
+            and self.in_use < self.limit
+            and self._wait_s(tokens, now) <= 0
+        ):
             return self._grant(tokens, now)
         future: asyncio.Future[Permit] = loop.create_future()
-        self._waiters.append((future, tokens))
+        (self._ahead if ahead else self._waiters).append((future, tokens))
         self._admit()
         try:
             return await future
@@ -176,7 +186,7 @@ class Limiter:
 
     def _give_back(self) -> None:
         self.in_use -= 1
-        if self._waiters:
+        if self._waiters or self._ahead:
             self._admit()
 
     def _wait_s(self, tokens: float, now: float) -> float:
@@ -188,11 +198,11 @@ class Limiter:
         return wait_s
 
     def _admit(self) -> None:
-        """Let those at the head of the queue go who may; come back when time alone is in the way."""
+        """Grant what may be granted, in order; come back when time alone is in the way."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        while self._waiters:
-            future, tokens = self._waiters[0]
+        while queue := self._ahead or self._waiters:
+            future, tokens = queue[0]
             if not future.done():
                 if self.in_use >= self.limit:
                     return
@@ -200,7 +210,7 @@ class Limiter:
                     self._come_back(loop, now + wait_s)
                     return
                 future.set_result(self._grant(tokens, now))
-            self._waiters.popleft()
+            queue.popleft()
 
     def _come_back(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         if self._timer is not None:

@@ -18,6 +18,7 @@ from evalkit.execution.budget import Budget
 from evalkit.execution.cache import ResponseCache
 from evalkit.execution.client_lifecycle import ClientLifecycle, LoadedModelSlots
 from evalkit.execution.executor import Executor
+from evalkit.execution.sender import Sender
 from evalkit.models.deployment import ModelDeployment
 from evalkit.models.tokenizers import counting_tokenizer
 from evalkit.runs.events import Observer
@@ -70,7 +71,7 @@ class Session:
         """One run needs this deployment no more; the last one closes its client."""
         self.num_unfinished[deployment] -= 1
         if not self.num_unfinished[deployment]:
-            await self.executors[deployment].close()
+            await self.executors[deployment].sender.close()
 
 
 @asynccontextmanager
@@ -115,7 +116,7 @@ async def open_session(
             )
         finally:
             for executor in executors.values():
-                await executor.close()
+                await executor.sender.close()
             if cache is not None:
                 cache.close()
 
@@ -157,18 +158,17 @@ def _executor(
             }
         )
     tokenizer = counting_tokenizer(deployment.tokenizer_name)
-    return Executor(
+    sender = Sender(
         lifecycle.client,
         name=deployment.name,
         limits=limits,
         budget=budget,
         prices=deployment.prices,
-        cache=cache,
-        identity_digest=digest(identity_of(deployment)),
         lifecycle=lifecycle,
         count=tokenizer.count if tokenizer is not None else None,
         allowance=allowances(deployment, type(lifecycle.client)),
     )
+    return Executor(sender, cache=cache, identity_digest=digest(identity_of(deployment)))
 
 
 @contextmanager
@@ -192,7 +192,7 @@ def _signals(executors: dict[str, Executor]) -> Iterator[None]:
         nonlocal pressed
         pressed += 1
         for executor in executors.values():
-            executor.stop(grace_s=GRACE_S if pressed == 1 else 0.0)
+            executor.sender.stop(grace_s=GRACE_S if pressed == 1 else 0.0)
 
     handled = []
     # Outside the main thread (a notebook server) signals are the host's business.

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from evalkit.errors import SystemicError
+from evalkit.execution.feed_lock import FeedLock
 from evalkit.execution.journal import Journal, open_synced
 from evalkit.execution.journal_index import JournalIndex, scan_journal
 from evalkit.execution.journal_line import Owner
 from evalkit.execution.lock import RunLock
-from evalkit.execution.stream_state import FeedLock
 from evalkit.reports.run_groups import main_score
 from evalkit.results.integrity import units_of
 from evalkit.results.manifest import RunStatus
@@ -67,10 +67,9 @@ class AnswerStage:
             index = await self._read_journal(loaded, owner)
             self._feed = feed = self._score_feed(loaded, index)
             requests = loaded.requests(index.settled)
+            stream = self.executor.open_stream(requests, feed_lock, self._writer.count_unknown_bill)
             try:
-                async for finished in self.executor.batches(
-                    requests, feed_lock, self._writer.count_unknown_bill
-                ):
+                async for finished in stream.batches():
                     journal.extend(finished)
                     for state, outcome in finished:
                         cost_usd = self._writer.count(state.key, outcome)
@@ -116,7 +115,7 @@ class AnswerStage:
     def _judge_ending(self) -> None:
         if self._writer.num_owed == 0:
             self.status = None
-        elif self.status is None and self.executor.interrupted:
+        elif self.status is None and self.executor.sender.interrupted:
             self.status, self.message = "interrupted", "the same command goes on from here"
         elif self.status is None and self._writer.all_failed:
             # However few there are: the executor itself gives up only after some.
@@ -125,10 +124,10 @@ class AnswerStage:
             self.message = f"{self.run.deployment.name} answered no request; last error {failure}"
 
     def _report(self, journal: Journal) -> None:
-        notes, money = self.executor.notes, self._writer.money_notes
+        notes, money = self.executor.sender.notes, self._writer.money_notes
         self._writer.note((*notes, *money))
         # What is known of a model on this machine was said when it was loaded.
-        self._session.note(self._name, (*(() if self.executor.resident else notes), *money))
+        self._session.note(self._name, (*(() if self.executor.sender.resident else notes), *money))
         for note in journal.notes:
             self._session.observer.note(note)
 
