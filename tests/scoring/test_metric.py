@@ -182,3 +182,14 @@ def test_what_is_no_metric_is_refused() -> None:
             build_metric(MetricSpec(name=name), GENERATION)
     with pytest.raises(UnknownNameError, match="did you mean 'exact_match'"):
         build_metric(MetricSpec(name="exact_mach"), GENERATION)
+
+
+def test_a_metric_with_the_old_names_of_run_level_methods_is_refused() -> None:
+    with isolated_registries():
+
+        @metric("of_before")
+        class Before(Metric):
+            corpus_names = ("x",)
+
+        with pytest.raises(PluginError, match="rename `corpus_names` to `run_level_names`"):
+            build_metric(MetricSpec(name="of_before"), AdapterSpec(method="generation"))

@@ -1,7 +1,7 @@
-"""Opening a client when it is first needed, and closing it when it no longer is.
+"""Opens a client when it is first needed, and closes it when it no longer is.
 
-A model takes its time to load and its room in memory: it is loaded once, when the first request is about to
-be sent, and only while there is a place for it. Clients that are not resident have nothing to open.
+A model takes its time to load and fills memory: it is loaded once, when the first request is about to be
+sent, and only while fewer models than allowed are loaded. Clients that are not resident have nothing to open.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 
 class LoadedModelSlots:
-    """Room for so many open clients. Who lines up first goes in first, and leaves when it is done.
+    """How many resident clients may be open at once. They open in the order in which they were queued.
 
     Args:
-        number: How many may be open at once.
+        number: How many.
     """
 
     def __init__(self, number: int) -> None:
         self._number = number
-        self._line: list[ClientLifecycle] = []
-        self._moved = asyncio.Event()
+        self._queue: list[ClientLifecycle] = []
+        self._changed = asyncio.Event()
 
     def queue(self, lifecycle: ClientLifecycle) -> None:
-        """Stand at the end of the line."""
-        self._line.append(lifecycle)
+        """Let a client open after those queued before it."""
+        self._queue.append(lifecycle)
 
     async def wait(self, lifecycle: ClientLifecycle) -> None:
-        """Wait until enough of those before have left; they need not have gone in."""
-        while self._line.index(lifecycle) >= self._number:
-            await self._moved.wait()
+        """Wait until enough of those before it are closed; they need not have been open."""
+        while self._queue.index(lifecycle) >= self._number:
+            await self._changed.wait()
 
     def leave(self, lifecycle: ClientLifecycle) -> None:
-        """Step out of the line, wherever one stands."""
-        if lifecycle in self._line:
-            self._line.remove(lifecycle)
-            self._moved.set()
-            self._moved = asyncio.Event()
+        """Give the slot, or the place in the queue, to the next."""
+        if lifecycle in self._queue:
+            self._queue.remove(lifecycle)
+            self._changed.set()
+            self._changed = asyncio.Event()
 
 
 class ClientLifecycle:
@@ -48,8 +48,7 @@ class ClientLifecycle:
 
     Args:
         client: The client.
-        slots: Where it lines up, if its client is resident, in the order in which openings are made; None:
-            it need not wait.
+        slots: Where it is queued, if its client is resident; None: it need not wait.
         on_open: Called when loading begins: `True`, and when it is done: `False`.
 
     Attributes:
@@ -84,7 +83,7 @@ class ClientLifecycle:
         await asyncio.shield(self._task)
 
     async def close(self) -> None:
-        """Close the client and give its place to another; more calls do nothing."""
+        """Close the client and give its slot to the next; more calls do nothing."""
         if self._closed:
             return
         self._closed = True

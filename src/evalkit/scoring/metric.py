@@ -25,6 +25,12 @@ from evalkit.scoring.unit import Unit
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 
 ReferenceFunction = Callable[[str, str], float]
+# What evalkit 0.1 called the parts of a run-level metric.
+_RENAMED = {
+    "evidence": "run_level_row",
+    "corpus": "run_level_scores",
+    "corpus_names": "run_level_names",
+}
 
 
 class Metric:
@@ -196,6 +202,7 @@ def build_metric(spec: MetricSpec, adapter_spec: AdapterSpec) -> Metric:
     if isinstance(target, type):
         if not issubclass(target, Metric):
             raise PluginError(f"metric '{spec.name}' ({origin_of(target)}) is a class but no Metric")
+        _refuse_old_names(spec.name, target)
         args = bind_arguments("metric", spec.name, target, spec.args, skip=("adapter_spec",))
         if "adapter_spec" in inspect.signature(target).parameters:
             args["adapter_spec"] = adapter_spec
@@ -207,6 +214,17 @@ def build_metric(spec: MetricSpec, adapter_spec: AdapterSpec) -> Metric:
         raise PluginError(f"metric '{spec.name}' ({origin_of(target)}) must take (gold, prediction)")
     args = bind_arguments("metric", spec.name, target, spec.args, skip=texts)
     return FunctionMetric(spec.name, partial(target, **args) if args else target, adapter_spec)
+
+
+def _refuse_old_names(name: str, metric: type[Metric]) -> None:
+    """Nothing, unless a metric was written for evalkit 0.1, whose run-level methods had other names.
+
+    Raises:
+        PluginError: It was: its numbers over all units would be left out without a word.
+    """
+    for old, new in _RENAMED.items():
+        if hasattr(metric, old):
+            raise PluginError(f"metric '{name}' ({origin_of(metric)}): rename `{old}` to `{new}`")
 
 
 def asks_per_reference(adapter_spec: AdapterSpec) -> bool:
