@@ -33,7 +33,9 @@ PACKAGES = (
     "reports",
     "results",
     "run_specs",
+    "runs",
     "scenarios",
+    "scoring",
 )
 LIGHT = (
     "aiohttp",
@@ -41,7 +43,7 @@ LIGHT = (
     "evalkit.clients.anthropic",
     "evalkit.clients.baselines",
     "evalkit.clients.openai",
-    "evalkit.runs.session",
+    "evalkit.runs.runner",
     "glob",
     "pydantic.type_adapter",
     "rich.live",
