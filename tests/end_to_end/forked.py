@@ -30,6 +30,7 @@ PACKAGES = (
     "interchange",
     "metrics",
     "models",
+    "perturbations",
     "reports",
     "results",
     "run_specs",
@@ -49,7 +50,16 @@ LIGHT = (
     "rich.live",
     "yaml",
 )
-HEAVY = (*LIGHT, "torch", "transformers", "evalkit.clients.transformers.client")
+# Transformers imports most of itself when a model is made.
+HEAVY = (
+    *LIGHT,
+    "accelerate",
+    "evalkit.clients.transformers.client",
+    "torch._dynamo",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama",
+)
 _MAX_MESSAGE_BYTES = 1 << 20
 _SET_CHILD_SUBREAPER = 36
 
