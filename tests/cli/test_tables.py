@@ -12,6 +12,8 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,7 +53,21 @@ GROUPS = (
 )
 EVALKIT = (sys.executable, "-c", "from evalkit.cli import main; main()")
 WIDTHS = (80, 100, 120, 200)
+Suites = Callable[[int], Path]
 NUMBER = re.compile(r"\d\.\d{3}")
+
+
+@pytest.fixture(scope="module")
+def suites(tmp_path_factory: pytest.TempPathFactory) -> Suites:
+    """Output folders by the number of groups of their suite, each made once: tests only read them."""
+
+    @cache
+    def made(num_groups: int) -> Path:
+        output = tmp_path_factory.mktemp("out")
+        make_suite(output, num_groups)
+        return output
+
+    return made
 
 
 def make_suite(output: Path, num_groups: int) -> None:
@@ -78,16 +94,16 @@ def shown_as(label: str, text: str) -> bool:
 @pytest.mark.parametrize("num_groups", [1, 3, 6, 12])
 @pytest.mark.parametrize("width", [40, *WIDTHS])
 def test_a_leaderboard_keeps_names_and_numbers(
-    call: Call, monkeypatch: pytest.MonkeyPatch, num_groups: int, width: int
+    call: Call, suites: Suites, monkeypatch: pytest.MonkeyPatch, num_groups: int, width: int
 ) -> None:
-    make_suite(Path("out"), num_groups)
+    output = suites(num_groups)
     monkeypatch.setenv("COLUMNS", str(width))
-    shown = call("summarize", "-o", "out", "--groups")
+    shown = call("summarize", "-o", output, "--groups")
     assert shown.code == 0
     table = shown.out.split("\n* best")[0]
     least = MIN_LABEL + 2 + MIN_LABEL  # A label beside the name of a model, if groups are rows.
     assert max(map(cell_width, table.splitlines())) <= max(width, least)
-    rows = json.loads(call("summarize", "-o", "out", "--groups", "--json").out)["rows"]
+    rows = json.loads(call("summarize", "-o", output, "--groups", "--json").out)["rows"]
     for label in {row["model"] for row in rows} | {row["column"] for row in rows[2:]}:
         assert shown_as(label, table.replace("\n", " ")) or " " in label, (label, table)
     # Each number is there as often as it should be, and no piece of one.
@@ -100,10 +116,10 @@ def test_a_leaderboard_keeps_names_and_numbers(
     assert ("best of its row" in shown.out) == ("groups are rows" in shown.err)
 
 
-def test_a_pipe_gets_everything(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_suite(Path("out"), 12)
+def test_a_pipe_gets_everything(call: Call, suites: Suites, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = suites(12)
     monkeypatch.delenv("COLUMNS")
-    shown = call("summarize", "-o", "out", "--groups")
+    shown = call("summarize", "-o", output, "--groups")
     assert "…" not in shown.out
     assert all(f"\n{model} " in shown.out for model in MODELS)
     assert "to fit into" not in shown.err
@@ -111,14 +127,14 @@ def test_a_pipe_gets_everything(call: Call, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_run_table_keeps_names_and_numbers(
-    call: Call, monkeypatch: pytest.MonkeyPatch, width: int
+    call: Call, suites: Suites, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    make_suite(Path("out"), 3)
+    output = suites(3)
     monkeypatch.setenv("COLUMNS", str(width))
-    shown = call("summarize", "-o", "out")
+    shown = call("summarize", "-o", output)
     lines = shown.out.splitlines()
     assert max(map(cell_width, lines)) <= width
-    rows = json.loads(call("summarize", "-o", "out", "--json").out)
+    rows = json.loads(call("summarize", "-o", output, "--json").out)
     body = lines[-len(rows) :]
     for line, row in zip(body, rows, strict=True):
         assert shown_as(row["run"], line)
@@ -170,9 +186,8 @@ def test_efficiency_keeps_its_columns_in_parts(call: Call, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_on_a_terminal_of_that_width(width: int, tmp_path: Path) -> None:
-    make_suite(tmp_path, 3)
-    out = on_a_terminal([*EVALKIT, "summarize", "-o", str(tmp_path), "--groups"], width)
+def test_on_a_terminal_of_that_width(suites: Suites, width: int) -> None:
+    out = on_a_terminal([*EVALKIT, "summarize", "-o", str(suites(3)), "--groups"], width)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines()
     assert any(line.startswith("lab/mock-70b ") for line in lines)
     assert max(map(cell_width, lines)) <= width
