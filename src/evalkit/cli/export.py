@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evalkit.cli.output import echo, echo_note, remark
+
+if TYPE_CHECKING:
+    from evalkit.interchange.helm_export import Exported
+    from evalkit.results.run_directory import RunDirectory
 
 export_app = typer.Typer(help="Write runs in the layout of another harness.", no_args_is_help=True)
 
@@ -30,24 +35,44 @@ def export_helm(
 ) -> None:
     """Write runs as HELM would have, for helm-summarize and helm-server.
 
-    Ends with 1 where a run is damaged, which is left out, and where nothing was written.
+    Leaves out damaged runs. Ends with 1 if it left out such a run or wrote nothing.
     """
-    from evalkit.errors import DamageError, UsageError
-    from evalkit.folder_names import checked_suite, folder_of
-    from evalkit.interchange.helm_export import export_run
+    from evalkit.folder_names import checked_suite
     from evalkit.plugins import load_plugins
     from evalkit.plural import counted
     from evalkit.results.copies import count_once
-    from evalkit.results.integrity import should_have_instances
     from evalkit.results.run_directory import find_runs
 
     load_plugins(plugins or ())
     if suite is not None:
         checked_suite(suite)
     counted_runs = count_once(find_runs(path))
-    directories = counted_runs.runs
     for note in counted_runs.notes:
         echo_note(note)
+    done, num_damaged = _exported(counted_runs.runs, output_path, suite)
+    if not done:
+        why = (
+            "every run is damaged" if num_damaged == len(counted_runs.runs) else "no run here can be exported"
+        )
+        echo(remark("error", f"wrote 0 runs: {why}; see above"), err=True)
+        raise typer.Exit(1)
+    suites = sorted({str(each.path.parent) for each in done})
+    echo(f"wrote {counted(len(done), 'run')} to {', '.join(suites)}")
+    for each in sorted({each.path.parent.name for each in done}):
+        echo(f"try: helm-summarize --output-path {output_path} --suite {each}")
+    if num_damaged:
+        raise typer.Exit(1)
+
+
+def _exported(
+    directories: Sequence[RunDirectory], output_path: Path, suite: str | None
+) -> tuple[list[Exported], int]:
+    """The runs that were written, and how many are damaged; runs without instances are left out."""
+    from evalkit.errors import DamageError, UsageError
+    from evalkit.folder_names import folder_of
+    from evalkit.interchange.helm_export import export_run
+    from evalkit.results.integrity import should_have_instances
+
     done = []
     num_damaged = 0
     for directory in directories:
@@ -64,22 +89,19 @@ def export_helm(
             exported = export_run(directory, suite_path)
         except DamageError as error:
             num_damaged += 1
-            echo(remark("error", f"a run is damaged and left out: {error}"), err=True)
+            echo(remark("error", f"left out a damaged run: {error}"), err=True)
             continue
         done.append(exported)
-        for count, noun, what in (
-            (exported.num_left_out, "request", "without an answer left out; HELM has no place for failures"),
-            (exported.num_unscored, "instance", "without scores left out of the numbers"),
-        ):
-            if count:
-                echo(remark("note", f"{directory.path.name}: {counted(count, noun)} {what}"), err=True)
-    if not done:
-        why = "every run is damaged" if num_damaged == len(directories) else "no run here can be exported"
-        echo(remark("error", f"wrote 0 runs: {why}; see above"), err=True)
-        raise typer.Exit(1)
-    suites = sorted({str(each.path.parent) for each in done})
-    echo(f"wrote {counted(len(done), 'run')} to {', '.join(suites)}")
-    for each in sorted({each.path.parent.name for each in done}):
-        echo(f"try: helm-summarize --output-path {output_path} --suite {each}")
-    if num_damaged:
-        raise typer.Exit(1)
+        _report_left_out(directory.path.name, exported)
+    return done, num_damaged
+
+
+def _report_left_out(name: str, exported: Exported) -> None:
+    from evalkit.plural import counted
+
+    for count, noun, what in (
+        (exported.num_left_out, "request", "without an answer left out; HELM has no place for failures"),
+        (exported.num_unscored, "instance", "without scores left out of the numbers"),
+    ):
+        if count:
+            echo(remark("note", f"{name}: {counted(count, noun)} {what}"), err=True)

@@ -17,42 +17,52 @@ _Run = TypeVar("_Run")
 _Read = TypeVar("_Read")
 
 
+_Paths = Annotated[
+    list[Path] | None, typer.Argument(help="Runs, suites or output paths (default: benchmark_output).")
+]
+_Suite = Annotated[str | None, typer.Option("--suite", help="Only this suite of the output path.")]
+_OutputPath = Annotated[Path, typer.Option("--output-path", "-o", help="Where results were written.")]
+_Groups = Annotated[
+    bool, typer.Option("--groups", help="Run groups by model: means, win rates, intervals, noise.")
+]
+_Group = Annotated[
+    list[str] | None, typer.Option("--group", help="Only this run group, also a finer one; repeatable.")
+]
+_Metric = Annotated[
+    str | None, typer.Option("--metric", help="With --groups: this metric instead of each group's own.")
+]
+_AllRuns = Annotated[
+    bool, typer.Option("--all-runs", help="With --groups: one row per setting, each named by its setting.")
+]
+_BySplit = Annotated[bool, typer.Option("--by-split", help="Also the numbers per split.")]
+_Usage = Annotated[bool, typer.Option("--usage", help="Also token counts and latencies.")]
+_Efficiency = Annotated[
+    bool, typer.Option("--efficiency", help="Show time, throughput and memory instead of scores.")
+]
+_Format = Annotated[str, typer.Option("--format", "-f", help="table, markdown, csv, json or latex.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+_AsCsv = Annotated[bool, typer.Option("--csv", help="The same as --format csv.")]
+
+
 def summarize_command(  # noqa: PLR0913 - one argument per flag
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="Runs, suites or output paths (default: benchmark_output).")
-    ] = None,
-    suite: Annotated[str | None, typer.Option("--suite", help="Only this suite of the output path.")] = None,
-    output_path: Annotated[
-        Path, typer.Option("--output-path", "-o", help="Where results were written.")
-    ] = Path("benchmark_output"),
-    groups: Annotated[
-        bool, typer.Option("--groups", help="Run groups by model: means, win rates, intervals, noise.")
-    ] = False,
-    group: Annotated[
-        list[str] | None, typer.Option("--group", help="Only this run group, also a finer one; repeatable.")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", help="With --groups: this metric instead of each group's own.")
-    ] = None,
-    all_runs: Annotated[
-        bool,
-        typer.Option("--all-runs", help="With --groups: one row per setting, each named by its setting."),
-    ] = False,
-    by_split: Annotated[bool, typer.Option("--by-split", help="Also the numbers per split.")] = False,
-    usage: Annotated[bool, typer.Option("--usage", help="Also token counts and latencies.")] = False,
-    efficiency: Annotated[
-        bool, typer.Option("--efficiency", help="Show time, throughput and memory instead of scores.")
-    ] = False,
-    output_format: Annotated[
-        str, typer.Option("--format", "-f", help="table, markdown, csv, json or latex.")
-    ] = "table",
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="The same as --format csv.")] = False,
+    paths: _Paths = None,
+    suite: _Suite = None,
+    output_path: _OutputPath = Path("benchmark_output"),
+    groups: _Groups = False,
+    group: _Group = None,
+    metric: _Metric = None,
+    all_runs: _AllRuns = False,
+    by_split: _BySplit = False,
+    usage: _Usage = False,
+    efficiency: _Efficiency = False,
+    output_format: _Format = "table",
+    as_json: _AsJson = False,
+    as_csv: _AsCsv = False,
 ) -> None:
     """Show the numbers of stored runs: mean, standard error, interval, how many were scored.
 
-    Ends with 1 where a run is damaged: it is left out, and a line says what makes it good. A run that is in a
-    suite twice, since its folder was copied, counts once.
+    Leaves out damaged runs, says how to repair them, and ends with 1. A run whose folder was copied into the
+    suite counts once.
     """
     from evalkit.cli.output import echo_note
     from evalkit.errors import UsageError
@@ -64,14 +74,8 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
     chosen = _checked_format("json" if as_json else "csv" if as_csv else output_format)
-    if metric and not (groups or group):
-        raise UsageError("--metric chooses what --groups shows; give both")
-    if all_runs and not (groups or group):
-        raise UsageError("--all-runs adds rows to what --groups shows; give both")
-    if efficiency and (groups or group or by_split or usage):
-        raise UsageError(
-            "--efficiency is a table of its own; leave out --groups, --group, --by-split, --usage"
-        )
+    by_group = groups or bool(group)
+    _check_flags(by_group, metric=metric, all_runs=all_runs, efficiency=efficiency, others=by_split or usage)
     if suite is not None:
         checked_suite(suite)
     if paths is None:
@@ -82,7 +86,7 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
     directories = counted.runs
     if efficiency:
         num_shown = _show_efficiency(directories, chosen)
-    elif groups or group:
+    elif by_group:
         num_shown = _show_groups(directories, Question(tuple(group or ()), metric, all_runs), chosen)
     else:
         num_shown = _show_runs(directories, chosen, by_split=by_split, usage=usage)
@@ -90,6 +94,22 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
         echo_note(note)
     if num_shown < len(directories):
         raise typer.Exit(1)
+
+
+def _check_flags(
+    by_group: bool, *, metric: str | None, all_runs: bool, efficiency: bool, others: bool
+) -> None:
+    """Refuse flags that exclude each other, and flags that change nothing without another."""
+    from evalkit.errors import UsageError
+
+    if metric and not by_group:
+        raise UsageError("--metric chooses what --groups shows; give both")
+    if all_runs and not by_group:
+        raise UsageError("--all-runs adds rows to what --groups shows; give both")
+    if efficiency and (by_group or others):
+        raise UsageError(
+            "--efficiency shows another table; leave out --groups, --group, --by-split and --usage"
+        )
 
 
 def _checked_format(name: str) -> str:
@@ -111,7 +131,7 @@ def _sound(runs: Sequence[_Run], read: Callable[[_Run], _Read]) -> list[_Read]:
         try:
             found.append(read(run))
         except DamageError as error:
-            echo(remark("error", f"a run is damaged and left out: {error}"), err=True)
+            echo(remark("error", f"left out a damaged run: {error}"), err=True)
     return found
 
 
