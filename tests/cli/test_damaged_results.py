@@ -150,7 +150,7 @@ def test_a_damaged_run_is_not_exported(damaged: RunDirectory, call: Call, name: 
     assert called.code == 1
     assert "wrote 1 run to helm/runs/s" in called.out
     assert name in called.err
-    assert "damaged and left out" in called.err
+    assert "left out a damaged run" in called.err
     assert [path.name for path in Path("helm/runs/s").iterdir() if not path.name.startswith(".")] == [GOOD]
 
     alone = call("export", "helm", damaged.path, "-o", "helm")
