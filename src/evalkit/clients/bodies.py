@@ -25,17 +25,19 @@ async def read_body(answer: aiohttp.ClientResponse, max_mb: float) -> bytes:
         aiohttp.ClientError: The connection was lost before its end.
     """
     max_bytes = int(max_mb * _BYTES_PER_MB)
+    length, packing = answer.content_length, answer.headers.get("Content-Encoding")
+    if packing is None and length and length <= max_bytes:
+        return await answer.read()  # never longer than the length that the server gave
     too_long = f"the answer is longer than {max_mb:g} MB; limits: {{max_answer_mb: …}} allows more"
-    packing = answer.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
+    packing = (packing or "identity").strip().lower() or "identity"
     if packing not in ("identity", "gzip", "x-gzip", "deflate"):
         answer.close()
         raise BodyError(f"the answer is packed with '{packing[:40]}', though none was asked for")
-    length = answer.content_length
     if (length or 0) > max_bytes:
         answer.close()
         raise BodyError(too_long)
     if length and packing == "identity":
-        return await answer.read()  # never longer than the length that the server gave
+        return await answer.read()
     received: list[bytes] = []
     num_bytes = 0
     async for chunk in answer.content.iter_any():

@@ -232,12 +232,12 @@ class OpenAIClient(Client):
             scored=self.logprobs or request.top_k_per_token > 1,
         )
         billed = answer.get("usage")
-        usage = usage_of(billed, wrote=not request.echo_prompt and any(c.text for c in completions))
+        usage = usage_of(billed, wrote=not request.echo_prompt and any([c.text for c in completions]))
         if request.echo_prompt:
             completions = tuple(scored_prompt(c, request.prompt) for c in completions)
         else:
             thought = has_thought(billed)
-            completions = tuple(self._answers.answer(request, c, has_thought=thought) for c in completions)
+            completions = tuple([self._answers.answer(request, c, has_thought=thought) for c in completions])
         return Response(
             completions, usage, latency_s, served_model(answer), efficiency=sent_before(latency_s)
         )

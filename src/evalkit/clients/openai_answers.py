@@ -108,7 +108,7 @@ def _plain_completion(answer: Mapping[str, Any]) -> Completion | None:
     reason = _PLAIN_ENDS.get(ended) if type(ended) is str else None
     if reason is None or type(text) is not str or not text or not _UNUSUAL.isdisjoint(choice):
         return None
-    if choice.get("logprobs") or any(message.get(name) for name in _THINKING_FIELDS):
+    if choice.get("logprobs") or message.get("reasoning_content") or message.get("reasoning"):
         return None
     if message.get("role", "assistant") != "assistant":
         return None

@@ -67,10 +67,11 @@ class AnswerReader:
         """
         sent = self.sent_stops(request)
         response = await attempt(request)
-        if not sent or not any(self._is_cut(request, completion) for completion in response.completions):
-            return response
-        self._stops_here = True
-        raise CutThinkingError("a stop sequence has cut the thinking", response.usage)
+        for completion in response.completions if sent else ():
+            if self._is_cut(request, completion):
+                self._stops_here = True
+                raise CutThinkingError("a stop sequence has cut the thinking", response.usage)
+        return response
 
     def answer(self, request: Request, completion: Completion, *, has_thought: bool = False) -> Completion:
         """A completion with its thinking apart and its answer cut at the request's stop sequences.

@@ -245,8 +245,8 @@ class Stream:
             self._tasks.discard(task)
             executor.outstanding -= 1
             self._news.set()
-            if executor._feeding is not None:
-                executor._feeding._news.set()
+            if (feeding := executor._feeding) is not None and feeding is not self:
+                feeding._news.set()
 
     async def _abandon(self) -> None:
         """Cancel what a stream that was left early still has running."""

@@ -207,20 +207,23 @@ class Sender:
         self, request: Request, ahead: bool, on_unknown_bill: Callable[[], None] | None
     ) -> Outcome | None:
         loop = asyncio.get_running_loop()
-        started, attempts = loop.time(), 0
+        started = asked_s = loop.time()
+        attempts = 0
         cut: Usage | None = None
         while not self.stopped:
             attempts += 1
             try:
                 if not self._lifecycle.is_open:
                     await self._open()
-                response = await self._attempt(request, ahead, on_unknown_bill)
+                    asked_s = loop.time()  # loading is not waiting
+                response = await self._attempt(request, asked_s, ahead, on_unknown_bill)
             except CutThinkingError as error:
                 if cut is not None:
                     return _failure(error.reason, str(error), attempts)
                 # The server is well, and the next attempt is another request: it need not wait.
                 cut = error.usage
                 self._breaker.succeeded()
+                asked_s = loop.time()
                 self._retries += 1
                 continue
             except TransientError as error:
@@ -234,6 +237,7 @@ class Sender:
                 if delay_s is None:
                     return _failure(error.reason, str(error), attempts)
                 await asyncio.sleep(delay_s)
+                asked_s = loop.time()
                 self._retries += 1
                 continue
             except Exception as error:  # noqa: BLE001 - a client's bug must not lose the request
@@ -293,16 +297,13 @@ class Sender:
         return _failure("client_error", f"{type(error).__name__}: {error}", attempts)
 
     async def _attempt(
-        self, request: Request, ahead: bool, on_unknown_bill: Callable[[], None] | None
+        self, request: Request, asked_s: float, ahead: bool, on_unknown_bill: Callable[[], None] | None
     ) -> Response:
         """Wait for leave, send once, and tell limiter and budget how it went."""
         if request.embedding and not self._client.embeds:
             raise BadRequestError(f"{self.name} gives no embeddings")
-        loop = asyncio.get_running_loop()
-        asked_s = loop.time()
         expected = self._estimator.estimate(request).total_tokens if self._estimates else 0
         permit = await self._limiter.acquire(expected, ahead=ahead)
-        sent_s = loop.time()
         try:
             if self.budget.limited:
                 response = await self._send_within_budget(request, on_unknown_bill)
@@ -329,7 +330,7 @@ class Sender:
         else:
             self._limiter.succeeded(permit, 0)
         if response.efficiency is not None:
-            response.efficiency.queue_s += sent_s - asked_s
+            response.efficiency.queue_s += permit.sent_at - asked_s
         return response
 
     async def _send_within_budget(
