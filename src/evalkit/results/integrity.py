@@ -274,6 +274,7 @@ def recovered_manifest(directory: RunDirectory) -> Manifest | None:
         entry=spec.name,
         digest=found.full,
         request_digest=found.requests,
+        judgement_digest=found.judgements,
         identity=covered,
         status="partial",
         message=_MADE_ANEW,
