@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import evalkit
+from evalkit import Observer
 from evalkit.errors import EntryError, UsageError
 from evalkit.registry import isolated_registries
-from evalkit.runs.events import Observer
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan import make_plan, open_plan_context
 from tests.cli.conftest import Call, call  # noqa: F401 - a fixture

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import evalkit
+from evalkit import Observer
 from evalkit.cli.plan import describe_run
 from evalkit.file_reads import watched_reads
 from evalkit.registry import isolated_registries
 from evalkit.results.run_result import RunResult
-from evalkit.runs.events import Observer
 from evalkit.runs.load import load_instances
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan import make_plan, open_plan_context

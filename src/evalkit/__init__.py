@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from evalkit.response import Completion, Response, Usage
     from evalkit.results.run_result import RunResult
     from evalkit.run_specs.layouts import generation, multiple_choice
-    from evalkit.runs.events import Observer
+    from evalkit.runs.observer import Observer
     from evalkit.runs.options import RunOptions
     from evalkit.scenarios.scenario import Scenario
     from evalkit.scoring.metric import Metric
@@ -91,7 +91,7 @@ _HOME_OF = {
     "Instance": "evalkit.instance",
     "Metric": "evalkit.scoring.metric",
     "MetricSpec": "evalkit.specs.run_spec",
-    "Observer": "evalkit.runs.events",
+    "Observer": "evalkit.runs.observer",
     "Perturbation": "evalkit.perturbations.perturbation",
     "Reference": "evalkit.instance",
     "Request": "evalkit.request",

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from evalkit.results.run_result import RunResult
 from evalkit.results.stored_run import StoredRun
-from evalkit.runs.events import Observer
+from evalkit.runs.events import AnyObserver, Emitter
 from evalkit.runs.options import RunOptions, read_options
 from evalkit.runs.plan import Plan, make_plan, open_plan_context
 
@@ -18,13 +18,14 @@ T = TypeVar("T")
 
 
 def run(
-    run_entries: str | Iterable[str] = (), *, observer: Observer | None = None, **options: Any
+    run_entries: str | Iterable[str] = (), *, observer: AnyObserver | None = None, **options: Any
 ) -> list[RunResult]:
     """Evaluate, keep and score; the same call again resumes.
 
     Args:
         run_entries: One run entry or several.
-        observer: Told of progress; the default says nothing.
+        observer: Hears of what happens, as typed events: a function that takes an event, or an object with a
+            method `on_event`.
         **options: Fields of `RunOptions`, such as `models_to_run`, `max_eval_instances`, `output_path`.
 
     Returns:
@@ -38,10 +39,11 @@ def run(
 
     context = open_plan_context(_options(run_entries, options))
     prepared = make_plan(context, fetch=True)
-    observer = observer or Observer()
+    observers = () if observer is None else (observer,)
+    events = Emitter(observers)
     for note in prepared.notes:
-        observer.note(note)
-    return _run_to_end(run_all(prepared, context, observer))
+        events.note(note)
+    return _run_to_end(run_all(prepared, context, *observers))
 
 
 def plan(run_entries: str | Iterable[str] = (), **options: Any) -> Plan:

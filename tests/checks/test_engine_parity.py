@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evalkit import Observer
 from evalkit.checks.engine_parity import (
     CheckOptions,
     EngineParity,
@@ -17,7 +18,6 @@ from evalkit.checks.engine_parity import (
 )
 from evalkit.errors import UsageError
 from evalkit.response import Completion, Failure, Outcome, Response, Token, total_logprob
-from evalkit.runs.events import Observer
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan import open_plan_context
 from evalkit.testing.models import make_model

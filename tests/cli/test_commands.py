@@ -184,12 +184,13 @@ def test_a_kind_without_members_is_said_in_words(call: Call) -> None:
 def test_a_resumed_run_says_which_cost_is_which(call: Call) -> None:
     from evalkit.cli.progress import PlainProgress
     from evalkit.response import Completion, Response, Usage
+    from tests.run_events import finished_request, opened
 
     progress = PlainProgress()
-    progress.opened("r", 10, 4)
-    progress.finished_request("r", Response((Completion("a"),), Usage(3, 2)), 0.25)
+    opened(progress, "r", 10, 4)
+    finished_request(progress, "r", Response((Completion("a"),), Usage(3, 2)), 0.25)
     progress._print(progress.runs["r"], 0.0)
-    progress.opened("s", 10, 0)
+    opened(progress, "s", 10, 0)
     progress._print(progress.runs["s"], 0.0)
     called = call("list", "judge")
     assert "5 tokens, $0.2500 in this start" in called.err

@@ -11,18 +11,19 @@ from evalkit.cli import progress
 from evalkit.cli.progress import LiveProgress, PlainProgress
 from evalkit.response import Completion, Response, Usage
 from evalkit.results.run_result import RunResult
+from tests.run_events import finished_request, finished_run, loaded, loading, opened, planned, scored
 
 ANSWER = Response((Completion("yes"),), Usage(3, 1))
 
 
 def test_the_live_table_has_the_score_so_far() -> None:
     shown = LiveProgress()
-    shown.planned(["a", "b"])
-    shown.opened("a", 10, 0)
-    shown.opened("b", 10, 0)
-    shown.finished_request("a", ANSWER, None)
-    shown.scored("a", 1, {"f1_score": 0.25, "exact_match": 0.0})
-    shown.scored("b", 0, {})
+    planned(shown, "a", "b")
+    opened(shown, "a", 10, 0)
+    opened(shown, "b", 10, 0)
+    finished_request(shown, "a", ANSWER, None)
+    scored(shown, "a", 1, {"f1_score": 0.25, "exact_match": 0.0})
+    scored(shown, "b", 0, {})
     out = io.StringIO()
     Console(file=out, width=120).print(shown.table())
     heading, line_a, line_b = [
@@ -36,10 +37,10 @@ def test_the_live_table_has_the_score_so_far() -> None:
 def test_plain_lines_have_it_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "PLAIN_EVERY_S", 0.0)
     shown = PlainProgress()
-    shown.opened("a", 2, 0)
-    shown.finished_request("a", ANSWER, None)
-    shown.scored("a", 1, {"exact_match": 1.0})
-    shown.finished_run(RunResult("a", "complete"))
+    opened(shown, "a", 2, 0)
+    finished_request(shown, "a", ANSWER, None)
+    scored(shown, "a", 1, {"exact_match": 1.0})
+    finished_run(shown, RunResult("a", "complete"))
     first, second, last = capsys.readouterr().err.splitlines()
     assert "exact_match" not in first
     assert second.endswith("4 tokens, exact_match 1.000 so far")
@@ -51,22 +52,22 @@ def test_a_line_without_a_score_is_soon_followed_by_one_that_has_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = PlainProgress()
-    shown.opened("a", 9, 0)
-    shown.scored("a", 1, {"exact_match": 1.0})
+    opened(shown, "a", 9, 0)
+    scored(shown, "a", 1, {"exact_match": 1.0})
     assert capsys.readouterr().err == ""
-    shown.opened("b", 9, 0)
+    opened(shown, "b", 9, 0)
     monkeypatch.setattr(progress, "PLAIN_EVERY_S", 0.0)
-    shown.finished_request("b", ANSWER, None)
+    finished_request(shown, "b", ANSWER, None)
     monkeypatch.setattr(progress, "PLAIN_EVERY_S", 3600.0)
-    shown.finished_request("b", ANSWER, None)
-    shown.scored("b", 0, {})
-    shown.scored("b", 2, {"exact_match": 0.5})
-    shown.scored("b", 3, {"exact_match": 0.6})
-    unscored, scored = capsys.readouterr().err.splitlines()
-    assert unscored.startswith("b: 1/9 done")
-    assert "so far" not in unscored
-    assert scored.startswith("b: 2/9 done")
-    assert scored.endswith("exact_match 0.500 so far")
+    finished_request(shown, "b", ANSWER, None)
+    scored(shown, "b", 0, {})
+    scored(shown, "b", 2, {"exact_match": 0.5})
+    scored(shown, "b", 3, {"exact_match": 0.6})
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("b: 1/9 done")
+    assert "so far" not in first
+    assert second.startswith("b: 2/9 done")
+    assert second.endswith("exact_match 0.500 so far")
 
 
 class Clock:
@@ -88,35 +89,35 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_the_rate_and_the_eta_come_when_they_mean_something(clock: Clock) -> None:
     shown = LiveProgress()
-    shown.opened("a", 100, 0)
+    opened(shown, "a", 100, 0)
     clock.now_s += 60
-    shown.finished_request("a", ANSWER, None)
+    finished_request(shown, "a", ANSWER, None)
     run = shown.runs["a"]
     assert (run.rate_per_s(clock.now_s), run.eta_s(clock.now_s)) == (None, None)
     for _ in range(4):
-        shown.finished_request("a", ANSWER, None)
+        finished_request(shown, "a", ANSWER, None)
     assert run.rate_per_s(clock.now_s) == pytest.approx(5 / 60)
     # Many answers at once say nothing either.
-    shown.opened("b", 100, 0)
+    opened(shown, "b", 100, 0)
     for _ in range(50):
-        shown.finished_request("b", ANSWER, None)
+        finished_request(shown, "b", ANSWER, None)
     assert shown.runs["b"].eta_s(clock.now_s + 1) is None
     assert shown.runs["b"].eta_s(clock.now_s + 10) == pytest.approx(10)
 
 
 def test_loading_a_model_is_no_sending(clock: Clock) -> None:
     shown = LiveProgress()
-    shown.planned(["a", "b"])
-    shown.opened("a", 110, 0)
-    shown.loading(["a", "b"])
+    planned(shown, "a", "b")
+    opened(shown, "a", 110, 0)
+    loading(shown, "a", "b")
     clock.now_s += 300
     assert shown.runs["a"].cells(clock.now_s)[1] == "loading the model"
-    shown.opened("b", 110, 0)
+    opened(shown, "b", 110, 0)
     assert shown.runs["b"].cells(clock.now_s)[1] == "loading the model"
-    shown.loaded(["a", "b"])
+    loaded(shown, "a", "b")
     clock.now_s += 10
     for _ in range(10):
-        shown.finished_request("a", ANSWER, None)
+        finished_request(shown, "a", ANSWER, None)
     name, done, _, rate, eta, *_ = shown.runs["a"].cells(clock.now_s)
     assert (name, done, rate, eta) == ("a", "10/110", "1.0/s", "1:40")
 
@@ -125,20 +126,20 @@ def test_plain_lines_give_no_eta_before_there_is_one(
     capsys: pytest.CaptureFixture[str], clock: Clock
 ) -> None:
     shown = PlainProgress()
-    shown.opened("a", 100, 0)
-    shown.loading(["a"])
+    opened(shown, "a", 100, 0)
+    loading(shown, "a")
     clock.now_s += 30
-    shown.loaded(["a"])
+    loaded(shown, "a")
     # The model was reported as loaded just now.
-    shown.finished_request("a", ANSWER, None)
+    finished_request(shown, "a", ANSWER, None)
     assert capsys.readouterr().err == ""
     clock.now_s += 6
-    shown.finished_request("a", ANSWER, None)
+    finished_request(shown, "a", ANSWER, None)
     assert capsys.readouterr().err == "a: 2/100 done, 0 failed, 8 tokens\n"
     for _ in range(10):
-        shown.finished_request("a", ANSWER, None)
+        finished_request(shown, "a", ANSWER, None)
     clock.now_s += 6
-    shown.finished_request("a", ANSWER, None)
+    finished_request(shown, "a", ANSWER, None)
     assert capsys.readouterr().err.startswith("a: 13/100 done, 0 failed, 1.1/s, ETA 1:20")
 
 
@@ -146,11 +147,11 @@ def test_plain_lines_give_no_eta_before_there_is_one(
 def test_the_live_table_keeps_names_and_numbers(width: int) -> None:
     shown = LiveProgress()
     names = [f"arithmetic:operation=add,digits={n},num_test=100,model=evalkit_tiny" for n in (3, 4, 5)]
-    shown.planned(names)
+    planned(shown, *names)
     for name in names:
-        shown.opened(name, 1000, 400)
-        shown.finished_request(name, ANSWER, 0.125)
-        shown.scored(name, 1, {"final_number_exact_match": 0.25})
+        opened(shown, name, 1000, 400)
+        finished_request(shown, name, ANSWER, 0.125)
+        scored(shown, name, 1, {"final_number_exact_match": 0.25})
     out = io.StringIO()
     Console(file=out, width=width).print(shown.table())
     lines = out.getvalue().splitlines()

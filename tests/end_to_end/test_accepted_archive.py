@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import evalkit
+from evalkit import Observer
 from evalkit.registry import isolated_registries
 from evalkit.results.run_directory import RunDirectory
-from evalkit.runs.events import Observer
 
 PLUGIN = """
 import json

@@ -12,6 +12,7 @@ from evalkit import Observer, RunResult
 from evalkit.cli.progress import LiveProgress
 from evalkit.registry import isolated_registries
 from evalkit.response import Outcome
+from evalkit.runs.events import AnyObserver
 
 PLUGIN = '''
 from evalkit import Instance, Reference, RunSpec, Scenario, ScenarioSpec, generation, metric_specs
@@ -79,7 +80,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def run(*entries: str, observer: Observer | None = None, fresh: bool = False) -> list[RunResult]:
+def run(*entries: str, observer: AnyObserver | None = None, fresh: bool = False) -> list[RunResult]:
     return evalkit.run(
         [f"{entry},model=evalkit/echo" for entry in entries],
         observer=observer,

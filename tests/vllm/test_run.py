@@ -17,12 +17,12 @@ import pytest
 import yaml
 
 import evalkit
+from evalkit import Observer
 from evalkit.cli import main
 from evalkit.execution.journal_index import JournalIndex, scan_journal
 from evalkit.response import Outcome, Response
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import RunResult
-from evalkit.runs.events import Observer
 from tests.vllm.conftest import ARGS
 
 pytestmark = pytest.mark.slow

@@ -22,7 +22,7 @@ from evalkit.registry import CLIENTS
 from evalkit.request import RequestState
 from evalkit.response import Completion, Failure, Outcome, Token
 from evalkit.results.scores import make_scorer
-from evalkit.runs.events import Observer
+from evalkit.runs.events import AnyObserver, Emitter
 from evalkit.runs.load import LoadedRun, load_instances
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan import PlanContext, make_plan
@@ -118,7 +118,7 @@ class _Answers:
 
 
 async def check_engines(
-    options: CheckOptions, context: PlanContext, observer: Observer
+    options: CheckOptions, context: PlanContext, observer: AnyObserver
 ) -> list[EngineParity]:
     """Ask each engine in turn, and compare each with the first.
 
@@ -128,6 +128,7 @@ async def check_engines(
     """
     if len(options.engines) < 2:
         raise UsageError("name at least two engines, such as --engines transformers,vllm")
+    events = Emitter((observer,))
     named = [_deployment(engine, options, context) for engine in options.engines]
     deployments = [with_model_facts(deployment, fetch=True) for deployment in named]
     plan = make_plan(context, fetch=True)
@@ -135,12 +136,12 @@ async def check_engines(
     clients = [build_client(deployment) for deployment in deployments]
     answers: list[_Answers] = []
     for deployment, client in zip(deployments, clients, strict=True):
-        observer.note(f"{deployment.name}: asking")
+        events.note(f"{deployment.name}: asking")
         executor = Executor(Sender(client, name=deployment.name, limits=deployment.limits))
         try:
             answers.append(await _ask(executor, runs, answers[0] if answers else None))
             for note in client.notes:
-                observer.note(f"{deployment.name}: {note}")
+                events.note(f"{deployment.name}: {note}")
         finally:
             await executor.sender.close()
     compared = zip(options.engines[1:], answers[1:], strict=True)

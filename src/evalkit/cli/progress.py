@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,13 +14,21 @@ from evalkit.cli.output import echo, printable, remark
 from evalkit.cli.text_table import ELLIPSIS, TableColumn, TextTable
 from evalkit.redaction import without_controls
 from evalkit.response import Failure, Outcome
-from evalkit.runs.events import Observer
+from evalkit.runs.events import (
+    Event,
+    ModelLoaded,
+    ModelLoading,
+    Note,
+    RequestFinished,
+    RunFinished,
+    RunsPlanned,
+    Scored,
+    StageStarted,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
-
-    from evalkit.results.run_result import RunResult
 
 PLAIN_EVERY_S = 5.0
 # Before that, a rate says more of the first batch, or of one slow answer, than of the run.
@@ -105,47 +113,48 @@ class RunProgress:
         )
 
 
-class QuietProgress(Observer):
-    """Remarks only."""
+class QuietProgress:
+    """Notes only."""
 
-    def note(self, message: str) -> None:
-        """Print a remark."""
-        echo(remark("note", message), err=True)
+    wants_requests = False
+
+    def on_event(self, event: Event) -> None:
+        """Print a note."""
+        if isinstance(event, Note):
+            echo(remark("note", event.text), err=True)
 
 
 class ProgressObserver(QuietProgress):
     """Keeps count; subclasses show it."""
+
+    wants_requests = True
 
     def __init__(self) -> None:
         self.runs: dict[str, RunProgress] = {}
         self.num_planned = 0
         self._loading: set[str] = set()
 
-    def planned(self, names: list[str]) -> None:
-        """How many runs there are."""
-        self.num_planned = len(names)
+    def on_event(self, event: Event) -> None:
+        """Count."""
+        match event:
+            case RequestFinished():
+                self._count(self.runs[event.run.name], event.outcome, event.cost_usd)
+            case Scored():
+                # The first one is the main score.
+                self.runs[event.run.name].score = next(iter(event.scores.items()), None)
+            case RunsPlanned():
+                self.num_planned = len(event.runs)
+            case StageStarted():
+                self._begin(event)
+            case ModelLoading() | ModelLoaded():
+                self._set_loading(event)
+            case RunFinished():
+                name = event.run.name
+                self.runs.setdefault(name, RunProgress(name)).status = event.result.status
+            case _:
+                super().on_event(event)
 
-    def loading(self, names: list[str]) -> None:
-        """The model of these runs is being loaded."""
-        self._loading.update(names)
-        for run in self._opened(names):
-            run.is_loading = True
-
-    def loaded(self, names: list[str]) -> None:
-        """Sending begins."""
-        self._loading.difference_update(names)
-        for run in self._opened(names):
-            run.is_loading, run.began_s = False, time.monotonic()
-
-    def opened(self, name: str, num_requests: int, num_answered: int) -> None:
-        """A run starts to send."""
-        run = self.runs.setdefault(name, RunProgress(name))
-        run.num_requests, run.num_before = num_requests, num_answered
-        run.began_s, run.is_loading = time.monotonic(), name in self._loading
-
-    def finished_request(self, name: str, outcome: Outcome, cost_usd: float | None) -> None:
-        """Count an outcome."""
-        run = self.runs[name]
+    def _count(self, run: RunProgress, outcome: Outcome, cost_usd: float | None) -> None:
         if isinstance(outcome, Failure):
             run.num_failed += 1
             return
@@ -155,17 +164,21 @@ class ProgressObserver(QuietProgress):
         if cost_usd is not None:
             run.cost_usd = (run.cost_usd or 0.0) + cost_usd
 
-    def scored(self, name: str, num_scored: int, scores: Mapping[str, float]) -> None:
-        """Keep the score that stands for the run, which is the first."""
-        self.runs[name].score = next(iter(scores.items()), None)
+    def _begin(self, event: StageStarted) -> None:
+        name = event.run.name
+        run = self.runs.setdefault(name, RunProgress(name))
+        run.num_requests, run.num_before = event.num_requests, event.num_answered
+        run.began_s, run.is_loading = time.monotonic(), name in self._loading
 
-    def finished_run(self, result: RunResult) -> None:
-        """A run has ended."""
-        run = self.runs.setdefault(result.name, RunProgress(result.name))
-        run.status = result.status
-
-    def _opened(self, names: Iterable[str]) -> list[RunProgress]:
-        return [self.runs[name] for name in names if name in self.runs]
+    def _set_loading(self, event: ModelLoading | ModelLoaded) -> None:
+        """A run sends when its model is loaded; it may begin while that is going on."""
+        names = {run.name for run in event.runs}
+        is_loading = isinstance(event, ModelLoading)
+        self._loading = self._loading | names if is_loading else self._loading - names
+        for run in (self.runs[name] for name in names & self.runs.keys()):
+            run.is_loading = is_loading
+            if not is_loading:
+                run.began_s = time.monotonic()
 
 
 class PlainProgress(ProgressObserver):
@@ -176,29 +189,23 @@ class PlainProgress(ProgressObserver):
         self._last_s = time.monotonic()
         self._told_unscored: set[str] = set()
 
-    def loaded(self, names: list[str]) -> None:
-        """Sending begins; the next line comes in some seconds, when there is something to say."""
-        super().loaded(names)
-        self._last_s = time.monotonic()
-
-    def finished_request(self, name: str, outcome: Outcome, cost_usd: float | None) -> None:
-        """Count, and print a line if the last one is some seconds old."""
-        super().finished_request(name, outcome, cost_usd)
-        now_s = time.monotonic()
-        if now_s - self._last_s >= PLAIN_EVERY_S:
-            self._tell(self.runs[name], now_s)
-
-    def scored(self, name: str, num_scored: int, scores: Mapping[str, float]) -> None:
-        """Print a line if the last one is some seconds old, or if that of this run had no score yet."""
-        super().scored(name, num_scored, scores)
-        now_s = time.monotonic()
-        if now_s - self._last_s >= PLAIN_EVERY_S or (scores and name in self._told_unscored):
-            self._tell(self.runs[name], now_s)
-
-    def finished_run(self, result: RunResult) -> None:
-        """Print how the run ended."""
-        super().finished_run(result)
-        self._print(self.runs[result.name], time.monotonic())
+    def on_event(self, event: Event) -> None:
+        """Count, and print a line where the last one is some seconds old, or a run has ended."""
+        super().on_event(event)
+        if isinstance(event, RequestFinished):
+            now_s = time.monotonic()
+            if now_s - self._last_s >= PLAIN_EVERY_S:
+                self._tell(self.runs[event.run.name], now_s)
+        elif isinstance(event, Scored):
+            # Also where the last line of this run had no score yet.
+            now_s, name = time.monotonic(), event.run.name
+            if now_s - self._last_s >= PLAIN_EVERY_S or (event.scores and name in self._told_unscored):
+                self._tell(self.runs[name], now_s)
+        elif isinstance(event, ModelLoaded):
+            # The next line comes in some seconds, when there is something to say.
+            self._last_s = time.monotonic()
+        elif isinstance(event, RunFinished):
+            self._print(self.runs[event.run.name], time.monotonic())
 
     def _tell(self, run: RunProgress, now_s: float) -> None:
         self._last_s = now_s
@@ -307,7 +314,7 @@ class CheckProgress:
 
 
 @contextmanager
-def progress_for(*, quiet: bool) -> Iterator[Observer]:
+def progress_for(*, quiet: bool) -> Iterator[QuietProgress]:
     """The observer that fits where standard error goes."""
     if quiet:
         yield QuietProgress()

@@ -35,6 +35,7 @@ def run_command(
     from evalkit.cli.console import lost_output
     from evalkit.cli.output import echo_note
     from evalkit.cli.table import show_results
+    from evalkit.runs.events import Note
     from evalkit.runs.runner import exit_code, run_all
 
     # Little of what a run makes is garbage in cycles: looking for it less often saves 5 to 15 % of the CPU.
@@ -42,7 +43,7 @@ def run_command(
     gc.set_threshold(GC_THRESHOLD)
     with progress_for(quiet=quiet) as observer:
         for note in plan.notes:
-            observer.note(note)
+            observer.on_event(Note(note))
         results = asyncio.run(run_all(plan, context, observer))
     show_results(results, options.suite_path, as_json=as_json, bad_entries=plan.bad_entries)
     if why := lost_output():

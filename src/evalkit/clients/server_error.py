@@ -169,39 +169,37 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def error_of(
-    status: int, server_error: ServerError, message: str, retry_after_s: float | None
-) -> ClientError:
+def error_of(status: int, server_error: ServerError, told: str, retry_after_s: float | None) -> ClientError:
     """The error that an HTTP status and the server's words amount to.
 
     Args:
         status: That of HTTP, or the code in an answer that HTTP calls fine.
         server_error: What the server says.
-        message: The same in one line for the user, without secrets.
+        told: The same in one line for the user, without secrets.
         retry_after_s: How long it asks to wait.
     """
     if server_error.is_quota or status == 402:
-        return AuthenticationError(message, "quota")
+        return AuthenticationError(told, "quota")
     if status in _OVERLOADED:
-        return OverloadError(message, retry_after_s)
+        return OverloadError(told, retry_after_s)
     if status == 401:
-        return AuthenticationError(message)
+        return AuthenticationError(told)
     if server_error.is_filter and server_error.refused_parameter is None:
         # Whatever the status: 400, 403, 422, or 502 from a gateway.
-        return ContentFilterError(message)
+        return ContentFilterError(told)
     if status == 403:
-        return AuthenticationError(message)
+        return AuthenticationError(told)
     if server_error.is_too_long:
-        return BadRequestError(message)
+        return BadRequestError(told)
     if status == 404:
-        return BadRequestError(f"the server has no such model or path: {message}")
+        return BadRequestError(f"the server has no such model or path: {told}")
     if status == 408:
-        return TransientError(message, "timeout")
+        return TransientError(told, "timeout")
     if status >= 500 or status in (409, 425):
-        return TransientError(message)
+        return TransientError(told)
     if 300 <= status < 400:
-        return BadRequestError(f"the server redirects elsewhere; correct base_url: {message}")
-    return BadRequestError(message, parameter=server_error.refused_parameter)
+        return BadRequestError(f"the server redirects elsewhere; correct base_url: {told}")
+    return BadRequestError(told, parameter=server_error.refused_parameter)
 
 
 def status_of(server_error: ServerError) -> int:
@@ -213,12 +211,12 @@ def _message(error: Mapping[str, Any]) -> str:
     said = next((v for name in _MESSAGE_FIELDS if (v := error.get(name))), None)
     if isinstance(said, Mapping):
         said = _message(said)
-    message = (str(said) if said else json.dumps(error, default=str))[:_MOST_CHARACTERS]
+    told = (str(said) if said else json.dumps(error, default=str))[:_MOST_CHARACTERS]
     metadata = error.get("metadata")
     # A gateway's "Provider returned error" says nothing; what the provider said comes with it.
-    if isinstance(metadata, Mapping) and isinstance(raw := metadata.get("raw"), str) and raw not in message:
-        message += f" ({raw[:_MOST_CHARACTERS]})"
-    return message
+    if isinstance(metadata, Mapping) and isinstance(raw := metadata.get("raw"), str) and raw not in told:
+        told += f" ({raw[:_MOST_CHARACTERS]})"
+    return told
 
 
 def _kinds(error: Mapping[str, Any]) -> list[str]:

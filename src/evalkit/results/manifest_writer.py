@@ -17,8 +17,9 @@ from evalkit.response import BLOCKED, Failure, Outcome, Usage
 from evalkit.results.integrity import fingerprint, fits, sealed
 from evalkit.results.manifest import UNKNOWN_BILLS, WITHOUT_USAGE, Manifest, RunStatus
 from evalkit.results.run_directory import RunDirectory
+from evalkit.results.run_result import StageReport
 from evalkit.results.scores import SCORING_RULES
-from evalkit.specs.digest import RunDigest, request_part
+from evalkit.specs.digest import RunDigest
 from evalkit.specs.run_spec import RunSpec
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class RunIdentity:
     @property
     def owner(self) -> Owner:
         """Whose the journal is."""
-        return Owner(self.digest.requests, request_part(self.identity))
+        asked = {name: part for name, part in self.identity.items() if name != "metric_specs"}
+        return Owner(self.digest.requests, asked)
 
 
 class ManifestWriter:
@@ -90,7 +92,6 @@ class ManifestWriter:
                 entry=run_identity.entry,
                 digest=run_identity.digest.full,
                 request_digest=run_identity.digest.requests,
-                judgement_digest=run_identity.digest.judgements,
                 identity=run_identity.identity,
                 started_at=_now(),
             )
@@ -197,6 +198,18 @@ class ManifestWriter:
         return (_MAY_BE_BILLED,) if self._num_unknown_bills else ()
 
     @property
+    def _is_done(self) -> bool:
+        """What a content filter blocked is settled; a run of which it blocked everything has no result."""
+        return self.num_owed == 0 and (self._num_answered > 0 or not self._num_requests)
+
+    @property
+    def _reported_usd(self) -> float | None:
+        """What the answers whose tokens are known cost."""
+        if self._prices is None or (self._has_unknown and not self._usage.is_reported):
+            return None
+        return round(self._cost_usd, 6)
+
+    @property
     def _has_unknown(self) -> bool:
         """Whether something was or may be billed, and nobody knows how much."""
         return self._num_without_usage > 0 or self._num_unknown_bills > 0
@@ -216,19 +229,14 @@ class ManifestWriter:
         """
         counted: dict[str, Any] = {}
         if self._began:  # else this start came to count nothing, and what earlier ones counted stays
-            reported_usd = None if self._prices is None else round(self._cost_usd, 6)
-            if self._has_unknown and not self._usage.is_reported:
-                reported_usd = None
             counted = {
                 "counts": {**self.manifest.counts, **self._counts(), "num_unscored": num_unscored},
                 "usage": self._reported_usage(),
-                "cost_usd": None if self._has_unknown else reported_usd,
-                "reported_cost_usd": reported_usd,
+                "cost_usd": None if self._has_unknown else self._reported_usd,
+                "reported_cost_usd": self._reported_usd,
             }
         if status is None:
-            # What a content filter blocked is settled; a run of which it blocked everything has no result.
-            done = self.num_owed == 0 and (self._num_answered or not self._num_requests)
-            status = "complete" if done and not num_unscored else "partial"
+            status = "complete" if self._is_done and not num_unscored else "partial"
         self.manifest = replace(
             self.manifest,
             status=status,
@@ -242,6 +250,23 @@ class ManifestWriter:
         self.manifest = sealed(self.directory, self.manifest)
         self.directory.write_manifest(self.manifest)
         return self.manifest
+
+    def stage_report(self, stage: str, status: RunStatus | None) -> StageReport:
+        """What became of the requests of a stage so far.
+
+        Args:
+            stage: Its name.
+            status: Why it ended early; None lets the counts decide between complete and partial.
+        """
+        return StageReport(
+            stage,
+            status or ("complete" if self._is_done else "partial"),
+            self._num_requests,
+            self._num_answered,
+            len(self.failures),
+            self.failures_by_reason(),
+            None if self._has_unknown else self._reported_usd,
+        )
 
     def failures_by_reason(self) -> Mapping[str, int]:
         """How many requests failed for each reason, most frequent first."""

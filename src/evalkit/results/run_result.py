@@ -10,6 +10,29 @@ from evalkit.results.manifest import Manifest, RunStatus
 from evalkit.results.run_directory import RunDirectory
 from evalkit.scoring.stat import Stat
 
+ANSWERS = "answers"
+"""The stage that every run has: its requests to the model, and what the model answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """What became of the requests of one stage, over all starts.
+
+    Attributes:
+        stage: Its name: `answers`.
+        status: `complete` where nothing is owed, `partial` where requests failed, else how sending ended.
+        failures: Failed requests by reason; empty where the run was only read from its directory.
+        cost_usd: As in `RunResult`, for this stage.
+    """
+
+    stage: str
+    status: RunStatus
+    num_requests: int
+    num_answered: int
+    num_failed: int
+    failures: Mapping[str, int] = field(default_factory=dict)
+    cost_usd: float | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -24,6 +47,7 @@ class RunResult:
         cost_usd: What the answers kept cost, of all starts; None where prices are not known, or the tokens of
             some answers, or where the server may bill attempts that failed.
         reported_cost_usd: The same over the answers whose tokens are known; None where there are none.
+        stages: One report per stage, in the order of the stages; none where the run ended by an error.
     """
 
     name: str
@@ -35,6 +59,7 @@ class RunResult:
     failures: Mapping[str, int] = field(default_factory=dict)
     cost_usd: float | None = None
     reported_cost_usd: float | None = None
+    stages: tuple[StageReport, ...] = ()
 
 
 def result_of(directory: RunDirectory, manifest: Manifest, stats: tuple[Stat, ...]) -> RunResult:
@@ -48,4 +73,25 @@ def result_of(directory: RunDirectory, manifest: Manifest, stats: tuple[Stat, ..
         counts=manifest.counts,
         cost_usd=manifest.cost_usd,
         reported_cost_usd=manifest.reported_cost_usd,
+        stages=stages_of(manifest),
     )
+
+
+def stages_of(manifest: Manifest) -> tuple[StageReport, ...]:
+    """The reports of a run's stages, as its manifest has them."""
+    counts = manifest.counts
+    if "num_requests" not in counts:
+        return ()
+    num_answered = counts.get("num_answered", 0)
+    settled = num_answered + counts.get("num_blocked", 0)
+    # A run may be partial for what could not be scored, with nothing left to ask.
+    is_done = manifest.status == "partial" and settled == counts["num_requests"] and num_answered > 0
+    report = StageReport(
+        ANSWERS,
+        "complete" if is_done else manifest.status,
+        counts["num_requests"],
+        num_answered,
+        counts.get("num_failed", 0),
+        cost_usd=manifest.cost_usd,
+    )
+    return (report,)

@@ -23,7 +23,7 @@ from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import RunResult, result_of
 from evalkit.results.scores import write_scores
 from evalkit.runs.complete import result_of_complete, result_of_read_only
-from evalkit.runs.events import Observer
+from evalkit.runs.events import AnyObserver, Emitter, RunFinished, RunHandle, RunsPlanned, RunStarted
 from evalkit.runs.load import LoadedRun, load_instances
 from evalkit.runs.plan import Plan, PlanContext, PlannedRun
 from evalkit.runs.session import Session, open_session
@@ -44,36 +44,47 @@ def exit_code(results: Sequence[RunResult]) -> int:
     return max((EXIT_CODES[result.status] for result in results), default=0)
 
 
-async def run_all(plan: Plan, context: PlanContext, observer: Observer) -> list[RunResult]:
+async def run_all(plan: Plan, context: PlanContext, *observers: AnyObserver) -> list[RunResult]:
     """Do the runs of a plan; a run that fails does not touch the others.
 
     A model that is loaded into this process is loaded once, for all its runs, and let go after the last; the
     models of a plan follow one another, `max_loaded_models` at a time.
+
+    Args:
+        plan: The runs.
+        context: Options, models and data.
+        *observers: Hear of all events, on the event loop's thread.
 
     Raises:
         UsageError: A key is missing, or a budget can't be kept; nothing has been sent.
     """
     runs = [(run.name, run.digest, run.identity) for run in plan.runs]
     names = name_runs(runs, context.options.suite_path)
-    async with open_session(plan, names, context, observer) as session:
-        observer.planned(names)
-        return list(await asyncio.gather(*map(partial(_run_safely, session), plan.runs, names)))
+    async with open_session(plan, names, context, Emitter(observers)) as session:
+        session.events.emit(RunsPlanned(tuple(session.runs)))
+        return list(await asyncio.gather(*map(partial(_run_safely, session), plan.runs, session.runs)))
 
 
-async def _run_safely(session: Session, run: PlannedRun, name: str) -> RunResult:
+async def _run_safely(session: Session, run: PlannedRun, handle: RunHandle) -> RunResult:
     try:
-        result = await run_one(run, session)
+        session.events.emit(RunStarted(handle))
+        result = await run_one(run, handle, session)
     except EvalkitError as error:
-        result = RunResult(name=name, status="error", message=without_keys(str(error)))
+        result = RunResult(name=handle.name, status="error", message=without_keys(str(error)))
     except Exception as error:  # noqa: BLE001 - a bug in a plugin ends its own run, not the others
-        result = RunResult(name=name, status="error", message=described(error))
-    session.observer.finished_run(result)
+        result = RunResult(name=handle.name, status="error", message=described(error))
+    session.events.emit(RunFinished(handle, result))
     await session.release(run.deployment.name)
     return result
 
 
-async def run_one(run: PlannedRun, session: Session) -> RunResult:
+async def run_one(run: PlannedRun, handle: RunHandle, session: Session) -> RunResult:
     """Evaluate one planned run, from wherever an earlier start left it.
+
+    Args:
+        run: The run.
+        handle: Its name and directory, for events.
+        session: What the runs of a plan share.
 
     Raises:
         StoreError: The run directory is locked by another process, or damaged.
@@ -82,20 +93,21 @@ async def run_one(run: PlannedRun, session: Session) -> RunResult:
     identity = _identity_of(run)
     # Runs that differ only in their metrics follow each other: the later ones take over the answers.
     async with session.request_locks[run.name, identity.digest.requests]:
-        directory = _claim(identity, session)
+        directory = _claim(identity, handle, session)
         with ExitStack() as stack:
             try:
                 lock = stack.enter_context(RunLock(directory.lock_path))
             except ReadOnlyError as error:
-                return await result_of_read_only(directory, identity, session, error)
-            writer = _open_manifest(directory, identity, run, session)
-            if (result := await result_of_complete(run, writer, session)) is not None:
+                return await result_of_read_only(directory, identity, handle, session, error)
+            writer = ManifestWriter.open(directory, identity, run.deployment.prices)
+            session.note(handle, writer.notes)
+            if (result := await result_of_complete(run, handle, writer, session)) is not None:
                 return result
             with _closed_on_error(writer, lock):
-                stage = AnswerStage(run, session, writer, lock)
+                stage = AnswerStage(run, handle, session, writer, lock)
                 # Runs of one deployment take turns at handing over requests: few hold instances in memory.
                 async with stage.executor.feed_lock() as feed_lock:
-                    loaded = await _load(run, writer, session)
+                    loaded = await _load(run, handle, writer, session)
                     await stage.send(loaded, identity.owner, feed_lock)
                 return await _score(loaded, stage, writer, session)
 
@@ -107,19 +119,10 @@ def _identity_of(run: PlannedRun) -> RunIdentity:
     return RunIdentity(run.run_spec, run.entry, run.digest, run.identity, own_files)
 
 
-def _claim(identity: RunIdentity, session: Session) -> RunDirectory:
-    path = session.paths[identity.digest.full]
-    directory, notes = claim_directory(identity, path, fresh=session.context.options.fresh)
-    session.note(path.name, notes)
+def _claim(identity: RunIdentity, handle: RunHandle, session: Session) -> RunDirectory:
+    directory, notes = claim_directory(identity, handle.path, fresh=session.context.options.fresh)
+    session.note(handle, notes)
     return directory
-
-
-def _open_manifest(
-    directory: RunDirectory, identity: RunIdentity, run: PlannedRun, session: Session
-) -> ManifestWriter:
-    writer = ManifestWriter.open(directory, identity, run.deployment.prices)
-    session.note(directory.path.name, writer.notes)
-    return writer
 
 
 @contextmanager
@@ -134,9 +137,9 @@ def _closed_on_error(writer: ManifestWriter, lock: RunLock) -> Iterator[None]:
         raise
 
 
-async def _load(run: PlannedRun, writer: ManifestWriter, session: Session) -> LoadedRun:
+async def _load(run: PlannedRun, handle: RunHandle, writer: ManifestWriter, session: Session) -> LoadedRun:
     loaded = await asyncio.to_thread(load_instances, run, session.context)
-    session.note_loaded(writer.directory.path.name, loaded)
+    session.note_loaded(handle, loaded)
     writer.note(loaded.unverified)
     return loaded
 
@@ -150,7 +153,8 @@ async def _score(
     if status is None and not writer.num_owed and (number := scorer.n_contradictory):
         status, message = "partial", f"the answers to the parts of {number} units contradict each other"
     directory.write_instances(loaded.instances)  # should they have been removed meanwhile
-    session.note(stage.run.name, scorer.remarks())
+    session.note(stage.handle, scorer.remarks())
     stats = await asyncio.to_thread(write_scores, directory, scorer)
     manifest = writer.close(status, message, scorer.num_unscored)
-    return replace(result_of(directory, manifest, stats), failures=writer.failures_by_reason())
+    failures = writer.failures_by_reason()
+    return replace(result_of(directory, manifest, stats), failures=failures, stages=(stage.report,))

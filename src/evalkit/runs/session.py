@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from evalkit.clients.factory import allowances, build_client, identity_of
 from evalkit.execution.budget import Budget
@@ -21,7 +20,7 @@ from evalkit.execution.executor import Executor
 from evalkit.execution.sender import Sender
 from evalkit.models.deployment import ModelDeployment
 from evalkit.models.tokenizers import counting_tokenizer
-from evalkit.runs.events import Observer
+from evalkit.runs.events import Emitter, ModelLoaded, ModelLoading, RunHandle
 from evalkit.runs.load import LoadedRun
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan import Plan, PlanContext
@@ -34,11 +33,11 @@ _ALLOCATIONS_PER_COLLECTION = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One executor per deployment, one scoring thread, one observer.
+    """One executor per deployment, one scoring thread, and who hears of events.
 
     Attributes:
         executors: By the name of the deployment.
-        paths: The directory of each run, by its digest.
+        runs: The handle of each run, in the order of the plan.
         request_locks: By name and digest of the requests: held by the one run that sends them now.
         num_unfinished: Runs that still need a deployment, by its name.
     """
@@ -46,26 +45,26 @@ class Session:
     context: PlanContext
     executors: Mapping[str, Executor]
     scoring: ThreadPoolExecutor
-    observer: Observer
-    paths: Mapping[str, Path]
+    events: Emitter
+    runs: Sequence[RunHandle]
     num_unfinished: Counter[str]
     request_locks: defaultdict[tuple[str, str], asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     _noted: set[str] = field(default_factory=set)
 
-    def note(self, name: str, messages: Iterable[str]) -> None:
-        """Tell the observer what the user should know of a run."""
+    def note(self, run: RunHandle, messages: Iterable[str]) -> None:
+        """Report what the user should know of a run."""
         for message in messages:
-            self.observer.note(f"{name}: {message}")
+            self.events.note(message, run)
 
-    def note_loaded(self, name: str, loaded: LoadedRun) -> None:
-        """Tell the observer what there is to say of a run's instances; of data that many runs share, once."""
-        self.note(name, (note for note in loaded.notes if note not in loaded.unverified))
+    def note_loaded(self, run: RunHandle, loaded: LoadedRun) -> None:
+        """Report what there is to say of a run's instances; of data that several runs share, once."""
+        self.note(run, (note for note in loaded.notes if note not in loaded.unverified))
         for note in loaded.unverified:
             if note not in self._noted:
                 self._noted.add(note)
-                self.observer.note(note)
+                self.events.note(note)
 
     async def release(self, deployment: str) -> None:
         """One run needs this deployment no more; the last one closes its client."""
@@ -76,7 +75,7 @@ class Session:
 
 @asynccontextmanager
 async def open_session(
-    plan: Plan, names: Sequence[str], context: PlanContext, observer: Observer
+    plan: Plan, names: Sequence[str], context: PlanContext, events: Emitter
 ) -> AsyncIterator[Session]:
     """A session for the runs of a plan; on leaving, everything is closed.
 
@@ -84,7 +83,7 @@ async def open_session(
         plan: The runs.
         names: Of their directories, in the same order.
         context: Options, models and data.
-        observer: Hears of everything.
+        events: Where everything is reported.
 
     Raises:
         UsageError: A key is missing, or a budget can't be kept; nothing has been sent.
@@ -93,12 +92,21 @@ async def open_session(
     cache = ResponseCache(options.output_path / "cache.sqlite") if options.cache else None
     budget = Budget(max_usd=options.budget_usd, max_tokens=options.budget_tokens)
     slots = LoadedModelSlots(options.max_loaded_models)
-    named = list(zip(plan.runs, names, strict=True))
+    handles = [
+        RunHandle(
+            name,
+            options.suite_path / name,
+            run.name,
+            run.digest.full if run.digest is not None else None,
+            run.deployment.name,
+        )
+        for run, name in zip(plan.runs, names, strict=True)
+    ]
     executors: dict[str, Executor] = {}
     for run in plan.runs:
         if (deployment := run.deployment.name) not in executors:
-            served = [name for other, name in named if other.deployment.name == deployment]
-            lifecycle = _lifecycle(run.deployment, slots, observer, served)
+            served = tuple(handle for handle in handles if handle.deployment == deployment)
+            lifecycle = _lifecycle(run.deployment, slots, events, served)
             executors[deployment] = _executor(run.deployment, lifecycle, options, budget, cache)
     with (
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring") as scoring,
@@ -110,8 +118,8 @@ async def open_session(
                 context,
                 executors,
                 scoring,
-                observer,
-                paths={run.digest.full: options.suite_path / name for run, name in named if run.digest},
+                events,
+                runs=handles,
                 num_unfinished=Counter(run.deployment.name for run in plan.runs),
             )
         finally:
@@ -122,22 +130,23 @@ async def open_session(
 
 
 def _lifecycle(
-    deployment: ModelDeployment, slots: LoadedModelSlots, observer: Observer, names: list[str]
+    deployment: ModelDeployment, slots: LoadedModelSlots, events: Emitter, runs: tuple[RunHandle, ...]
 ) -> ClientLifecycle:
-    """What loads a deployment's model, and reports it for the runs of these names."""
+    """What loads a deployment's model, and reports it for these runs."""
     client, began_s = build_client(deployment), 0.0
 
     def tell(beginning: bool) -> None:
         nonlocal began_s
         if beginning:
             began_s = time.monotonic()
-            observer.note(f"{deployment.name}: loading the model")
-            observer.loading(names)
+            events.note(f"{deployment.name}: loading the model")
+            events.emit(ModelLoading(deployment.name, runs))
         else:
-            observer.note(f"{deployment.name}: loaded in {time.monotonic() - began_s:.1f} s")
-            observer.loaded(names)
+            seconds = time.monotonic() - began_s
+            events.note(f"{deployment.name}: loaded in {seconds:.1f} s")
+            events.emit(ModelLoaded(deployment.name, runs, seconds))
             for note in client.notes:
-                observer.note(f"{deployment.name}: {note}")
+                events.note(f"{deployment.name}: {note}")
 
     return ClientLifecycle(client, slots, tell)
 

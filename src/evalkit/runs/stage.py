@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from evalkit.errors import SystemicError
 from evalkit.execution.feed_lock import FeedLock
@@ -16,8 +16,9 @@ from evalkit.reports.run_groups import main_score
 from evalkit.results.integrity import units_of
 from evalkit.results.manifest import RunStatus
 from evalkit.results.manifest_writer import ManifestWriter
+from evalkit.results.run_result import ANSWERS, StageReport
 from evalkit.results.scores import make_scorer
-from evalkit.runs.events import Observer
+from evalkit.runs.events import RequestFinished, RunHandle, Scored, StageFinished, StageStarted
 from evalkit.runs.load import LoadedRun
 from evalkit.runs.plan import PlannedRun
 from evalkit.runs.session import Session
@@ -36,24 +37,29 @@ class AnswerStage:
 
     Args:
         run: The run.
-        session: Its executors, scoring thread and observer.
+        handle: Its name and directory, for events.
+        session: Its executors, its scoring thread, and where events are reported.
         writer: Counts what the stage has, in the run's manifest.
         lock: Of the run's directory.
 
     Attributes:
         run: As given.
+        handle: As given.
         executor: Sends the requests.
         status: How the sending ended; None where the counts say it.
         message: Why, in words.
     """
 
-    def __init__(self, run: PlannedRun, session: Session, writer: ManifestWriter, lock: RunLock) -> None:
-        self.run, self.executor = run, session.executors[run.deployment.name]
+    def __init__(
+        self, run: PlannedRun, handle: RunHandle, session: Session, writer: ManifestWriter, lock: RunLock
+    ) -> None:
+        self.run, self.handle, self.executor = run, handle, session.executors[run.deployment.name]
         self.status: RunStatus | None = None
         self.message = ""
         self._session, self._writer, self._lock = session, writer, lock
-        self._name = writer.directory.path.name
+        self._events = session.events
         self._feed: ScoreFeed | None = None
+        self._is_over = False
 
     async def send(self, loaded: LoadedRun, owner: Owner, feed_lock: FeedLock) -> None:
         """Send what the journal does not answer, until all is answered, has failed, or sending is stopped.
@@ -63,24 +69,44 @@ class AnswerStage:
             DataError: A request can't be made.
         """
         journal_path = self._writer.directory.journal_path
-        async with open_synced(journal_path, owner, self._lock.check) as journal:
+        async with self._reported(), open_synced(journal_path, owner, self._lock.check) as journal:
             index = await self._read_journal(loaded, owner)
+            self._events.emit(StageStarted(self.handle, ANSWERS, loaded.num_requests, len(index.settled)))
             self._feed = feed = self._score_feed(loaded, index)
             requests = loaded.requests(index.settled)
             stream = self.executor.open_stream(requests, feed_lock, self._writer.count_unknown_bill)
+            wants_requests, emit_request = self._events.wants_requests, self._events.emit_request
             try:
                 async for finished in stream.batches():
                     journal.extend(finished)
                     for state, outcome in finished:
                         cost_usd = self._writer.count(state.key, outcome)
                         await feed.add(state, outcome)
-                        self._session.observer.finished_request(self._name, outcome, cost_usd)
+                        if wants_requests:
+                            emit_request(RequestFinished(self.handle, ANSWERS, state.key, outcome, cost_usd))
             except SystemicError as error:
                 self.status, self.message = "stopped", str(error)
             finally:
                 feed.close()
             self._judge_ending()
         self._report(journal)
+
+    @property
+    def report(self) -> StageReport:
+        """What became of the stage's requests, over all starts."""
+        return self._writer.stage_report(ANSWERS, self.status)
+
+    @asynccontextmanager
+    async def _reported(self) -> AsyncIterator[None]:
+        """Report how the stage ended, also where an error ends it; nothing where it did not begin."""
+        try:
+            yield
+        except Exception:
+            self.status, self._is_over = "error", True
+            raise
+        finally:
+            if self._feed is not None:
+                self._events.emit(StageFinished(self.handle, self.report))
 
     async def finish(self) -> Scorer:
         """The scorer, when it has seen every outcome.
@@ -89,26 +115,27 @@ class AnswerStage:
             Exception: What scoring has raised.
         """
         assert self._feed is not None
-        await self._feed.finish()
+        try:
+            await self._feed.finish()
+        finally:
+            self._is_over = True
         return self._feed.scorer
 
     async def _read_journal(self, loaded: LoadedRun, owner: Owner) -> JournalIndex:
-        """What is answered already; the manifest and the observer begin with it."""
+        """What is answered already; the manifest begins with it."""
         directory, writer = self._writer.directory, self._writer
         units = units_of(self.run.run_spec, loaded.instances)
         index = await asyncio.to_thread(scan_journal, directory.journal_path, owner.requests, units)
         for damage in index.damage:
             what_now = _WHAT_NOW[damage.kind != "header"]
-            self._session.observer.note(f"{directory.journal_path}: {damage}; {what_now}")
+            self._events.note(f"{directory.journal_path}: {damage}; {what_now}")
         directory.write_instances(loaded.instances)
         writer.begin(len(loaded.instances), loaded.num_requests, index)
-        self._session.observer.opened(self._name, loaded.num_requests, len(index.settled))
         return index
 
     def _score_feed(self, loaded: LoadedRun, index: JournalIndex) -> ScoreFeed:
         scorer = make_scorer(self.run.run_spec, loaded.instances)
-        show = partial(_show_scores, self._session.observer, self._name, self.run.run_spec.groups)
-        feed = ScoreFeed(scorer, self._session.scoring, show)
+        feed = ScoreFeed(scorer, self._session.scoring, self._emit_scores)
         feed.add_journal(self._writer.directory.journal_path, index)
         return feed
 
@@ -127,14 +154,15 @@ class AnswerStage:
         notes, money = self.executor.sender.notes, self._writer.money_notes
         self._writer.note((*notes, *money))
         # What is known of a model on this machine was said when it was loaded.
-        self._session.note(self._name, (*(() if self.executor.sender.resident else notes), *money))
+        self._session.note(self.handle, (*(() if self.executor.sender.resident else notes), *money))
         for note in journal.notes:
-            self._session.observer.note(note)
+            self._events.note(note)
 
-
-def _show_scores(observer: Observer, name: str, groups: Sequence[str], scorer: Scorer) -> None:
-    """Give the observer the means so far, the one that stands for the run first."""
-    scores = scorer.progress
-    if (main := main_score(groups, scores)) is not None:
-        scores = {main: scores[main], **scores}
-    observer.scored(name, scorer.n_scored, scores)
+    def _emit_scores(self, scorer: Scorer) -> None:
+        """Report the means so far, the main score first; no more once the stage is over."""
+        if self._is_over:
+            return
+        scores = scorer.progress
+        if (main := main_score(self.run.run_spec.groups, scores)) is not None:
+            scores = {main: scores[main], **scores}
+        self._events.emit(Scored(self.handle, scorer.n_scored, scores))

@@ -32,7 +32,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in said for words in _OUT_OF_MEMORY)
 
 
-class BatchLimit:
+class Budget:
     """How large a batch may be: halved when memory does not suffice, and grown again slowly.
 
     Args:
@@ -60,7 +60,7 @@ class BatchLimit:
 
 
 @dataclass(slots=True)
-class BatchSize:
+class Room:
     """What a batch holds, and what it can still take.
 
     Attributes:
@@ -68,7 +68,7 @@ class BatchSize:
         width_tokens: The longest of them, with what it may become; all rows are padded to it.
     """
 
-    limit: BatchLimit
+    budget: Budget
     rows: int = 0
     width_tokens: int = 0
 
@@ -76,7 +76,7 @@ class BatchSize:
         """Whether the job can be added. An empty batch takes any one job."""
         rows = self.rows + job.num_rows
         width_tokens = max(self.width_tokens, job.width_tokens)
-        within = rows <= self.limit.rows and rows * width_tokens <= self.limit.tokens
+        within = rows <= self.budget.rows and rows * width_tokens <= self.budget.tokens
         return within or self.rows == 0
 
     def add(self, job: Job) -> None:
@@ -85,7 +85,7 @@ class BatchSize:
         self.width_tokens = max(self.width_tokens, job.width_tokens)
 
 
-class JobQueue:
+class Backlog:
     """Jobs that wait, by group. Within a group the longest goes first, so that rows are of like length.
 
     Jobs that must run alone, since a batch with them failed, come before all others.
@@ -130,7 +130,7 @@ class JobQueue:
         """All jobs of a group."""
         return [job for _, _, job in sorted(self._waiting.pop(group, [])) if not job.cancelled]
 
-    def take(self, group: Group, size: BatchSize) -> list[Job]:
+    def take(self, group: Group, room: Room) -> list[Job]:
         """As many jobs of a group as there is room for, counted into it; none when it is another's turn."""
         heap = self._waiting.get(group)
         taken: list[Job] = []
@@ -139,9 +139,9 @@ class JobQueue:
         while heap:
             job = heap[0][2]
             if not job.cancelled:
-                if not size.fits(job):
+                if not room.fits(job):
                     break
-                size.add(job)
+                room.add(job)
                 taken.append(job)
             heapq.heappop(heap)
         if not heap:

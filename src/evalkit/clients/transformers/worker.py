@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from evalkit.clients.transformers.batching import BatchLimit, JobQueue
+from evalkit.clients.transformers.batching import Backlog, Budget
 from evalkit.clients.transformers.engine import Engine, Model, Stopped
 from evalkit.clients.transformers.job import Job
 from evalkit.errors import TransientError
@@ -21,7 +21,7 @@ class ReadyModel(Model, Protocol):
         """Tokenise prompts; those that can be computed. The others have failed."""
 
 
-Loader = Callable[[Callable[[], bool]], tuple[ReadyModel, BatchLimit] | None]
+Loader = Callable[[Callable[[], bool]], tuple[ReadyModel, Budget] | None]
 """Loads the model, and says how large batches may be. It asks now and then whether to go on; if not: None."""
 
 
@@ -85,22 +85,22 @@ class Worker:
             return
         if loaded is None or self._closing.is_set():
             return
-        model, limit = loaded
-        waiting = JobQueue()
+        model, budget = loaded
+        backlog = Backlog()
 
-        def arrivals(waiting: JobQueue) -> None:
-            self._take_in(model, waiting, wait=False)
+        def arrivals(backlog: Backlog) -> None:
+            self._take_in(model, backlog, wait=False)
 
-        engine = Engine(model, limit, arrivals)
+        engine = Engine(model, budget, arrivals)
         self._on_ready(None)
         try:
             while True:
-                self._take_in(model, waiting, wait=not waiting)
-                engine.work(waiting)
+                self._take_in(model, backlog, wait=not backlog)
+                engine.work(backlog)
         except Stopped:
             pass
         finally:
-            self._refuse([*engine.unfinished(), *waiting.drain()])
+            self._refuse([*engine.unfinished(), *backlog.drain()])
 
     def _refuse(self, jobs: list[Job]) -> None:
         """Tell those that will get no answer, and whoever came later, so that nobody waits for ever."""
@@ -112,7 +112,7 @@ class Worker:
             if not job.cancelled:
                 job.finish(TransientError("the model was closed before it answered", "closed"))
 
-    def _take_in(self, model: ReadyModel, waiting: JobQueue, *, wait: bool) -> None:
+    def _take_in(self, model: ReadyModel, backlog: Backlog, *, wait: bool) -> None:
         """Everything that has come in, tokenised in one call.
 
         Raises:
@@ -130,4 +130,4 @@ class Worker:
             self._refuse(jobs)
             raise Stopped
         if jobs:
-            waiting.add(model.prepare(jobs))
+            backlog.add(model.prepare(jobs))
