@@ -158,8 +158,8 @@ def bind_arguments(
             check_count(key, checked[key])
         except ValueProblem as problem:
             # A client's argument may hold a key, put there by mistake: it is never shown.
-            told = f"'{key}' is not {known[key].type_name}" if kind == "client" else problem
-            raise UsageError(f"{kind} '{name}': {told}") from None
+            message = f"'{key}' is not {known[key].type_name}" if kind == "client" else problem
+            raise UsageError(f"{kind} '{name}': {message}") from None
     return checked
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from evalkit.errors import StoreError, UsageError
 from evalkit.interchange.helm_import import find_helm_runs, read_helm_run
-from evalkit.interchange.imported_run import Kept, keep_run
+from evalkit.interchange.imported_run import ImportReport, keep_run
 from evalkit.results.run_directory import RunDirectory, read_lines
 from evalkit.results.scores import read_stats, score_run
 from evalkit.results.stored_run import StoredRun
@@ -29,7 +29,7 @@ SCORES = {
 STATS = (helm_stat("exact_match", 1 / 3), helm_stat("perplexity", 4.5), helm_stat("num_instances", 3.0))
 
 
-def imported(tmp_path: Path) -> Kept:
+def imported(tmp_path: Path) -> ImportReport:
     path = write_helm_run(tmp_path / "theirs", STATES, SCORES, STATS)
     return keep_run(read_helm_run(path), tmp_path / "runs" / "v1")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.interchange.imported_run import Kept, keep_run
+from evalkit.interchange.imported_run import ImportReport, keep_run
 from evalkit.interchange.inspect_import import read_inspect_log
 from evalkit.interchange.inspect_numbers import reduce_epochs
 from evalkit.results.scores import score_run
@@ -30,7 +30,9 @@ def score(reducer: str | None, **metrics: float) -> dict[str, Any]:
     }
 
 
-def imported(tmp_path: Path, scores: Sequence[Mapping[str, Any]], values: Mapping[int, str] = EPOCHS) -> Kept:
+def imported(
+    tmp_path: Path, scores: Sequence[Mapping[str, Any]], values: Mapping[int, str] = EPOCHS
+) -> ImportReport:
     header = inspect_header(epochs=3)
     header["results"]["scores"] = scores
     samples = [

@@ -11,7 +11,7 @@ import pytest
 
 from evalkit.errors import StoreError
 from evalkit.interchange.helm_import import read_helm_run
-from evalkit.interchange.imported_run import Kept, keep_run
+from evalkit.interchange.imported_run import ImportReport, keep_run
 from evalkit.interchange.inspect_import import read_inspect_log
 from evalkit.interchange.lm_eval_import import read_lm_eval
 from evalkit.results.run_directory import RunDirectory, read_lines
@@ -39,12 +39,12 @@ def helm(
     scores: dict[tuple[str, int], dict[str, float]],
     *stats: dict[str, Any],
     **adapter: Any,
-) -> Kept:
+) -> ImportReport:
     path = write_helm_run(tmp_path / "in", states, scores, stats, helm_run_spec(**adapter))
     return keep_run(read_helm_run(path), tmp_path / "runs")
 
 
-def status(kept: Kept) -> str:
+def status(kept: ImportReport) -> str:
     return StoredRun.open(kept.path).manifest.status
 
 
@@ -255,7 +255,7 @@ def accuracy(value: float) -> dict[str, Any]:
     return {"name": "choice", "scorer": "choice", "metrics": {"accuracy": {"value": value}}}
 
 
-def inspect(tmp_path: Path, header: dict[str, Any], *samples: dict[str, Any]) -> Kept:
+def inspect(tmp_path: Path, header: dict[str, Any], *samples: dict[str, Any]) -> ImportReport:
     path = tmp_path / "log.json"
     write_json(path, {**header, "samples": samples})
     return keep_run(read_inspect_log(path), tmp_path / "runs")
@@ -407,7 +407,7 @@ def test_a_log_without_results_is_compared_with_nothing_and_says_so(tmp_path: Pa
     assert (kept.num_compared, kept.uncompared) == (0, ("choice",))
 
 
-def lm_eval(tmp_path: Path, lines: Sequence[dict[str, Any]], **more: Any) -> Kept:
+def lm_eval(tmp_path: Path, lines: Sequence[dict[str, Any]], **more: Any) -> ImportReport:
     path = write_lm_eval(tmp_path / "in", {"mc": {"acc,none": 2 / 3}}, CONFIG, {"mc": lines}, **more)
     (run,) = read_lm_eval(path)
     return keep_run(run, tmp_path / "runs")

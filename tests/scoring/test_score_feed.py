@@ -59,7 +59,7 @@ async def until(condition: Callable[[], bool]) -> None:
 def test_the_first_outcome_is_scored_at_once(
     thread: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_module, "HAND_OVER_EVERY_S", 3600.0)
+    monkeypatch.setattr(feed_module, "SUBMIT_EVERY_S", 3600.0)
     told: list[tuple[int, dict[str, float]]] = []
 
     async def main() -> None:
@@ -91,7 +91,7 @@ def test_what_waits_is_scored_though_no_other_outcome_comes(thread: ThreadPoolEx
 
 
 def test_a_full_batch_does_not_wait(thread: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_module, "HAND_OVER_EVERY_S", 3600.0)
+    monkeypatch.setattr(feed_module, "SUBMIT_EVERY_S", 3600.0)
     monkeypatch.setattr(feed_module, "BATCH_SIZE", 4)
 
     async def main() -> None:

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
-from evalkit.specs.digest import RunDigest, canonical_json, differing_fields, digest, identity, run_digest
+from evalkit.specs.digest import (
+    RunDigest,
+    canonical_json,
+    differing_fields,
+    digest,
+    identity,
+    request_part,
+    run_digest,
+    single_request_digest,
+)
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec, metric_specs
 
 SPEC = RunSpec(
@@ -74,6 +83,57 @@ def test_metrics_change_only_the_scores() -> None:
     assert other.requests == changed().requests
     assert other.scores != changed().scores
     assert other.full != changed().full
+
+
+JUDGE = {"name": "rating", "args": {}, "deployment": {"name": "a/j"}, "version": 1, "verdict_version": 1}
+
+
+def test_a_run_without_judges_has_the_digest_it_always_had() -> None:
+    assert changed(judges=()) == changed()
+    assert changed().judgements == ""
+    assert changed().full == digest([changed().requests, changed().scores])
+
+
+def test_judges_change_the_judgements_and_no_request() -> None:
+    one, other = changed(judges=[JUDGE]), changed(judges=[{**JUDGE, "version": 2}])
+    assert one.requests == other.requests == changed().requests
+    assert len({one.judgements, other.judgements, ""}) == 3
+    assert one.scores == other.scores
+    assert len({one.full, other.full, changed().full}) == 3
+    fewer_metrics = changed(SPEC.model_copy(update={"metric_specs": ()}), judges=[JUDGE])
+    assert fewer_metrics.judgements == one.judgements
+
+
+def test_how_replies_are_read_changes_the_scores_alone() -> None:
+    one, other = changed(judges=[JUDGE]), changed(judges=[{**JUDGE, "verdict_version": 2}])
+    assert (one.requests, one.judgements) == (other.requests, other.judgements)
+    assert one.scores != other.scores
+    assert one.full != other.full
+
+
+@pytest.mark.parametrize(
+    "how_much",
+    [
+        {"max_eval_instances": 50},
+        {"num_train_trials": 3},
+        {"num_trials": 2},
+        {"eval_splits": ("test",)},
+    ],
+)
+def test_how_much_is_asked_changes_no_single_request(how_much: dict[str, Any]) -> None:
+    other = identity(SPEC.with_adapter(**how_much), **CONTEXT, judges=[JUDGE])
+    whole = identity(SPEC.model_copy(update={"metric_specs": ()}), **CONTEXT)
+    assert run_digest(other).requests != run_digest(whole).requests
+    assert single_request_digest(other) == single_request_digest(whole)
+    assert single_request_digest(request_part(other)) == single_request_digest(other)
+
+
+@pytest.mark.parametrize("field", sorted(AdapterSpec.model_fields))
+def test_every_other_field_of_an_adapter_spec_may_change_a_request(field: str) -> None:
+    whole = identity(SPEC, **CONTEXT)
+    other = {**whole, "adapter_spec": {**whole["adapter_spec"], field: "another"}}
+    how_much = {"max_eval_instances", "num_train_trials", "num_trials", "eval_splits"}
+    assert (single_request_digest(other) == single_request_digest(whole)) == (field in how_much)
 
 
 @pytest.mark.parametrize(

@@ -80,18 +80,18 @@ def width() -> int | None:
     return None
 
 
-class LastingStream:
+class RobustStream:
     """A text stream that goes on when it can't be written to.
 
     Attributes:
         lost: Why what was written since did not arrive; None as long as everything did.
-        is_told: Whether the user knows.
+        is_reported: Whether the user knows.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.lost: OSError | None = None
-        self.is_told = False
+        self.is_reported = False
 
     def write(self, text: str) -> int:
         """Write, or do nothing once the stream is gone."""
@@ -143,7 +143,7 @@ def prepared_streams() -> Iterator[None]:
     """Within, standard output and standard error never raise because of what or where they write."""
     _open_closed_descriptors()
     before = sys.stdout, sys.stderr
-    streams = [LastingStream(_lenient(stream)) for stream in before]
+    streams = [RobustStream(_lenient(stream)) for stream in before]
     sys.stdout, sys.stderr = cast("tuple[TextIO, TextIO]", tuple(streams))
     try:
         yield
@@ -162,9 +162,9 @@ def lost_output() -> str:
     """Why not all of standard output arrived, said once; empty if it did, or if its reader has gone."""
     stream: object = sys.stdout
     sys.stdout.flush()
-    if not isinstance(stream, LastingStream) or stream.lost is None or stream.is_told:
+    if not isinstance(stream, RobustStream) or stream.lost is None or stream.is_reported:
         return ""
-    stream.is_told = True
+    stream.is_reported = True
     return "" if stream.reader_is_gone else stream.lost.strerror or str(stream.lost)
 
 

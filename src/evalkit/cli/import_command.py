@@ -15,11 +15,11 @@ from evalkit.redaction import without_controls
 if TYPE_CHECKING:
     from evalkit.interchange.foreign_files import ForeignFiles
     from evalkit.interchange.foreign_run import ImportedRun
-    from evalkit.interchange.imported_run import Kept
+    from evalkit.interchange.imported_run import ImportReport
 
 import_app = typer.Typer(help="Read runs of another harness.", no_args_is_help=True)
 
-_Output = Annotated[Path, typer.Option("--output-path", "-o", help="Where runs are kept.")]
+_Output = Annotated[Path, typer.Option("--output-path", "-o", help="The output path to write to.")]
 _Suite = Annotated[str | None, typer.Option("--suite", help="The suite to put them in.")]
 _Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins with metrics to compute anew.")
@@ -33,7 +33,7 @@ _DEFAULT_OUTPUT = Path("benchmark_output")
 
 @import_app.callback()
 def _group() -> None:
-    """Read runs of another harness; what has no place in a run directory is kept beside it and counted."""
+    """Read runs of another harness; what a run directory has no field for goes to imported/."""
 
 
 @import_app.command("helm")
@@ -121,7 +121,7 @@ def _keep_all(sources: Sequence[tuple[Path, Path]], read: Callable[[Path], Itera
         read: Gives the runs of a source.
 
     Raises:
-        EvalkitError: One of them could not be imported; nothing of it is kept.
+        EvalkitError: One of them could not be imported; nothing of it was written.
     """
     from evalkit.errors import EvalkitError, StoreError
     from evalkit.interchange.imported_run import keep_runs
@@ -129,15 +129,15 @@ def _keep_all(sources: Sequence[tuple[Path, Path]], read: Callable[[Path], Itera
     num, num_failed = 0, 0
     for path, suite_path in sources:
         try:
-            kept = keep_runs(read(path), suite_path)
+            reports = keep_runs(read(path), suite_path)
         except EvalkitError as error:
             if len(sources) == 1:
                 raise
             num_failed += 1
             echo(remark("error", error), err=True)
             continue
-        _tell(kept)
-        num += sum(not each.already_there for each in kept)
+        _print(reports)
+        num += sum(not each.already_there for each in reports)
     if num_failed:
         raise StoreError(
             f"{num_failed} of {len(sources)} could not be imported; {counted(num, 'run')} imported"
@@ -145,42 +145,42 @@ def _keep_all(sources: Sequence[tuple[Path, Path]], read: Callable[[Path], Itera
     return num
 
 
-def _tell(all_kept: Iterable[Kept]) -> None:
+def _print(reports: Iterable[ImportReport]) -> None:
     """Tell what became of each run."""
-    for kept in all_kept:
-        _say(f"{kept.path.name}")
-        if kept.already_there:
+    for report in reports:
+        _say(f"{report.path.name}")
+        if report.already_there:
             echo("  already imported")
             continue
-        for line in _compared(kept):
+        for line in _compared(report):
             _say(f"  {line}")
-        if kept.uncompared:
-            names = ", ".join(kept.uncompared)
+        if report.uncompared:
+            names = ", ".join(report.uncompared)
             _say(f"  not compared, as the source gives no number over the whole run: {names}")
-        if kept.num_carried:
-            numbers = counted(kept.num_carried, "number")
+        if report.num_carried:
+            numbers = counted(report.num_carried, "number")
             _say(f"  carried over as given: {numbers} over the whole run, not made here")
-        for name, count in kept.differences.items():
+        for name, count in report.differences.items():
             _say(f"  {name}: other than given: {counted(count, 'score')}; see imported/differences.jsonl")
-        if kept.failed:
-            _say(f"  {counted(kept.failed, 'request')} without an answer, and so without a score")
-        if kept.leftovers:
-            fields = ", ".join(f"{name} ({count})" for name, count in kept.leftovers.items())
+        if report.failed:
+            _say(f"  {counted(report.failed, 'request')} without an answer, and so without a score")
+        if report.leftovers:
+            fields = ", ".join(f"{name} ({count})" for name, count in report.leftovers.items())
             _say(f"  kept under imported/ only: {fields}")
-        for note in kept.notes:
+        for note in report.notes:
             _say(f"  note: {note}")
 
 
-def _compared(kept: Kept) -> Iterator[str]:
+def _compared(report: ImportReport) -> Iterator[str]:
     """Where the scores come from, and what was compared with the given ones."""
-    for label, what in (("computed anew", kept.recomputed), ("carried over", kept.carried)):
+    for label, what in (("computed anew", report.recomputed), ("carried over", report.carried)):
         if what:
             yield f"{label}: {', '.join(what)}"
-    if kept.num_scores_compared:
-        yield f"compared: {counted(kept.num_scores_compared, 'score')} of instances with those made here"
-    if kept.num_compared:
-        outcome = f"different: {kept.num_different}" if kept.num_different else "all agree"
-        yield f"compared: {counted(kept.num_compared, 'number')} over the whole run, {outcome}"
+    if report.num_scores_compared:
+        yield f"compared: {counted(report.num_scores_compared, 'score')} of instances with those made here"
+    if report.num_compared:
+        outcome = f"different: {report.num_different}" if report.num_different else "all agree"
+        yield f"compared: {counted(report.num_compared, 'number')} over the whole run, {outcome}"
 
 
 def _say(line: str) -> None:

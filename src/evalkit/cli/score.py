@@ -40,8 +40,8 @@ def score_command(
             try:
                 problems = score_run(directory, allow_fewer=allow_fewer).problems
             except UnknownNameError as error:
-                told = f"{directory.path.name}: {error}; if a plugin has it, name that with --plugin"
-                raise UsageError(told) from None
+                message = f"{directory.path.name}: {error}; if a plugin has it, name that with --plugin"
+                raise UsageError(message) from None
         for problem in problems:
             is_sound = False
             echo_note(f"{directory.path.name}: {problem}")

@@ -103,7 +103,7 @@ def show_results(
         print_rows(rows)
         for line in without_answer(rows):
             echo_note(line)
-    for line in _complaints(results):
+    for line in _problem_lines(results):
         echo(line, err=True)
     if bad_entries:
         # What is wrong with each was said at the start.
@@ -149,7 +149,7 @@ def _cost_line(results: Sequence[RunResult]) -> str | None:
     return f"{'; '.join(filter(None, (cost, without, failed)))} (of the answers kept, over all starts)"
 
 
-def _complaints(results: Sequence[RunResult]) -> list[str]:
+def _problem_lines(results: Sequence[RunResult]) -> list[str]:
     """What went wrong; once where many runs have the same trouble, such as a wrong key."""
     names: dict[tuple[str, str], list[str]] = {}
     for result in results:

@@ -131,11 +131,11 @@ def allowances(
         UsageError: As `check_client`.
     """
     args = check_client(deployment)
-    told = client_class or _client_class(deployment)
+    client = client_class or _client_class(deployment)
     window = deployment.max_sequence_and_generated_tokens_length or deployment.max_sequence_length
 
     def allowance(request: Request) -> Allowance:
-        allowed = told.allowance(args, request)
+        allowed = client.allowance(args, request)
         if allowed.completion_tokens is None and window is not None:
             return replace(allowed, completion_tokens=window * request.num_completions)
         return allowed

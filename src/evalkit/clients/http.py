@@ -171,10 +171,10 @@ class Endpoint:
         self, status: int, server_error: ServerError, headers: Mapping[str, str], in_200: bool = False
     ) -> ClientError:
         said = self._clean(server_error.message)
-        told = f"HTTP 200 with error {status}: {said}" if in_200 else f"HTTP {status}: {said}"
+        message = f"HTTP 200 with error {status}: {said}" if in_200 else f"HTTP {status}: {said}"
         if not in_200 and (status == 404 or 300 <= status < 400):
-            told += f" ({self.url})"
-        error = error_of(status, server_error, told, retry_after_s(headers))
+            message += f" ({self.url})"
+        error = error_of(status, server_error, message, retry_after_s(headers))
         if not in_200:
             error.may_be_billed = status in _TIMED_OUT
         return error

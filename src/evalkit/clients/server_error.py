@@ -169,37 +169,39 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def error_of(status: int, server_error: ServerError, told: str, retry_after_s: float | None) -> ClientError:
+def error_of(
+    status: int, server_error: ServerError, message: str, retry_after_s: float | None
+) -> ClientError:
     """The error that an HTTP status and the server's words amount to.
 
     Args:
         status: That of HTTP, or the code in an answer that HTTP calls fine.
         server_error: What the server says.
-        told: The same in one line for the user, without secrets.
+        message: The same in one line for the user, without secrets.
         retry_after_s: How long it asks to wait.
     """
     if server_error.is_quota or status == 402:
-        return AuthenticationError(told, "quota")
+        return AuthenticationError(message, "quota")
     if status in _OVERLOADED:
-        return OverloadError(told, retry_after_s)
+        return OverloadError(message, retry_after_s)
     if status == 401:
-        return AuthenticationError(told)
+        return AuthenticationError(message)
     if server_error.is_filter and server_error.refused_parameter is None:
         # Whatever the status: 400, 403, 422, or 502 from a gateway.
-        return ContentFilterError(told)
+        return ContentFilterError(message)
     if status == 403:
-        return AuthenticationError(told)
+        return AuthenticationError(message)
     if server_error.is_too_long:
-        return BadRequestError(told)
+        return BadRequestError(message)
     if status == 404:
-        return BadRequestError(f"the server has no such model or path: {told}")
+        return BadRequestError(f"the server has no such model or path: {message}")
     if status == 408:
-        return TransientError(told, "timeout")
+        return TransientError(message, "timeout")
     if status >= 500 or status in (409, 425):
-        return TransientError(told)
+        return TransientError(message)
     if 300 <= status < 400:
-        return BadRequestError(f"the server redirects elsewhere; correct base_url: {told}")
-    return BadRequestError(told, parameter=server_error.refused_parameter)
+        return BadRequestError(f"the server redirects elsewhere; correct base_url: {message}")
+    return BadRequestError(message, parameter=server_error.refused_parameter)
 
 
 def status_of(server_error: ServerError) -> int:
@@ -211,12 +213,12 @@ def _message(error: Mapping[str, Any]) -> str:
     said = next((v for name in _MESSAGE_FIELDS if (v := error.get(name))), None)
     if isinstance(said, Mapping):
         said = _message(said)
-    told = (str(said) if said else json.dumps(error, default=str))[:_MOST_CHARACTERS]
+    message = (str(said) if said else json.dumps(error, default=str))[:_MOST_CHARACTERS]
     metadata = error.get("metadata")
     # A gateway's "Provider returned error" says nothing; what the provider said comes with it.
-    if isinstance(metadata, Mapping) and isinstance(raw := metadata.get("raw"), str) and raw not in told:
-        told += f" ({raw[:_MOST_CHARACTERS]})"
-    return told
+    if isinstance(metadata, Mapping) and isinstance(raw := metadata.get("raw"), str) and raw not in message:
+        message += f" ({raw[:_MOST_CHARACTERS]})"
+    return message
 
 
 def _kinds(error: Mapping[str, Any]) -> list[str]:

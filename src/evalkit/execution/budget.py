@@ -143,13 +143,13 @@ class Budget:
                 f"{self.spent.tokens:,} of {self.max_tokens:,} tokens used, "
                 f"the next request may take {estimate.tokens:,}"
             )
-        told = f"the budget is spent: {'; '.join(parts)}"
+        message = f"the budget is spent: {'; '.join(parts)}"
         if self.estimated.tokens:
             part = f"{self.estimated.tokens:,} tokens"
             if self.max_usd is not None:
                 part = f"${_dollars(self.estimated.usd)}"
-            told += f"; {part} of what is spent is an estimate: the server did not report what it bills"
-        return told
+            message += f"; {part} of what is spent is an estimate: the server did not report what it bills"
+        return message
 
 
 def _sum(first: Cost, second: Cost) -> Cost:

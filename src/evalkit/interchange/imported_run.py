@@ -52,7 +52,7 @@ _MOST_REPETITIONS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ImportReport:
     """What became of one imported run.
 
     Attributes:
@@ -86,12 +86,12 @@ class Kept:
     notes: tuple[str, ...] = ()
 
 
-def keep_run(run: ImportedRun, suite_path: Path) -> Kept:
+def keep_run(run: ImportedRun, suite_path: Path) -> ImportReport:
     """Write an imported run into a suite and score it; `keep_runs` for one."""
     return keep_runs([run], suite_path)[0]
 
 
-def keep_runs(runs: Iterable[ImportedRun], suite_path: Path) -> list[Kept]:
+def keep_runs(runs: Iterable[ImportedRun], suite_path: Path) -> list[ImportReport]:
     """Write imported runs into a suite and score them: all of them, or none.
 
     Args:
@@ -104,24 +104,24 @@ def keep_runs(runs: Iterable[ImportedRun], suite_path: Path) -> list[Kept]:
     """
     with staging(suite_path) as folder:
         made = [_keep(run, folder / str(position), suite_path) for position, run in enumerate(runs)]
-        return [_moved(kept, suite_path, subject) for kept, subject in made]
+        return [_moved(report, suite_path, subject) for report, subject in made]
 
 
-def _moved(kept: Kept, suite_path: Path, subject: RunIdentity) -> Kept:
+def _moved(report: ImportReport, suite_path: Path, subject: RunIdentity) -> ImportReport:
     """Move a run that is whole to its place in the suite."""
-    if kept.already_there:
-        return kept
+    if report.already_there:
+        return report
     choice = choose_directory(suite_path, subject.run_spec.name, subject.digest, subject.identity)
-    target, notes = choice.directory.path, kept.notes
+    target, notes = choice.directory.path, report.notes
     if target.exists() and _is_whole(choice.directory):
         if _is_current(choice.directory):  # the same run twice in one import
-            return Kept(target, already_there=True)
+            return ImportReport(target, already_there=True)
         notes = (*notes, "an earlier evalkit imported it, by other rules; it is imported anew")
     if target.exists():
         # What an earlier evalkit left of a failed import, or what was damaged since.
         notes = (*notes, f"what was there is set aside as {set_aside(choice.directory)}")
-    kept.path.rename(target)
-    return replace(kept, path=target, notes=notes)
+    report.path.rename(target)
+    return replace(report, path=target, notes=notes)
 
 
 def _is_whole(directory: RunDirectory) -> bool:
@@ -142,7 +142,7 @@ def _is_current(directory: RunDirectory) -> bool:
     return isinstance(source, dict) and source.get("rules") == _RULES
 
 
-def _keep(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, RunIdentity]:
+def _keep(run: ImportedRun, path: Path, suite_path: Path) -> tuple[ImportReport, RunIdentity]:
     """Write a run into a folder, unless the suite has it; and what it is."""
     with reading(f"{run.source.harness} run {run.source.run}", run.source.harness):
         _check_settings(run)
@@ -164,7 +164,7 @@ def _check_settings(run: ImportedRun) -> None:
     RunSpec.model_validate(decode(encode(run.run_spec.model_dump(mode="json"))))
 
 
-def _written(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, RunIdentity]:
+def _written(run: ImportedRun, path: Path, suite_path: Path) -> tuple[ImportReport, RunIdentity]:
     run_spec, recomputed, carried = _with_metrics(run)
     covered = identity(run_spec, deployment_identity={}, data_digest=None, versions={})
     covered["imported"] = {
@@ -177,7 +177,7 @@ def _written(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, RunI
     )
     choice = choose_directory(suite_path, run_spec.name, subject.digest, covered)
     if choice.exists and _is_whole(choice.directory) and _is_current(choice.directory):
-        return Kept(choice.directory.path, already_there=True), subject
+        return ImportReport(choice.directory.path, already_there=True), subject
     directory = RunDirectory(path)
     path.mkdir()
     _write_leftovers(directory, run)
@@ -189,7 +189,7 @@ def _written(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, RunI
     if differences.rows:
         write_lines(directory.imported_path / "differences.jsonl", differences.rows)
     reseal(directory)
-    kept = Kept(
+    report = ImportReport(
         path=directory.path,
         recomputed=recomputed,
         carried=carried,
@@ -204,7 +204,7 @@ def _written(run: ImportedRun, path: Path, suite_path: Path) -> tuple[Kept, RunI
         missing=missing,
         notes=tuple(run.notes),
     )
-    return kept, subject
+    return report, subject
 
 
 _PLACE = frozenset(("key", "instance_id", "trial", "sample", "perturbation", "filter"))

@@ -103,8 +103,8 @@ def _collect_lines(node: Any, at: Keys, lines: dict[Keys, int], strict: Path | N
             here = (*at, str(key.value))
             line = key.start_mark.line + 1
             if here in lines and strict is not None:
-                told = f"the key '{shown_name(str(key.value))}' is already set on line {lines[here]}"
-                raise ConfigError(f"{strict}:{line}: {told}")
+                message = f"the key '{shown_name(str(key.value))}' is already set on line {lines[here]}"
+                raise ConfigError(f"{strict}:{line}: {message}")
             lines[here] = line
             _collect_lines(value, here, lines, strict)
     elif node.id == "sequence":

@@ -148,16 +148,16 @@ def _refuse_what_is_no_plain_address(place: str, value: str) -> None:
         return
     if found == [_UNREADABLE]:
         raise UsageError(f"'{place}' is no address: its {_UNREADABLE}")
-    told = f"'{place}' must be a plain address, since it is written down; it holds {' and '.join(found)}"
+    message = f"'{place}' must be a plain address, since it is written down; it holds {' and '.join(found)}"
     if any("@" in part for part in found):
         basic = _REMEDY.format("headers_from_env: {Authorization: VARIABLE}")
-        told += f"; for a user and password, {basic}, where the variable holds 'Basic …'"
+        message += f"; for a user and password, {basic}, where the variable holds 'Basic …'"
     elif found != ["a blank or control character"]:
-        told += (
+        message += (
             f"; if that is a key, {_REMEDY_FOR_KEYS}; a server that takes it only in the address "
             "needs a gateway that adds it"
         )
-    raise UsageError(told)
+    raise UsageError(message)
 
 
 def _found_in_address(address: str) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.folder_names import earlier_folder_of, folder_of
-from evalkit.results.integrity import journal_requests, standing
+from evalkit.results.integrity import journal_requests, occupancy
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory
 from evalkit.specs.digest import RunDigest, differing_fields
@@ -63,10 +63,10 @@ def folder_name(
     if (earlier := _earlier_directory(suite_path, name, digest)) is not None:
         return earlier.path.name
     plain, marked = RunDirectory(suite_path / label), _marked_directory(suite_path, label, digest)
-    holder = standing(plain, digest, identity)
+    holder = occupancy(plain, digest, identity)
     if holder != "free" and not (holder == "other" and _never_began(plain)):
         return label if holder == "ours" else marked.path.name
-    is_free = label not in taken and standing(marked, digest, identity) == "free"
+    is_free = label not in taken and occupancy(marked, digest, identity) == "free"
     return label if is_free else marked.path.name
 
 
@@ -114,10 +114,10 @@ def choose_directory(
     label = folder_of(name)
     plain = RunDirectory(suite_path / label)
     marked = _marked_directory(suite_path, label, digest)
-    holder = standing(plain, digest, identity)
+    holder = occupancy(plain, digest, identity)
     if holder == "ours":
         return DirectoryChoice(plain, exists=True)
-    if standing(marked, digest, identity) != "free":
+    if occupancy(marked, digest, identity) != "free":
         return DirectoryChoice(marked, exists=True, differs=_differences(plain.sound_manifest(), identity))
     reuse = _same_requests(suite_path, label, digest)
     displaces = holder == "other" and _never_began(plain)

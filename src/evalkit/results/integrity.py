@@ -26,7 +26,7 @@ from evalkit.specs.run_spec import RunSpec
 if TYPE_CHECKING:
     from evalkit.execution.journal_index import JournalIndex, Units
 
-Standing = Literal["free", "ours", "other"]
+Occupancy = Literal["free", "ours", "other"]
 SEALED = ("run_spec.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
 _MADE_ANEW = "its manifest was lost and made anew: times and the cost of what was answered are not known"
 _WHOLE_BYTES = 8 << 20
@@ -141,7 +141,7 @@ def _remedy(path: Path) -> str:
     return f"{verify} --repair` makes it anew"
 
 
-def complaints(directory: RunDirectory, manifest: Manifest) -> list[str]:
+def problems_in(directory: RunDirectory, manifest: Manifest) -> list[str]:
     """What keeps a complete run from being shown as it is: changed files, or fewer answers than it says.
 
     A run of evalkit up to 0.1 has no fingerprints; its journal is read instead.
@@ -172,7 +172,7 @@ def units_of(run_spec: RunSpec, instances: Sequence[Instance]) -> Units:
     return Units(copies, spec.num_train_trials, spec.num_trials)
 
 
-def standing(directory: RunDirectory, digest: RunDigest, covered: Mapping[str, Any]) -> Standing:
+def occupancy(directory: RunDirectory, digest: RunDigest, covered: Mapping[str, Any]) -> Occupancy:
     """Whether a directory is free, holds this run, or another.
 
     Where the manifest is lost or damaged, the journal's header and the run spec say whose it is.
@@ -274,6 +274,7 @@ def recovered_manifest(directory: RunDirectory) -> Manifest | None:
         entry=spec.name,
         digest=found.full,
         request_digest=found.requests,
+        judgement_digest=found.judgements,
         identity=covered,
         status="partial",
         message=_MADE_ANEW,

@@ -22,6 +22,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "entry": (str,),
     "digest": (str,),
     "request_digest": (str,),
+    "judgement_digest": (str,),
     "identity": (dict,),
     "status": (str,),
     "message": (str,),
@@ -38,6 +39,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "files": (dict,),
     "format": (int,),
 }
+_RARE = ("judgement_digest",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Manifest:
     """What is known of a run at one glance.
 
     Attributes:
-        digest: Identity of the run; `request_digest` leaves the metrics out.
+        digest: Identity of the run; `request_digest` is the part that leaves metrics and judges out.
+        judgement_digest: The part about what judges are asked; "" for a run without judges.
         identity: Everything the digest covers, for telling two runs of one name apart.
         status: `complete` (all answered), `partial` (some failed), `stopped` (budget, wrong key, dead
             server), `interrupted`, `error`, or `running`, also after a kill.
@@ -81,11 +84,15 @@ class Manifest:
     notes: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT_VERSION
+    judgement_digest: str = ""
 
 
 def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
-    """A manifest as a plain dictionary, its checksum last."""
+    """A manifest as a plain dictionary, its checksum last; what few runs have is left out of the others."""
     plain = {name: getattr(manifest, name) for name in Manifest.__dataclass_fields__}
+    for name in _RARE:
+        if not plain[name]:
+            del plain[name]
     return {**plain, "crc32": _sum_of(plain)}
 
 
@@ -136,7 +143,18 @@ def _problem(plain: Mapping[str, Any]) -> str | None:
     for name, values in (("counts", counts), ("usage", [count for count in usage if count is not None])):
         if any(type(count) is not int or count < 0 for count in values):
             return f"its {name} are no counts"
+    return _identity_problem(plain)
+
+
+def _identity_problem(plain: Mapping[str, Any]) -> str | None:
+    """Why the digests of a manifest are not those of its identity; None: they are."""
     identity = plain["identity"]
-    if "metric_specs" in identity and run_digest(identity).full != plain["digest"]:
+    judges = identity.get("judges", [])
+    if not isinstance(judges, list) or not all(isinstance(judge, dict) for judge in judges):
+        return "its judges are no list of objects"
+    if "metric_specs" not in identity:
+        return None
+    digest = run_digest(identity)
+    if digest.full != plain["digest"] or digest.judgements != plain.get("judgement_digest", ""):
         return "its digest is not that of its identity"
     return None

@@ -19,7 +19,7 @@ from evalkit.results.manifest import UNKNOWN_BILLS, WITHOUT_USAGE, Manifest, Run
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import StageReport
 from evalkit.results.scores import SCORING_RULES
-from evalkit.specs.digest import RunDigest
+from evalkit.specs.digest import RunDigest, request_part
 from evalkit.specs.run_spec import RunSpec
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class RunIdentity:
     @property
     def owner(self) -> Owner:
         """Whose the journal is."""
-        asked = {name: part for name, part in self.identity.items() if name != "metric_specs"}
-        return Owner(self.digest.requests, asked)
+        return Owner(self.digest.requests, request_part(self.identity))
 
 
 class ManifestWriter:
@@ -92,6 +91,7 @@ class ManifestWriter:
                 entry=run_identity.entry,
                 digest=run_identity.digest.full,
                 request_digest=run_identity.digest.requests,
+                judgement_digest=run_identity.digest.judgements,
                 identity=run_identity.identity,
                 started_at=_now(),
             )

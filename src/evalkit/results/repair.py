@@ -20,6 +20,7 @@ from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import FILES, RunDirectory
 from evalkit.results.scores import carried_stats, checked_spec, score_run
 from evalkit.results.verification import Finding, RunReport, verify_run
+from evalkit.specs.digest import request_part
 
 
 def repair_run(directory: RunDirectory) -> RunReport:
@@ -111,8 +112,7 @@ class _Repair:
             return
         path = self._directory.journal_path
         before = path.stat().st_size if path.exists() else None
-        asked = {name: part for name, part in manifest.identity.items() if name != "metric_specs"}
-        with Journal.open(path, Owner(manifest.request_digest, asked)):
+        with Journal.open(path, Owner(manifest.request_digest, request_part(manifest.identity))):
             pass
         if path.stat().st_size != before:
             self.done.append("journal.jsonl has a header and whole lines again")

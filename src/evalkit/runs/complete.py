@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from evalkit.errors import EvalkitError, ReadOnlyError, StoreError
-from evalkit.results.integrity import complaints
+from evalkit.results.integrity import problems_in
 from evalkit.results.manifest_writer import ManifestWriter, RunIdentity
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import RunResult, result_of
@@ -24,7 +24,7 @@ async def result_of_complete(
     if not writer.is_complete:
         return None
     directory = writer.directory
-    problems = await asyncio.to_thread(complaints, directory, writer.manifest)
+    problems = await asyncio.to_thread(problems_in, directory, writer.manifest)
     if not problems:
         await _note_undeclared(run, handle, session)
         if not is_scored_by_other_rules(writer.manifest):
@@ -61,7 +61,7 @@ def _read_unlocked(directory: RunDirectory, identity: RunIdentity) -> RunResult 
         is_whole = manifest is not None and manifest.status == "complete"
         if manifest is None or not is_whole or manifest.digest != identity.digest.full:
             return None
-        if not complaints(directory, manifest):
+        if not problems_in(directory, manifest):
             return result_of(directory, manifest, read_stats(directory))
     return None
 

@@ -157,8 +157,8 @@ def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:
             if not options.skip_bad_entries or (expanded is expansion.run_specs[-1] and not runs):
                 whole = (0, len(entry.description))
                 raise EntryError(str(error), entry.description, whole, entry.source) from None
-    kept, more_notes = _told_apart(runs)
-    notes += _likely_slips(kept, context.models)
+    kept, more_notes = _with_distinct_names(runs)
+    notes += _likely_typos(kept, context.models)
     moved = context.models.moved
     notes += dict.fromkeys(moved[name] for run in kept if (name := run.deployment.name) in moved)
     notes += dict.fromkeys(run.note for run in kept if run.note)
@@ -294,7 +294,7 @@ def _changed_for_models(runs: list[PlannedRun]) -> list[str]:
     ]
 
 
-def _likely_slips(runs: list[PlannedRun], models: ModelCatalog) -> list[str]:
+def _likely_typos(runs: list[PlannedRun], models: ModelCatalog) -> list[str]:
     """Any name under a provider's prefix can be asked for; one that is nearly a known model may be a slip."""
     names = dict.fromkeys(run.deployment.name for run in runs)
     return [
@@ -304,7 +304,7 @@ def _likely_slips(runs: list[PlannedRun], models: ModelCatalog) -> list[str]:
     ]
 
 
-def _told_apart(runs: list[PlannedRun]) -> tuple[list[PlannedRun], list[str]]:
+def _with_distinct_names(runs: list[PlannedRun]) -> tuple[list[PlannedRun], list[str]]:
     """Equal digests once, in the groups of all; one name with two digests reported with what differs."""
     kept: list[PlannedRun] = []
     groups: dict[int, tuple[str, ...]] = {}
@@ -314,10 +314,10 @@ def _told_apart(runs: list[PlannedRun]) -> tuple[list[PlannedRun], list[str]]:
     for run in runs:
         # Where data is missing there is no digest yet, but what is known of two runs can be compared.
         key = run_digest(run.identity).full
-        twin = by_digest.setdefault(key, run)
-        if twin is not run:
-            groups[id(twin)] = (*groups.get(id(twin), twin.run_spec.groups), *run.run_spec.groups)
-            repeated.append(f"{run.entry} is the same run as {twin.entry}; it runs once")
+        first = by_digest.setdefault(key, run)
+        if first is not run:
+            groups[id(first)] = (*groups.get(id(first), first.run_spec.groups), *run.run_spec.groups)
+            repeated.append(f"{run.entry} is the same run as {first.entry}; it runs once")
             continue
         first = by_name.setdefault(run.name, run)
         if first is not run:

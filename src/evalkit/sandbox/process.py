@@ -127,15 +127,15 @@ class SandboxProcess:
     def _isolate(self) -> None:
         """Limit the group, make the first process close itself off, and wait for its word."""
         if self._first_id is None:
-            raise NoSandboxError(self._complaint())
+            raise NoSandboxError(self._problem())
         try:
             self._first = os.pidfd_open(self._first_id)
             self._group.add(self._first_id)
         except OSError as error:
-            raise NoSandboxError(self._complaint() or str(error)) from error
+            raise NoSandboxError(self._problem() or str(error)) from error
         self.deliver(marshal.dumps((*_code(), self._settings(self._first_id))))
         if self.report(_START_TIMEOUT_S) != "ready":
-            raise NoSandboxError(self._complaint())
+            raise NoSandboxError(self._problem())
 
     def _settings(self, process_id: int) -> dict[str, Any]:
         limits = self._limits
@@ -158,7 +158,7 @@ class SandboxProcess:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._first, signal.SIGKILL)
 
-    def _complaint(self) -> str:
+    def _problem(self) -> str:
         """What bubblewrap or the interpreter wrote on standard error, after both have ended."""
         self._kill()
         assert self._process.stderr is not None

@@ -232,10 +232,10 @@ def percentile(ordered: Sequence[float], percent: float) -> float | None:
     return ordered[math.ceil(len(ordered) * percent / 100) - 1] if ordered else None
 
 
-def _is_of_engine(told: Efficiency) -> bool:
+def _is_of_engine(numbers: Efficiency) -> bool:
     """Whether it says more than when; APIs do not, and their answers may come thick and fast."""
-    only_when = told.first_token_s is told.padded_tokens is told.reused_tokens is None
-    return not (only_when and told.batch_size is told.peak_memory_bytes is None)
+    only_when = numbers.first_token_s is numbers.padded_tokens is numbers.reused_tokens is None
+    return not (only_when and numbers.batch_size is numbers.peak_memory_bytes is None)
 
 
 def _of_engine(known: Sequence[Efficiency]) -> dict[str, float]:

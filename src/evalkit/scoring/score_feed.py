@@ -16,7 +16,7 @@ from evalkit.scoring.scorer import Scorer
 
 # Outcomes go to the scoring thread when some time has passed or many are there: each hand-over costs both
 # threads a change of hands. When very many wait, the sender is slowed down.
-HAND_OVER_EVERY_S = 0.5
+SUBMIT_EVERY_S = 0.5
 BATCH_SIZE = 2048
 MAX_WAITING = 8192
 
@@ -59,7 +59,7 @@ class ScoreFeed:
         """
         self._waiting.append((state, outcome))
         if self._pause is None or len(self._waiting) >= BATCH_SIZE:
-            self._hand_over()
+            self._submit_waiting()
             while self._num_running > MAX_WAITING and self._error is None:
                 await self._next_scored()
         if self._error is not None:
@@ -75,7 +75,7 @@ class ScoreFeed:
         Raises:
             Exception: What scoring, or `on_scored`, has raised.
         """
-        self._hand_over()
+        self._submit_waiting()
         self._end_pause()
         while self._num_batches:
             await self._next_scored()
@@ -91,13 +91,13 @@ class ScoreFeed:
             self._pause.cancel()
             self._pause = None
 
-    def _hand_over(self) -> None:
+    def _submit_waiting(self) -> None:
         self._end_pause()
         if self._waiting:
             batch, self._waiting = self._waiting, []
             self._submit(partial(_score_batch, self.scorer, batch), len(batch))
             # A timer, not the next outcome, ends the pause: that may be long in coming.
-            self._pause = self._loop.call_later(HAND_OVER_EVERY_S, self._hand_over)
+            self._pause = self._loop.call_later(SUBMIT_EVERY_S, self._submit_waiting)
 
     def _submit(self, work: Callable[[], None], num_outcomes: int) -> None:
         self._num_batches += 1

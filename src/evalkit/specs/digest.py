@@ -1,8 +1,8 @@
 """Digests: what a run is, as opposed to what it is called.
 
-Two runs with equal digests ask the same questions in the same way and score them alike. The digest has two
-parts: a spec that differs only in its metrics has the same `requests` part, so stored responses can be scored
-again.
+Two runs with equal digests ask the same questions in the same way, and judge and score the answers alike. The
+digest has three parts, for requests, judgements and scores. A spec with other metrics has the same first two
+parts: it asks nothing again. One with other judges has the same first part: it asks only its judges.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from pydantic import BaseModel
 from evalkit.errors import UsageError
 from evalkit.specs.run_spec import RunSpec
 
-_SCORES = ("metric_specs",)
+_JUDGES = "judges"
+_VERDICT_VERSION = "verdict_version"
 _ABSENT: Any = object()
 _LONGEST_SHOWN = 60
 _METRICS = "metric_specs"
+# Fields of the adapter spec that say how much is asked, and change no single request.
+_HOW_MUCH = frozenset(("max_eval_instances", "num_train_trials", "num_trials", "eval_splits"))
 # Most of what a spec holds; asked first, since every start of a run makes several digests.
 _AS_IT_IS = frozenset({str, int, bool, type(None)})
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -32,20 +35,22 @@ _DIGITS_SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class RunDigest:
-    """The two parts of a run's digest, each a sha256 in hexadecimal.
+    """The three parts of a run's digest, each a sha256 in hexadecimal.
 
     Attributes:
         requests: Over everything that changes a request or its answer.
-        scores: Over everything that changes only how answers are scored.
+        scores: Over everything that changes only how answers and judgements become scores.
+        judgements: Over everything that changes what judges are asked; "" for a run without judges.
     """
 
     requests: str
     scores: str
+    judgements: str = ""
 
     @property
     def full(self) -> str:
-        """One sha256 over both parts."""
-        return digest([self.requests, self.scores])
+        """One sha256 over all parts that there are."""
+        return digest([part for part in (self.requests, self.judgements, self.scores) if part])
 
 
 def digest(value: Any) -> str:
@@ -73,16 +78,18 @@ def identity(
     deployment_identity: Mapping[str, Any],
     data_digest: str | None,
     versions: Mapping[str, int],
+    judges: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """What identifies a run, defaults filled in, as plain JSON values: this is what `run_digest` hashes.
 
-    Name and groups are labels and stay out; so does a data augmenter that has nothing to apply.
+    Name and groups are labels and stay out; so do judges and a data augmenter where there are none.
 
     Args:
         run_spec: The run.
         deployment_identity: What of the deployment changes answers (revision, dtype, chat template, …).
         data_digest: Digest of the benchmark's files; None where it has none.
         versions: Versions of the scenario, the adapter, and the perturbations.
+        judges: What identifies each judge; its `verdict_version` says how its replies are read.
     """
     plain: dict[str, Any] = _plain(
         {
@@ -96,15 +103,40 @@ def identity(
     )
     if run_spec.data_augmenter_spec.perturbation_specs:
         plain["data_augmenter_spec"] = _plain(run_spec.data_augmenter_spec)
+    if judges:
+        plain[_JUDGES] = _plain(judges)
     return plain
 
 
 def run_digest(whole: Mapping[str, Any]) -> RunDigest:
     """The digest of a run from its `identity`."""
-    return RunDigest(
-        requests=digest({key: part for key, part in whole.items() if key not in _SCORES}),
-        scores=digest({key: whole[key] for key in _SCORES}),
-    )
+    scores = {_METRICS: whole[_METRICS]}
+    if not (judges := whole.get(_JUDGES)):
+        return RunDigest(digest(request_part(whole)), digest(scores))
+    asked = [{key: part for key, part in judge.items() if key != _VERDICT_VERSION} for judge in judges]
+    # Replies that are read otherwise give other scores, and are not asked for again.
+    scores[_VERDICT_VERSION] = [judge.get(_VERDICT_VERSION) for judge in judges]
+    return RunDigest(digest(request_part(whole)), digest(scores), digest(asked))
+
+
+def request_part(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an identity the part `requests` of its digest covers."""
+    return {key: part for key, part in whole.items() if key not in (_METRICS, _JUDGES)}
+
+
+def single_request_digest(whole: Mapping[str, Any]) -> str:
+    """A digest over what of an identity can change a single request or its answer.
+
+    Runs for which it is equal may ask for more or fewer instances, splits, train trials or samples; what both
+    ask, they ask in the same words. Metrics and judges are not in it either.
+
+    Args:
+        whole: An `identity`, or its `request_part`.
+    """
+    part = request_part(whole)
+    if isinstance(adapter_spec := part.get("adapter_spec"), Mapping):
+        part["adapter_spec"] = {key: item for key, item in adapter_spec.items() if key not in _HOW_MUCH}
+    return digest(part)
 
 
 def differing_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -264,7 +264,7 @@ def _step(entry: RunEntry, arg: Arg) -> _Step:
 
 
 def _base(entry: RunEntry, function: Callable[..., Any], given: dict[str, Any]) -> RunSpec:
-    with _blaming(entry, None):
+    with _marking(entry, None):
         base = function(**given)
     if not isinstance(base, RunSpec):
         raise PluginError(f"run spec '{entry.name}' returned {type(base).__name__}, not a RunSpec")
@@ -272,7 +272,7 @@ def _base(entry: RunEntry, function: Callable[..., Any], given: dict[str, Any]) 
 
 
 @contextmanager
-def _blaming(entry: RunEntry, span: Span | None) -> Iterator[None]:
+def _marking(entry: RunEntry, span: Span | None) -> Iterator[None]:
     """Turn a complaint about a value inside the block into an error that marks it in the entry."""
     try:
         yield
@@ -319,7 +319,7 @@ def _with_models(call: _Call, models: ModelNames, to_run: Sequence[str]) -> Iter
 def _fan_out(call: _Call, steps: Sequence[_Step], models: ModelNames) -> list[RunSpec]:
     run_specs = [call.base]
     for step in steps:
-        with _blaming(call.entry, step.span):
+        with _marking(call.entry, step.span):
             run_specs = [made for run_spec in run_specs for made in step.apply(run_spec, models)]
         if not run_specs:
             raise call.entry.error(f"'{step.name}' leaves nothing to run", step.span)

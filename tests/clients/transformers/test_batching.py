@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.clients.local.prompting import Prompt
-from evalkit.clients.transformers.batching import Backlog, Budget, Room, group_of, is_out_of_memory
+from evalkit.clients.transformers.batching import BatchLimit, BatchSize, JobQueue, group_of, is_out_of_memory
 from evalkit.clients.transformers.job import Job
 from evalkit.request import Request
 from evalkit.response import Response
@@ -52,93 +52,93 @@ def test_what_is_each_row_s_own_does_not_divide() -> None:
 
 
 def test_the_longest_go_first_within_the_budget() -> None:
-    backlog, budget = Backlog(), Budget(max_tokens=100, max_rows=8)
+    waiting, limit = JobQueue(), BatchLimit(max_tokens=100, max_rows=8)
     jobs = [job(length) for length in (5, 30, 10, 40, 20)]
-    backlog.add(jobs)
-    group = backlog.next_group()
+    waiting.add(jobs)
+    group = waiting.next_group()
     assert group is not None
-    room = Room(budget)
-    first = backlog.take(group, room)
+    size = BatchSize(limit)
+    first = waiting.take(group, size)
     # 40 + 10 and 30 + 10: two rows of 50.
     assert [len(j.prompt.ids) for j in first] == [40, 30]
-    assert [len(j.prompt.ids) for j in backlog.take(group, Room(budget))] == [20, 10, 5]
-    assert not backlog
+    assert [len(j.prompt.ids) for j in waiting.take(group, BatchSize(limit))] == [20, 10, 5]
+    assert not waiting
 
 
 def test_a_job_that_is_too_large_for_the_budget_goes_alone() -> None:
-    backlog = Backlog()
-    backlog.add([job(500), job(5)])
-    group = backlog.next_group()
+    waiting = JobQueue()
+    waiting.add([job(500), job(5)])
+    group = waiting.next_group()
     assert group is not None
-    room = Room(Budget(100, 8))
-    assert [len(j.prompt.ids) for j in backlog.take(group, room)] == [500]
-    assert backlog.take(group, room) == []
+    size = BatchSize(BatchLimit(100, 8))
+    assert [len(j.prompt.ids) for j in waiting.take(group, size)] == [500]
+    assert waiting.take(group, size) == []
 
 
 def test_completions_that_differ_are_rows() -> None:
     several = replace(GREEDY, num_completions=4)
     assert job(request=several).num_rows == 1
     assert job(request=replace(several, temperature=1.0)).num_rows == 4
-    room = Room(Budget(1000, 6))
-    room.add(job(request=replace(several, temperature=1.0)))
-    assert not room.fits(job(request=replace(several, temperature=1.0)))
-    assert room.fits(job(request=replace(several, temperature=1.0, num_completions=2)))
+    size = BatchSize(BatchLimit(1000, 6))
+    size.add(job(request=replace(several, temperature=1.0)))
+    assert not size.fits(job(request=replace(several, temperature=1.0)))
+    assert size.fits(job(request=replace(several, temperature=1.0, num_completions=2)))
 
 
 def test_groups_take_turns() -> None:
-    backlog = Backlog()
+    waiting = JobQueue()
     hot = replace(GREEDY, temperature=1.0)
-    backlog.add([job(), job(request=hot), job()])
-    turns = [backlog.next_group() for _ in range(4)]
+    waiting.add([job(), job(request=hot), job()])
+    turns = [waiting.next_group() for _ in range(4)]
     assert turns == [group_of(job()), group_of(job(request=hot))] * 2
 
 
 def test_a_group_that_is_fed_without_end_lets_others_go() -> None:
-    backlog = Backlog()
+    waiting = JobQueue()
     hot = replace(GREEDY, temperature=1.0)
-    backlog.add([job() for _ in range(3000)])
-    group = backlog.next_group()
+    waiting.add([job() for _ in range(3000)])
+    group = waiting.next_group()
     assert group is not None
-    taken = len(backlog.take(group, Room(Budget(10**9, 2500))))
-    backlog.add([job(request=hot)])
+    taken = len(waiting.take(group, BatchSize(BatchLimit(10**9, 2500))))
+    waiting.add([job(request=hot)])
     assert taken == 2500
-    assert backlog.take(group, Room(Budget(10**9, 2500))) == []
-    assert backlog.next_group() == group_of(job(request=hot))
+    assert waiting.take(group, BatchSize(BatchLimit(10**9, 2500))) == []
+    assert waiting.next_group() == group_of(job(request=hot))
 
 
 def test_cancelled_jobs_are_dropped() -> None:
-    backlog = Backlog()
+    waiting = JobQueue()
     jobs = [job(9), job(8), job(7)]
-    backlog.add(jobs)
+    waiting.add(jobs)
     jobs[0].cancelled = True
-    group = backlog.next_group()
+    group = waiting.next_group()
     assert group is not None
-    assert backlog.take(group, Room(Budget(1000, 10))) == jobs[1:]
-    assert not backlog
+    assert waiting.take(group, BatchSize(BatchLimit(1000, 10))) == jobs[1:]
+    assert not waiting
 
 
 def test_jobs_that_must_run_alone_come_first() -> None:
-    backlog = Backlog()
+    waiting = JobQueue()
     one, other = job(), job()
-    backlog.add_alone([one, other])
+    waiting.add_alone([one, other])
     one.cancelled = True
-    assert backlog.next_alone() is other
-    assert backlog.next_alone() is None
+    assert waiting.next_alone() is other
+    assert waiting.next_alone() is None
 
 
 def test_a_budget_is_halved_and_grows_back() -> None:
-    budget = Budget(1000, 64)
-    budget.halve(tokens=600, rows=20)
-    assert (budget.tokens, budget.rows) == (300, 10)
+    limit = BatchLimit(1000, 64)
+    limit.halve(tokens=600, rows=20)
+    assert (limit.tokens, limit.rows) == (300, 10)
     for _ in range(8):
-        budget.grow()
-    assert budget.tokens < 1000
+        limit.grow()
+    assert limit.tokens < 1000
     for _ in range(50):
-        budget.grow()
-    assert (budget.tokens, budget.rows) == (1000, 64)
+        limit.grow()
+    assert (limit.tokens, limit.rows) == (1000, 64)
     for _ in range(20):
-        budget.halve(10**9, 10**9)
-    assert (budget.tokens, budget.rows) == (1, 1)
+        limit.halve(10**9, 10**9)
+    assert (limit.tokens, limit.rows) == (1, 1)
 
 
 def test_what_is_out_of_memory() -> None:
@@ -160,14 +160,14 @@ def test_what_is_out_of_memory() -> None:
 def test_every_job_is_taken_once_and_no_batch_is_too_large(
     sizes: list[tuple[int, int]], tokens: int, rows: int
 ) -> None:
-    backlog, random = Backlog(), Random(0)
+    waiting, random = JobQueue(), Random(0)
     hot = replace(GREEDY, temperature=1.0)
     jobs = [job(length, replace(hot, num_completions=number)) for length, number in sizes]
     random.shuffle(jobs)
-    backlog.add(jobs)
+    waiting.add(jobs)
     seen: list[Job] = []
-    while (group := backlog.next_group()) is not None:
-        batch = backlog.take(group, Room(Budget(tokens, rows)))
+    while (group := waiting.next_group()) is not None:
+        batch = waiting.take(group, BatchSize(BatchLimit(tokens, rows)))
         assert batch
         size = sum(j.num_rows for j in batch)
         assert len(batch) == 1 or (size <= rows and size * max(j.width_tokens for j in batch) <= tokens)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from evalkit.clients.local.prompting import Prompt
-from evalkit.clients.transformers.batching import Backlog, Budget
+from evalkit.clients.transformers.batching import BatchLimit, JobQueue
 from evalkit.clients.transformers.engine import Engine, Stopped
 from evalkit.clients.transformers.job import Job
 from evalkit.errors import BadRequestError
@@ -38,8 +38,8 @@ class Machine:
             # One is finished after each step.
             yield self._answered(running.pop(0))
 
-    def score_batches(self, jobs: Sequence[Job], budget: Budget) -> list[list[Job]]:
-        return [list(jobs[at : at + budget.rows]) for at in range(0, len(jobs), budget.rows)]
+    def score_batches(self, jobs: Sequence[Job], limit: BatchLimit) -> list[list[Job]]:
+        return [list(jobs[at : at + limit.rows]) for at in range(0, len(jobs), limit.rows)]
 
     def score(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Response]]:
         for at, job in enumerate(batch):
@@ -66,22 +66,22 @@ class Machine:
         return job, Response((Completion(str(len(job.prompt.ids))),))
 
 
-def work_off(machine: Machine, lengths: Sequence[int], budget: Budget, request: Request) -> Answers:
+def work_off(machine: Machine, lengths: Sequence[int], limit: BatchLimit, request: Request) -> Answers:
     """Every answer, which has to be the only one to its request."""
     answers: Answers = {}
-    backlog = Backlog()
+    waiting = JobQueue()
     for number, length in enumerate(lengths):
 
         def finish(answer: Response | Exception, number: int = number) -> None:
             assert number not in answers
             answers[number] = answer
 
-        backlog.add([Job(request, Prompt((1,) * length, ("",) * length), finish, 0.0)])
-    engine = Engine(machine, budget, lambda _: None)
+        waiting.add([Job(request, Prompt((1,) * length, ("",) * length), finish, 0.0)])
+    engine = Engine(machine, limit, lambda _: None)
     for _ in range(1000):
-        if not backlog:
+        if not waiting:
             break
-        engine.work(backlog)
+        engine.work(waiting)
     assert sorted(answers) == list(range(len(lengths)))
     return answers
 
@@ -102,23 +102,23 @@ def texts(answers: Answers) -> dict[int, str]:
 
 def test_everything_is_answered(request_of_kind: Request) -> None:
     machine, lengths = Machine(), [5, 30, 7, 7, 12] * 9
-    answers = work_off(machine, lengths, Budget(400, 8), request_of_kind)
+    answers = work_off(machine, lengths, BatchLimit(400, 8), request_of_kind)
     assert texts(answers) == {number: str(length) for number, length in enumerate(lengths)}
     assert max(map(len, machine.batches)) > 1
 
 
 def test_out_of_memory_halves_the_batch_and_loses_nothing(request_of_kind: Request) -> None:
     machine, lengths = Machine(max_tokens=100), list(range(5, 45))
-    budget = Budget(10**6, 64)
-    answers = work_off(machine, lengths, budget, request_of_kind)
+    limit = BatchLimit(10**6, 64)
+    answers = work_off(machine, lengths, limit, request_of_kind)
     assert texts(answers) == {number: str(length) for number, length in enumerate(lengths)}
     assert machine.freed >= 1
-    assert budget.rows < 64
+    assert limit.rows < 64
 
 
 def test_what_does_not_fit_even_alone_fails_and_the_rest_goes_on(request_of_kind: Request) -> None:
     machine, lengths = Machine(max_tokens=100), [20, 500, 30, 40]
-    answers = work_off(machine, lengths, Budget(10**6, 64), request_of_kind)
+    answers = work_off(machine, lengths, BatchLimit(10**6, 64), request_of_kind)
     assert texts(answers) == {0: "20", 2: "30", 3: "40"}
     refused = answers[1]
     assert isinstance(refused, BadRequestError)
@@ -128,7 +128,7 @@ def test_what_does_not_fit_even_alone_fails_and_the_rest_goes_on(request_of_kind
 
 def test_the_guilty_one_fails_and_the_others_are_answered(request_of_kind: Request) -> None:
     machine, lengths = Machine(poison=frozenset({13})), [20, 13, 30, 40, 13]
-    answers = work_off(machine, lengths, Budget(10**6, 64), request_of_kind)
+    answers = work_off(machine, lengths, BatchLimit(10**6, 64), request_of_kind)
     assert texts(answers) == {0: "20", 2: "30", 3: "40"}
     for number in (1, 4):
         refused = answers[number]
@@ -138,18 +138,18 @@ def test_the_guilty_one_fails_and_the_others_are_answered(request_of_kind: Reque
 
 
 def test_what_comes_in_joins_the_running_batch() -> None:
-    machine, waiting = Machine(), [8, 9, 10]
+    machine, lengths = Machine(), [8, 9, 10]
     answered: list[Response | Exception] = []
 
-    def arrive(backlog: Backlog) -> None:
-        if waiting:
-            length = waiting.pop()
-            backlog.add([Job(GREEDY, Prompt((1,) * length, ("",) * length), answered.append, 0.0)])
+    def arrive(waiting: JobQueue) -> None:
+        if lengths:
+            length = lengths.pop()
+            waiting.add([Job(GREEDY, Prompt((1,) * length, ("",) * length), answered.append, 0.0)])
 
-    backlog = Backlog()
-    arrive(backlog)
-    engine = Engine(machine, Budget(10**6, 64), arrive)
-    engine.work(backlog)
+    waiting = JobQueue()
+    arrive(waiting)
+    engine = Engine(machine, BatchLimit(10**6, 64), arrive)
+    engine.work(waiting)
     assert len(answered) == 3
     # Each step finishes one and takes in one more.
     assert machine.batches == [[10, 9], [9, 8], [8]]
@@ -157,7 +157,7 @@ def test_what_comes_in_joins_the_running_batch() -> None:
 
 def test_a_batch_that_is_nearly_full_takes_nothing_in() -> None:
     machine = Machine()
-    work_off(machine, [5] * 40, Budget(10**6, 16), GREEDY)
+    work_off(machine, [5] * 40, BatchLimit(10**6, 16), GREEDY)
     # It waits until an eighth of the rows are free.
     assert [len(batch) for batch in machine.batches[:6]] == [16, 15] * 3
 
@@ -166,12 +166,12 @@ def test_what_is_cancelled_is_not_computed(request_of_kind: Request) -> None:
     machine = Machine()
     answers: list[Response | Exception] = []
     jobs = [Job(request_of_kind, Prompt((1,) * n, ("",) * n), answers.append, 0.0) for n in (5, 6, 7)]
-    backlog = Backlog()
-    backlog.add(jobs)
+    waiting = JobQueue()
+    waiting.add(jobs)
     jobs[1].cancelled = True
-    engine = Engine(machine, Budget(10**6, 64), lambda _: None)
-    while backlog:
-        engine.work(backlog)
+    engine = Engine(machine, BatchLimit(10**6, 64), lambda _: None)
+    while waiting:
+        engine.work(waiting)
     assert len(answers) == 2
     assert not any(6 in batch for batch in machine.batches)
 
@@ -181,24 +181,24 @@ def test_stopping_leaves_the_rest_unfinished(request_of_kind: Request) -> None:
     answers: list[Response | Exception] = []
     steps = iter(range(3))
 
-    def arrive(_: Backlog) -> None:
+    def arrive(_: JobQueue) -> None:
         if next(steps, None) is None:
             raise Stopped
 
-    backlog = Backlog()
-    backlog.add(Job(request_of_kind, Prompt((1,) * n, ("",) * n), answers.append, 0.0) for n in range(1, 31))
-    engine = Engine(machine, Budget(10**6, 4), arrive)
+    waiting = JobQueue()
+    waiting.add(Job(request_of_kind, Prompt((1,) * n, ("",) * n), answers.append, 0.0) for n in range(1, 31))
+    engine = Engine(machine, BatchLimit(10**6, 4), arrive)
     with pytest.raises(Stopped):
-        engine.work(backlog)
+        engine.work(waiting)
     assert 3 <= len(answers) <= 12
-    assert len(answers) + len(engine.unfinished()) + len(backlog.drain()) == 30
+    assert len(answers) + len(engine.unfinished()) + len(waiting.drain()) == 30
 
 
 def test_a_scorer_that_can_not_even_pack_fails_its_jobs_one_by_one() -> None:
     class Broken(Machine):
-        def score_batches(self, jobs: Sequence[Job], budget: Budget) -> list[list[Job]]:
+        def score_batches(self, jobs: Sequence[Job], limit: BatchLimit) -> list[list[Job]]:
             raise ValueError("no batches")
 
     scored = replace(GREEDY, echo_prompt=True, max_tokens=0)
-    assert texts(work_off(Broken(), [5, 6], Budget(100, 4), scored)) == {0: "5", 1: "6"}
-    assert isinstance(work_off(Broken(), [5], Budget(100, 4), scored)[0], BadRequestError)
+    assert texts(work_off(Broken(), [5, 6], BatchLimit(100, 4), scored)) == {0: "5", 1: "6"}
+    assert isinstance(work_off(Broken(), [5], BatchLimit(100, 4), scored)[0], BadRequestError)

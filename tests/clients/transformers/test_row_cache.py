@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from evalkit.clients.transformers.row_cache import Extent, FreshLayer, RowCache  # noqa: E402
+from evalkit.clients.transformers.row_cache import BufferSize, FreshLayer, RowCache  # noqa: E402
 
 LAYERS, HEADS, SIZE = 2, 3, 4
 Row = list[int]
@@ -45,8 +45,8 @@ class Reference:
         for layer, one in enumerate(fresh):
             one.update(states(padded, layer, 1), states(padded, layer, -1))
         self.rows += new
-        extent = Extent(len(self.rows), max(map(len, self.rows)), more)
-        self.cache.join(fresh, lengths, extent)
+        size = BufferSize(len(self.rows), max(map(len, self.rows)), more)
+        self.cache.join(fresh, lengths, size)
 
     def step(self) -> None:
         tokens = self._some(len(self.rows))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from evalkit.clients.local.prompting import Prompt
-from evalkit.clients.transformers.batching import Budget
+from evalkit.clients.transformers.batching import BatchLimit
 from evalkit.clients.transformers.job import NO_PROMPT, Job
 from evalkit.clients.transformers.worker import Worker
 from evalkit.errors import TransientError
@@ -39,7 +39,7 @@ class Echo:
             self.go_on.wait()
             yield job, Response((Completion(job.request.prompt),))
 
-    def score_batches(self, jobs: Sequence[Job], budget: Budget) -> list[list[Job]]:
+    def score_batches(self, jobs: Sequence[Job], limit: BatchLimit) -> list[list[Job]]:
         return [list(jobs)]
 
     def score(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Response]]:
@@ -57,7 +57,7 @@ def job_for(answers: Answers, prompt: str = "abc") -> Job:
 
 
 def started(model: Echo, ready: Callable[[BaseException | None], None] = lambda _: None) -> Worker:
-    worker = Worker(lambda _: (model, Budget(1000, 8)), ready)
+    worker = Worker(lambda _: (model, BatchLimit(1000, 8)), ready)
     worker.start()
     return worker
 
@@ -76,9 +76,9 @@ def test_what_waits_is_tokenised_in_one_call() -> None:
     model, answers = Echo(), Answers()
     loading = threading.Event()
 
-    def load(_: Callable[[], bool]) -> tuple[Echo, Budget]:
+    def load(_: Callable[[], bool]) -> tuple[Echo, BatchLimit]:
         loading.wait()
-        return model, Budget(1000, 8)
+        return model, BatchLimit(1000, 8)
 
     worker = Worker(load, lambda _: None)
     worker.start()

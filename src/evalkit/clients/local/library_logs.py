@@ -46,8 +46,8 @@ def library_warnings() -> Iterator[list[str]]:
     from transformers.utils import logging as their_logging
 
     found: list[str] = []
-    heard: dict[str, None] = {}
-    handler = _Listener(heard)
+    collected: dict[str, None] = {}
+    handler = _WarningCollector(collected)
     verbosity = their_logging.get_verbosity()
     loggers = [logging.getLogger(name) for name in _LIBRARIES]
     before = [(list(logger.handlers), logger.propagate) for logger in loggers]
@@ -67,23 +67,23 @@ def library_warnings() -> Iterator[list[str]]:
     for warning in warned:
         library = _library(warning.filename)
         if library is not None and not issubclass(warning.category, _ABOUT_CODE):
-            heard.setdefault(_line(library, str(warning.message)))
-    said = [line for line in heard if not any(known in line for known in _SAID_ELSEWHERE)]
+            collected.setdefault(_line(library, str(warning.message)))
+    said = [line for line in collected if not any(known in line for known in _SAID_ELSEWHERE)]
     found += said[:_NUM_KEPT]
     if (more := len(said) - _NUM_KEPT) > 0:
         found.append(f"and {more} more warnings")
 
 
-class _Listener(logging.Handler):
+class _WarningCollector(logging.Handler):
     """Keeps warnings that are logged, each once."""
 
-    def __init__(self, heard: dict[str, None]) -> None:
+    def __init__(self, collected: dict[str, None]) -> None:
         super().__init__(logging.WARNING)
-        self._heard = heard
+        self._collected = collected
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(Exception):  # a message that can't be formatted must not end the loading
-            self._heard.setdefault(_line(record.name.partition(".")[0], record.getMessage()))
+            self._collected.setdefault(_line(record.name.partition(".")[0], record.getMessage()))
 
 
 def _library(path: str) -> str | None:

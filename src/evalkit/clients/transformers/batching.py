@@ -32,7 +32,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in said for words in _OUT_OF_MEMORY)
 
 
-class Budget:
+class BatchLimit:
     """How large a batch may be: halved when memory does not suffice, and grown again slowly.
 
     Args:
@@ -60,7 +60,7 @@ class Budget:
 
 
 @dataclass(slots=True)
-class Room:
+class BatchSize:
     """What a batch holds, and what it can still take.
 
     Attributes:
@@ -68,7 +68,7 @@ class Room:
         width_tokens: The longest of them, with what it may become; all rows are padded to it.
     """
 
-    budget: Budget
+    limit: BatchLimit
     rows: int = 0
     width_tokens: int = 0
 
@@ -76,7 +76,7 @@ class Room:
         """Whether the job can be added. An empty batch takes any one job."""
         rows = self.rows + job.num_rows
         width_tokens = max(self.width_tokens, job.width_tokens)
-        within = rows <= self.budget.rows and rows * width_tokens <= self.budget.tokens
+        within = rows <= self.limit.rows and rows * width_tokens <= self.limit.tokens
         return within or self.rows == 0
 
     def add(self, job: Job) -> None:
@@ -85,7 +85,7 @@ class Room:
         self.width_tokens = max(self.width_tokens, job.width_tokens)
 
 
-class Backlog:
+class JobQueue:
     """Jobs that wait, by group. Within a group the longest goes first, so that rows are of like length.
 
     Jobs that must run alone, since a batch with them failed, come before all others.
@@ -130,7 +130,7 @@ class Backlog:
         """All jobs of a group."""
         return [job for _, _, job in sorted(self._waiting.pop(group, [])) if not job.cancelled]
 
-    def take(self, group: Group, room: Room) -> list[Job]:
+    def take(self, group: Group, size: BatchSize) -> list[Job]:
         """As many jobs of a group as there is room for, counted into it; none when it is another's turn."""
         heap = self._waiting.get(group)
         taken: list[Job] = []
@@ -139,9 +139,9 @@ class Backlog:
         while heap:
             job = heap[0][2]
             if not job.cancelled:
-                if not room.fits(job):
+                if not size.fits(job):
                     break
-                room.add(job)
+                size.add(job)
                 taken.append(job)
             heapq.heappop(heap)
         if not heap:

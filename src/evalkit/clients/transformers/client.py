@@ -23,7 +23,7 @@ from evalkit.models.weights import chat_template
 from evalkit.registry import client
 
 if TYPE_CHECKING:
-    from evalkit.clients.transformers.batching import Budget
+    from evalkit.clients.transformers.batching import BatchLimit
     from evalkit.clients.transformers.worker import ReadyModel
     from evalkit.request import Request
     from evalkit.response import Response
@@ -32,19 +32,19 @@ from evalkit.thinking import ThinkingStyle
 _WINDOW = 4096
 
 
-class _Mail:
+class _AnswerQueue:
     """Carries answers from the engine's thread to the event loop, many with one wake-up."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
-        self._letters: deque[tuple[asyncio.Future[Response], Response | Exception]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Response], Response | Exception]] = deque()
         self._called = False
 
     def send(self, future: asyncio.Future[Response], answer: Response | Exception) -> None:
         """From the thread."""
         with self._lock:
-            self._letters.append((future, answer))
+            self._waiting.append((future, answer))
             if self._called:
                 return
             self._called = True
@@ -52,9 +52,9 @@ class _Mail:
 
     def _deliver(self) -> None:
         with self._lock:
-            letters, self._letters = self._letters, deque()
+            answers, self._waiting = self._waiting, deque()
             self._called = False
-        for future, answer in letters:
+        for future, answer in answers:
             if future.done():
                 continue
             if isinstance(answer, Exception):
@@ -146,7 +146,7 @@ class TransformersClient(Client):
         self._style = ThinkingStyle.of(thinking)
         self._limits = (max_batch_tokens, max_batch_size)
         self._worker: Worker | None = None
-        self._mail: _Mail | None = None
+        self._answers: _AnswerQueue | None = None
         self._ended: asyncio.Event | None = None
 
     @classmethod
@@ -180,7 +180,7 @@ class TransformersClient(Client):
 
             _call(loop, tell)
 
-        self._mail, self._ended = _Mail(loop), ended
+        self._answers, self._ended = _AnswerQueue(loop), ended
         self._worker = Worker(self._load, on_ready, lambda: _call(loop, ended.set), _free_memory)
         self._worker.start()
         await ready
@@ -193,10 +193,10 @@ class TransformersClient(Client):
                 (`out_of_memory`), or the model fails on it (`engine_error`).
         """
         assert self._worker is not None, "not opened"
-        assert self._mail is not None
+        assert self._answers is not None
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        mail = self._mail
-        job = Job(request, NO_PROMPT, lambda answer: mail.send(future, answer), time.perf_counter())
+        answers = self._answers
+        job = Job(request, NO_PROMPT, lambda answer: answers.send(future, answer), time.perf_counter())
         self._worker.submit(job)
         try:
             return await future
@@ -213,7 +213,7 @@ class TransformersClient(Client):
             await ended.wait()
             worker.join()
 
-    def _load(self, go_on: Callable[[], bool]) -> tuple[ReadyModel, Budget] | None:
+    def _load(self, go_on: Callable[[], bool]) -> tuple[ReadyModel, BatchLimit] | None:
         from evalkit.clients.transformers.model import LocalModel
 
         loaded = load(self._source, go_on)
@@ -234,7 +234,7 @@ class TransformersClient(Client):
                 style=self._style,
             )
         self.notes = (*loaded.notes, *ready.notes)
-        return ready, ready.budget(*self._limits)
+        return ready, ready.limit(*self._limits)
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from evalkit.clients.transformers.batching import Backlog, Budget, Group, Room, is_out_of_memory
+from evalkit.clients.transformers.batching import BatchLimit, BatchSize, Group, JobQueue, is_out_of_memory
 from evalkit.clients.transformers.job import Answer, Job
 from evalkit.errors import BadRequestError
 
@@ -26,7 +26,7 @@ class Model(Protocol):
     def generate(self, jobs: Sequence[Job], more: More) -> Iterator[tuple[Job, Answer]]:
         """Each job with its answer, and those of `more`, as soon as it is finished."""
 
-    def score_batches(self, jobs: Sequence[Job], budget: Budget) -> list[list[Job]]:
+    def score_batches(self, jobs: Sequence[Job], limit: BatchLimit) -> list[list[Job]]:
         """Jobs in the order and in the batches in which they are best scored."""
 
     def score(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Answer]]:
@@ -40,78 +40,78 @@ class Model(Protocol):
 
 
 class Engine:
-    """Works off a backlog; used from one thread.
+    """Works off a queue of jobs; used from one thread.
 
     Args:
         model: Computes.
-        budget: How large batches may be.
-        arrivals: Called often while a batch runs: puts what has come in meanwhile into the backlog. Raises
+        limit: How large batches may be.
+        arrivals: Called often while a batch runs: puts what has come in meanwhile into the queue. Raises
             `Stopped` when there is nobody to work for any more.
     """
 
-    def __init__(self, model: Model, budget: Budget, arrivals: Callable[[Backlog], None]) -> None:
-        self._model, self._budget, self._arrivals = model, budget, arrivals
+    def __init__(self, model: Model, limit: BatchLimit, arrivals: Callable[[JobQueue], None]) -> None:
+        self._model, self._limit, self._arrivals = model, limit, arrivals
         self._unfinished: dict[Job, None] = {}
         self._together = 0
 
-    def work(self, backlog: Backlog) -> None:
-        """One group's turn, or one job that must run alone; its jobs are answered, or back in the backlog."""
-        if (job := backlog.next_alone()) is not None:
-            self._attempt(backlog, [job], self._nothing_more)
-        elif (group := backlog.next_group()) is None:
+    def work(self, waiting: JobQueue) -> None:
+        """One group's turn, or one job that must run alone; its jobs are answered, or back in the queue."""
+        if (job := waiting.next_alone()) is not None:
+            self._attempt(waiting, [job], self._nothing_more)
+        elif (group := waiting.next_group()) is None:
             return
         elif group[0] == "generate":
-            self._generate(backlog, group)
+            self._generate(waiting, group)
         else:
-            self._batches(backlog, group)
+            self._batches(waiting, group)
 
     def unfinished(self) -> list[Job]:
         """Jobs that were being computed when the engine was stopped."""
         return list(self._unfinished)
 
-    def _generate(self, backlog: Backlog, group: Group) -> None:
-        jobs = backlog.take(group, Room(self._budget))
+    def _generate(self, waiting: JobQueue, group: Group) -> None:
+        jobs = waiting.take(group, BatchSize(self._limit))
 
         def more(running: list[Job]) -> list[Job]:
-            self._arrivals(backlog)
-            room = Room(self._budget)
+            self._arrivals(waiting)
+            size = BatchSize(self._limit)
             for job in running:
-                room.add(job)
+                size.add(job)
             # A prefill for a single row would hold up all others.
-            if running and room.rows * 8 > self._budget.rows * 7:
+            if running and size.rows * 8 > self._limit.rows * 7:
                 return []
-            taken = backlog.take(group, room)
+            taken = waiting.take(group, size)
             self._unfinished.update(dict.fromkeys(taken))
             self._together += len(taken)
             return taken
 
         if jobs:
-            self._attempt(backlog, jobs, more)
+            self._attempt(waiting, jobs, more)
 
-    def _batches(self, backlog: Backlog, group: Group) -> None:
+    def _batches(self, waiting: JobQueue, group: Group) -> None:
         """Everything of a group that waits now, in the model's own order."""
-        jobs = backlog.take_all(group)
+        jobs = waiting.take_all(group)
         if group[0] == "score":
-            batches = self._score_batches(backlog, jobs)
+            batches = self._score_batches(waiting, jobs)
         else:
-            batches = _by_width(jobs, self._budget)
+            batches = _by_width(jobs, self._limit)
         left = deque(batches)
         try:
             while left:
-                self._arrivals(backlog)
+                self._arrivals(waiting)
                 wanted = [job for job in left.popleft() if not job.cancelled]
-                if wanted and not self._attempt(backlog, wanted, self._nothing_more):
+                if wanted and not self._attempt(waiting, wanted, self._nothing_more):
                     return
         finally:
-            # With another budget the rest is packed anew.
-            backlog.add(job for batch in left for job in batch)
+            # With another limit the rest is packed anew.
+            waiting.add(job for batch in left for job in batch)
 
-    def _score_batches(self, backlog: Backlog, jobs: list[Job]) -> list[list[Job]]:
+    def _score_batches(self, waiting: JobQueue, jobs: list[Job]) -> list[list[Job]]:
         try:
-            return self._model.score_batches(jobs, self._budget) if jobs else []
+            return self._model.score_batches(jobs, self._limit) if jobs else []
         except Exception as error:  # noqa: BLE001 - the model is tried out here
             self._together = len(jobs)
-            self._failed(backlog, jobs, error.with_traceback(None))
+            self._failed(waiting, jobs, error.with_traceback(None))
             return []
 
     def _compute(self, jobs: Sequence[Job], more: More) -> Iterator[tuple[Job, Answer]]:
@@ -126,8 +126,8 @@ class Engine:
     def _nothing_more(self, running: list[Job]) -> list[Job]:
         return []
 
-    def _attempt(self, backlog: Backlog, jobs: Sequence[Job], more: More) -> bool:
-        """Hand out answers as they come; whether all came. The others go back to the backlog, or fail."""
+    def _attempt(self, waiting: JobQueue, jobs: Sequence[Job], more: More) -> bool:
+        """Hand out answers as they come; whether all came. The others go back to the queue, or fail."""
         self._unfinished, self._together = dict.fromkeys(jobs), len(jobs)
         failure: Exception | None = None
         try:
@@ -141,14 +141,14 @@ class Engine:
             failure = error.with_traceback(None)
         if failure is None:
             self._unfinished.clear()
-            self._budget.grow()
+            self._limit.grow()
             return True
         left = [job for job in self._unfinished if not job.cancelled]
         self._unfinished.clear()
-        self._failed(backlog, left, failure)
+        self._failed(waiting, left, failure)
         return False
 
-    def _failed(self, backlog: Backlog, left: Sequence[Job], failure: Exception) -> None:
+    def _failed(self, waiting: JobQueue, left: Sequence[Job], failure: Exception) -> None:
         short_of_memory = is_out_of_memory(failure)
         said = f"{type(failure).__name__}: {failure}"[:_MESSAGE_CHARACTERS]
         failure.__context__ = failure.__cause__ = None
@@ -164,24 +164,24 @@ class Engine:
                 job.finish(BadRequestError(f"the model failed on it: {said}", "engine_error"))
         elif short_of_memory and len(left) > 1:
             rows = sum(job.num_rows for job in left)
-            self._budget.halve(rows * max((job.width_tokens for job in left), default=1), rows)
-            backlog.add(left)
+            self._limit.halve(rows * max((job.width_tokens for job in left), default=1), rows)
+            waiting.add(left)
         else:
-            backlog.add_alone(left)
+            waiting.add_alone(left)
 
 
 class Stopped(Exception):
     """There is nobody to work for any more."""
 
 
-def _by_width(jobs: Sequence[Job], budget: Budget) -> list[list[Job]]:
+def _by_width(jobs: Sequence[Job], limit: BatchLimit) -> list[list[Job]]:
     """Batches of jobs of like length, longest first."""
     batches: list[list[Job]] = []
-    room = Room(budget)
+    size = BatchSize(limit)
     for job in sorted(jobs, key=lambda job: -job.width_tokens):
-        if not batches or not room.fits(job):
+        if not batches or not size.fits(job):
             batches.append([])
-            room = Room(budget)
-        room.add(job)
+            size = BatchSize(limit)
+        size.add(job)
         batches[-1].append(job)
     return batches

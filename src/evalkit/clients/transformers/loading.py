@@ -127,9 +127,9 @@ def load(source: ModelSource, go_on: Callable[[], bool] = lambda: True) -> Loade
         adapter = source.adapter_folder
         if adapter is not None and brings_tokenizer(adapter):
             common_of = {"trust_remote_code": source.trust_remote_code}
-            tokenizer, told = open_tokenizer(str(adapter), adapter, **common_of)
+            tokenizer, notes = open_tokenizer(str(adapter), adapter, **common_of)
         else:
-            tokenizer, told = open_tokenizer(named, folder, **common)
+            tokenizer, notes = open_tokenizer(named, folder, **common)
         if not go_on():
             return None
         model, checkpoint = _load_weights(source, named, common)
@@ -147,7 +147,7 @@ def load(source: ModelSource, go_on: Callable[[], bool] = lambda: True) -> Loade
         model.device,
         _is_recurrent(model),
         limit,
-        notes=(*told, *checkpoint.notes, *warned),
+        notes=(*notes, *checkpoint.notes, *warned),
         lacks_head=checkpoint.lacks_head,
     )
 

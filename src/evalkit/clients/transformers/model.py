@@ -9,7 +9,7 @@ from typing import Any, Literal
 from evalkit.clients.local.finite import not_finite
 from evalkit.clients.local.prompting import ChatStyle, Prompt, Prompter
 from evalkit.clients.transformers import memory
-from evalkit.clients.transformers.batching import Budget
+from evalkit.clients.transformers.batching import BatchLimit
 from evalkit.clients.transformers.engine import More
 from evalkit.clients.transformers.job import Answer, Job
 from evalkit.clients.transformers.loading import LoadedModel
@@ -51,10 +51,10 @@ class LocalModel:
         self._generator = Generator(loaded, with_logprobs=with_logprobs, name=name, style=style)
         self._scorer = PromptScorer(loaded)
 
-    def budget(self, max_tokens: int | None, max_rows: int | None) -> Budget:
+    def limit(self, max_tokens: int | None, max_rows: int | None) -> BatchLimit:
         """How large batches may be: as the user says, else as suits the device."""
         tokens, rows = memory.batch_limits(self._loaded.model, self._loaded.device)
-        return Budget(max_tokens or tokens, max_rows or rows)
+        return BatchLimit(max_tokens or tokens, max_rows or rows)
 
     def prepare(self, jobs: Sequence[Job]) -> list[Job]:
         """Tokenise the prompts of jobs in one call; those that can be computed. The others have failed."""
@@ -82,9 +82,9 @@ class LocalModel:
         """Each job with its answer, and those of `more`, as soon as it is finished."""
         return self._generator.run(jobs, more)
 
-    def score_batches(self, jobs: Sequence[Job], budget: Budget) -> list[list[Job]]:
+    def score_batches(self, jobs: Sequence[Job], limit: BatchLimit) -> list[list[Job]]:
         """Jobs in the order and in the batches in which they share most."""
-        return self._scorer.batches(jobs, budget.tokens, budget.rows)
+        return self._scorer.batches(jobs, limit.tokens, limit.rows)
 
     def score(self, batch: Sequence[Job]) -> Iterator[tuple[Job, Answer]]:
         """The log-probabilities of prompts."""

@@ -64,7 +64,7 @@ class FreshLayer(CacheLayerMixin):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class BufferSize:
     """What a buffer is to hold: so many rows, `width` columns up to now, and `more` to come."""
 
     rows: int
@@ -126,21 +126,21 @@ class RowLayer(CacheLayerMixin):  # type: ignore[misc]
         moved[: self.rows, :, width - used.shape[-2] : width] = used
         return moved
 
-    def join(self, fresh: FreshLayer, lengths: Sequence[int], extent: Extent) -> None:
+    def join(self, fresh: FreshLayer, lengths: Sequence[int], size: BufferSize) -> None:
         """Add rows that were computed elsewhere, padded on the right: of row i, `lengths[i]` columns."""
         assert fresh.keys is not None
         assert fresh.values is not None
         rows = self.rows + len(lengths)
         if self.keys is None or self.values is None:
-            columns = extent.width + extent.more
+            columns = size.width + size.more
             self.keys, self.values = (
-                tensor.new_zeros((extent.rows, tensor.shape[1], columns, tensor.shape[3]))
+                tensor.new_zeros((size.rows, tensor.shape[1], columns, tensor.shape[3]))
                 for tensor in (fresh.keys, fresh.values)
             )
-            self.low = self.high = extent.width
+            self.low = self.high = size.width
             self.is_initialized = True
         else:
-            self.reserve(extent.rows, extent.width, extent.more)
+            self.reserve(size.rows, size.width, size.more)
         for buffer, new in ((self.keys, fresh.keys), (self.values, fresh.values)):
             for first, last, length in _runs(lengths):
                 target = slice(self.rows + first, self.rows + last)
@@ -202,16 +202,16 @@ class RowCache:
         """Columns in use: the longest row, more or less."""
         return self._layers[0].get_seq_length()
 
-    def join(self, fresh: Sequence[FreshLayer], lengths: Sequence[int], extent: Extent) -> None:
+    def join(self, fresh: Sequence[FreshLayer], lengths: Sequence[int], size: BufferSize) -> None:
         """Add rows after a prefill.
 
         Args:
             fresh: Each layer's keys and values, padded on the right.
             lengths: How many tokens each row has.
-            extent: What there will be, with the rows that are joined next, so that room is made once.
+            size: What there will be, with the rows that are joined next, so that room is made once.
         """
         for layer, new in zip(self._layers, fresh, strict=True):
-            layer.join(new, lengths, extent)
+            layer.join(new, lengths, size)
         self.lengths.extend(lengths)
 
     def keep(self, kept: Sequence[int]) -> list[int]:

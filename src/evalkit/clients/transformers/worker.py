@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from evalkit.clients.transformers.batching import Backlog, Budget
+from evalkit.clients.transformers.batching import BatchLimit, JobQueue
 from evalkit.clients.transformers.engine import Engine, Model, Stopped
 from evalkit.clients.transformers.job import Job
 from evalkit.errors import TransientError
@@ -21,7 +21,7 @@ class ReadyModel(Model, Protocol):
         """Tokenise prompts; those that can be computed. The others have failed."""
 
 
-Loader = Callable[[Callable[[], bool]], tuple[ReadyModel, Budget] | None]
+Loader = Callable[[Callable[[], bool]], tuple[ReadyModel, BatchLimit] | None]
 """Loads the model, and says how large batches may be. It asks now and then whether to go on; if not: None."""
 
 
@@ -85,22 +85,22 @@ class Worker:
             return
         if loaded is None or self._closing.is_set():
             return
-        model, budget = loaded
-        backlog = Backlog()
+        model, limit = loaded
+        waiting = JobQueue()
 
-        def arrivals(backlog: Backlog) -> None:
-            self._take_in(model, backlog, wait=False)
+        def arrivals(waiting: JobQueue) -> None:
+            self._take_in(model, waiting, wait=False)
 
-        engine = Engine(model, budget, arrivals)
+        engine = Engine(model, limit, arrivals)
         self._on_ready(None)
         try:
             while True:
-                self._take_in(model, backlog, wait=not backlog)
-                engine.work(backlog)
+                self._take_in(model, waiting, wait=not waiting)
+                engine.work(waiting)
         except Stopped:
             pass
         finally:
-            self._refuse([*engine.unfinished(), *backlog.drain()])
+            self._refuse([*engine.unfinished(), *waiting.drain()])
 
     def _refuse(self, jobs: list[Job]) -> None:
         """Tell those that will get no answer, and whoever came later, so that nobody waits for ever."""
@@ -112,7 +112,7 @@ class Worker:
             if not job.cancelled:
                 job.finish(TransientError("the model was closed before it answered", "closed"))
 
-    def _take_in(self, model: ReadyModel, backlog: Backlog, *, wait: bool) -> None:
+    def _take_in(self, model: ReadyModel, waiting: JobQueue, *, wait: bool) -> None:
         """Everything that has come in, tokenised in one call.
 
         Raises:
@@ -130,4 +130,4 @@ class Worker:
             self._refuse(jobs)
             raise Stopped
         if jobs:
-            backlog.add(model.prepare(jobs))
+            waiting.add(model.prepare(jobs))

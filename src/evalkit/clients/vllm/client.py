@@ -98,17 +98,17 @@ class VllmClient(VllmModel):
         from evalkit.clients.vllm.requests import Requests
 
         # One of its own: vLLM uses its tokenizer in this thread, prompts are made in another.
-        tokenizer, told = await asyncio.to_thread(self.tokenizer, folder)
+        tokenizer, notes = await asyncio.to_thread(self.tokenizer, folder)
         if folder is None and template is None:
             template = tokenizer.chat_template
         style = ChatStyle(template, self.chat_template_args, self.chat_prompts, self.day)
         prompter = Prompter(tokenizer, style, llm.model_config.get_vocab_size())
-        self.notes = (*told, *self.notes, *prompter.notes)
+        self.notes = (*notes, *self.notes, *prompter.notes)
         self._asker = Requests(
             self._engine,
             prompter,
             # Where vLLM makes another tokenizer of the files, its own spells otherwise, too.
-            Detokenizer(copy.deepcopy(tokenizer) if told else llm.get_tokenizer()),
+            Detokenizer(copy.deepcopy(tokenizer) if notes else llm.get_tokenizer()),
             max_length_tokens=llm.model_config.max_model_len,
             adapter=None if adapter is None else str(adapter),
             with_logprobs=self.logprobs,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from evalkit.clients.local.clock import asks_for_date, on_day
 from evalkit.clients.vllm.model import VllmModel
-from evalkit.clients.vllm.starting import environment_for, launching, told
+from evalkit.clients.vllm.starting import environment_for, launching, with_log
 from evalkit.errors import BadRequestError, SystemicError, TransientError, UsageError
 from evalkit.models.weights import chat_template, find_model, special_tokens
 from evalkit.registry import client
@@ -140,7 +140,9 @@ class VllmServerClient(VllmModel):
             return await self._client.send(request)
         except TransientError as error:
             if error.reason == "connection" and await self._has_ended():
-                raise BadRequestError(told("vLLM's server died", self._log_file), "engine_died") from error
+                raise BadRequestError(
+                    with_log("vLLM's server died", self._log_file), "engine_died"
+                ) from error
             raise
 
     async def close(self) -> None:
@@ -166,14 +168,14 @@ class VllmServerClient(VllmModel):
         """What the server is told of the tokenizer, where it would make another one of the model's files."""
         assert self._folder is not None
         try:
-            tokenizer, told = self.tokenizer(model_folder)
+            tokenizer, notes = self.tokenizer(model_folder)
         except UsageError:
             raise
         except Exception:  # noqa: BLE001 - files that transformers can't read: the server's log says why
             return {}
-        if not told:
+        if not notes:
             return {}
-        self.notes = (*told, *self.notes)
+        self.notes = (*notes, *self.notes)
         tokenizer.save_pretrained(self._folder / "tokenizer")
         return {"tokenizer": str(self._folder / "tokenizer")}
 
@@ -208,10 +210,10 @@ class VllmServerClient(VllmModel):
                     await asyncio.wait([ended], timeout=_POLL_S)
         except TimeoutError:
             limit = f"vLLM's server did not start within {self.start_limit_s:g} s"
-            raise SystemicError(told(limit, self._log_file)) from None
+            raise SystemicError(with_log(limit, self._log_file)) from None
         finally:
             ended.cancel()
-        raise SystemicError(told("vLLM's server can't start", self._log_file))
+        raise SystemicError(with_log("vLLM's server can't start", self._log_file))
 
     async def _has_ended(self) -> bool:
         """Whether the server's process is gone; a moment after the connection it still looks alive."""

@@ -76,7 +76,7 @@ class Starter:
                     return
                 message = "vLLM was not started"
             except Exception as error:  # noqa: BLE001 - whatever vLLM raises, told in our words
-                message = told("vLLM can't start", self.log, str(error))
+                message = with_log("vLLM can't start", self.log, str(error))
             # Out of the handler, without its traceback: that would keep half an engine.
             raise SystemicError(message)
 
@@ -172,7 +172,7 @@ def tail(log: Path) -> str:
     return "\n".join(line for line in lines if line.strip()[:1] not in ("", "^"))[-4000:].lstrip()
 
 
-def told(what: str, log: Path, otherwise: str = "") -> str:
+def with_log(what: str, log: Path, otherwise: str = "") -> str:
     """What happened, why, and the end of the log.
 
     Args:

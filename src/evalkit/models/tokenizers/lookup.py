@@ -82,7 +82,7 @@ def _plugin_of(name: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     while cut > 0:
         source, rest = name[:cut], name[cut + 1 :]
         if rest and source in TOKENIZERS and (wanted := _wanted(target := TOKENIZERS.get(source))):
-            return target, (_told(source, target, wanted, rest),)
+            return target, (_argument(source, target, wanted, rest),)
         cut = name.rfind("/", 0, cut)
     raise UnknownNameError("tokenizer", name, _names_like(name), _HINT)
 
@@ -92,7 +92,7 @@ def _wanted(target: Callable[..., Any]) -> list[Parameter]:
     return [parameter for parameter in parameters_of(target) if parameter.required]
 
 
-def _told(source: str, target: Callable[..., Any], wanted: list[Parameter], rest: str) -> Any:
+def _argument(source: str, target: Callable[..., Any], wanted: list[Parameter], rest: str) -> Any:
     """The rest of a name as the value that a source wants."""
     if len(wanted) > 1:
         raise PluginError(f"the tokenizer '{source}' ({origin_of(target)}) wants more than one argument")

@@ -392,7 +392,7 @@ def test_a_longer_neighbour_changes_nothing(model_of: MakeModel, kind: str) -> N
             case "generate":
                 return dict(model.generate(ready, lambda _: []))
             case "score":
-                batches = model.score_batches(ready, model.budget(None, None))
+                batches = model.score_batches(ready, model.limit(None, None))
                 return {job: answer for batch in batches for job, answer in model.score(batch)}
             case _:
                 return dict(model.embed(ready))

@@ -10,9 +10,9 @@ from evalkit.clients.transformers.score.packing import (
     SHORTEST_PREFIX_TOKENS,
     Limits,
     Span,
+    isolated_packs,
     pack_by_length,
     pack_by_prefix,
-    standing_apart,
 )
 from evalkit.clients.transformers.score.prefix_tree import PrefixTree, shared_length, sort_key
 
@@ -125,6 +125,6 @@ def test_packs_that_begin_unlike_their_neighbours_stand_apart() -> None:
     sequences = [[*context, n, *range(100, 150)] for n in (1, 2)]
     sequences += [[50 + n, *range(100, 150)] for n in (1, 2)]
     spans = spans_of(sequences, [50] * 4)
-    assert standing_apart(spans, [[0], [1], [2], [3]]) == [False, False, True, True]
-    assert standing_apart(spans, [[2]]) == [False]
-    assert standing_apart(spans, []) == []
+    assert isolated_packs(spans, [[0], [1], [2], [3]]) == [False, False, True, True]
+    assert isolated_packs(spans, [[2]]) == [False]
+    assert isolated_packs(spans, []) == []

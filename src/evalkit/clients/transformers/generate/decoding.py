@@ -17,7 +17,7 @@ from transformers.cache_utils import Cache, DynamicCache
 from evalkit.clients.transformers.batching import is_out_of_memory
 from evalkit.clients.transformers.generate.families import PrefixStore, Tokens
 from evalkit.clients.transformers.loading import LoadedModel
-from evalkit.clients.transformers.row_cache import Extent, FreshLayer, RowCache
+from evalkit.clients.transformers.row_cache import BufferSize, FreshLayer, RowCache
 
 _JOINABLE_LAYERS = ("DynamicLayer", "DynamicSlidingWindowLayer")
 _RESERVE_COLUMNS = 256
@@ -118,7 +118,7 @@ class RowDecoder:
         admitted = Admitted([], torch.empty(0), [0] * len(prompts), [0] * len(prompts))
         logits: list[torch.Tensor] = []
         lengths = [*self._rows.lengths, *map(len, prompts)]
-        extent = Extent(len(lengths), max(lengths), min(more, _RESERVE_COLUMNS))
+        size = BufferSize(len(lengths), max(lengths), min(more, _RESERVE_COLUMNS))
         for family in self._prefixes.plan(unique):
             prefix, computed = self._prefix(family.prefix)
             first = True
@@ -134,7 +134,7 @@ class RowDecoder:
                         shared = len(family.prefix) - (computed if first else 0)
                         admitted.reused_tokens[index] = len(prompt) if copy else shared
                         first = False
-                self._join(fresh, chunk, repeats, extent)
+                self._join(fresh, chunk, repeats, size)
                 logits.append(last[repeats] if len(repeats) != len(chunk) else last)
         return Admitted(admitted.order, torch.cat(logits), admitted.padded_tokens, admitted.reused_tokens)
 
@@ -227,7 +227,7 @@ class RowDecoder:
         return layers, logits
 
     def _join(
-        self, fresh: list[FreshLayer], prompts: Sequence[Tokens], repeats: list[int], extent: Extent
+        self, fresh: list[FreshLayer], prompts: Sequence[Tokens], repeats: list[int], size: BufferSize
     ) -> None:
         if len(repeats) != len(prompts):
             for layer in fresh:
@@ -235,7 +235,7 @@ class RowDecoder:
                 assert layer.values is not None
                 layer.keys, layer.values = layer.keys[repeats], layer.values[repeats]
         lengths = [len(prompts[place]) for place in repeats]
-        self._rows.join(fresh, lengths, extent)
+        self._rows.join(fresh, lengths, size)
 
 
 class OwnCacheDecoder:

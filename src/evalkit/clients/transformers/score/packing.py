@@ -131,7 +131,7 @@ def pack_by_length(spans: Sequence[Span], limits: Limits) -> list[list[int]]:
     return packs
 
 
-def standing_apart(spans: Sequence[Span], packs: Sequence[Sequence[int]]) -> list[bool]:
+def isolated_packs(spans: Sequence[Span], packs: Sequence[Sequence[int]]) -> list[bool]:
     """Of each pack, whether what it begins with is of no use to the packs beside it.
 
     Of a single pack nobody knows: what comes later may go on from it.

@@ -19,9 +19,9 @@ from evalkit.clients.transformers.score.packing import (
     SHORTEST_PREFIX_TOKENS,
     Limits,
     Span,
+    isolated_packs,
     pack_by_length,
     pack_by_prefix,
-    standing_apart,
 )
 from evalkit.clients.transformers.score.prefix_tree import PrefixTree, shared_length, sort_key, token_count
 from evalkit.clients.transformers.score.prefixes import Prefixes
@@ -145,7 +145,7 @@ class PromptScorer:
         limits = Limits(min(max_batch_tokens, self._sizes.largest_rows), max_batch_size, tree_tokens)
         by = pack_by_length if sharing is Sharing.NONE else pack_by_prefix
         packs = by(spans, limits)
-        is_apart = standing_apart(spans, packs) if sharing is Sharing.TREE else [False] * len(packs)
+        is_apart = isolated_packs(spans, packs) if sharing is Sharing.TREE else [False] * len(packs)
         self._apart = {
             rest[index] for pack, apart in zip(packs, is_apart, strict=True) if apart for index in pack
         }
