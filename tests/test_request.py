@@ -12,7 +12,7 @@ import pytest
 import evalkit
 from evalkit.adapters.chat import MESSAGES
 from evalkit.cli.plan import describe_requests, describe_run
-from evalkit.execution.cache import cache_key
+from evalkit.execution.answer_source import content_key
 from evalkit.execution.journal import Journal
 from evalkit.execution.journal_index import read_journal
 from evalkit.interchange.helm_export import export_run
@@ -54,7 +54,7 @@ def test_no_field_is_forgotten_by_journal_cache_or_plan(name: str, tmp_path: Pat
     changed = replace(PLAIN, **{name: CHANGED[name]})
     assert json.dumps(changed.to_json()) != json.dumps(PLAIN.to_json())
     assert Request.from_json(json.loads(json.dumps(changed.to_json()))) == changed
-    assert cache_key("model", changed, 0) != cache_key("model", PLAIN, 0)
+    assert content_key("model", changed, 0) != content_key("model", PLAIN, 0)
     assert changed.described() != PLAIN.described()
     assert set(changed.described()) == set(CHANGED)
     answer = Response((Completion("a", "stop"),))

@@ -101,16 +101,30 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an answer was found that was not asked for.
+
+    Attributes:
+        source: The name of the run's directory, or of the cache's file.
+        key: The key of its request in that run; "" for the cache, which has no such keys.
+    """
+
+    source: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """An answer.
 
     Attributes:
         latency_s: From sending the successful attempt to its last byte.
         served_model: The model name that the server reports, which may be a dated snapshot.
-        cached: Taken from the response cache; cost nothing now.
+        cached: Found in an earlier run or the response cache, not asked for; it cost nothing now.
         attempts: How often the request was sent until it succeeded.
         embedding: The vector, where one was asked for.
         efficiency: How it came about; None where the client does not say.
+        origin: Where it was found; None for one that was asked for, and in journals of evalkit up to 0.1.
     """
 
     completions: tuple[Completion, ...]
@@ -121,6 +135,7 @@ class Response:
     attempts: int = 1
     embedding: tuple[float, ...] | None = None
     efficiency: Efficiency | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +268,8 @@ def _object_problem(response: Response) -> str | None:
         return "attempts or cached is of another type"
     if response.embedding is not None and not all(isinstance(v, _NUMBER) for v in response.embedding):
         return "embedding has something else than numbers in it"
+    if response.origin is not None:
+        return "origin is set, but the client was asked just now"
     if efficiency is not None and (wrong := _efficiency_problem(efficiency)) is not None:
         return wrong
     for completion in response.completions:

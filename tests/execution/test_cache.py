@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.execution.cache import ResponseCache, cache_key
-from evalkit.request import Hints, Request
-from evalkit.response import Completion, Response, Token, Usage
+from evalkit.execution.answer_source import Found, content_key
+from evalkit.execution.cache import ResponseCache
+from evalkit.request import Hints, Request, RequestState
+from evalkit.response import Completion, Origin, Response, Token, Usage
 
 ANSWER = Response(
     (Completion("A", "stop", -0.5, (Token("A", -0.5, {"B": float("-inf")}),)),), Usage(7, 1), attempts=3
 )
-KEY = cache_key("deployment", Request("2 + 2"), 0)
+KEY = content_key("deployment", Request("2 + 2"), 0)
+STATE = RequestState("t0/id1", "id1", 0, Request("2 + 2"))
 
 
 class _Clock:
@@ -33,31 +35,31 @@ def _stored(path: Path) -> int:
         database.close()
 
 
-def test_an_answer_comes_back_marked_as_cached(tmp_path: Path) -> None:
+def test_an_answer_comes_back_with_its_origin(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     cache = ResponseCache(path)
-    assert cache.get(KEY) is None
+    assert cache.get(KEY, STATE) is None
     cache.put(KEY, ANSWER)
-    expected = Response(ANSWER.completions, ANSWER.usage, cached=True)
-    assert cache.get(KEY) == expected
+    expected = Found(ANSWER, Origin("cache.sqlite"))
+    assert cache.get(KEY, STATE) == expected
     cache.close()
     cache.close()
     again = ResponseCache(path)
-    assert again.get(KEY) == expected
+    assert again.get(KEY, STATE) == expected
     again.close()
 
 
 def test_the_key_is_made_of_all_that_tells_answers_apart_and_nothing_else() -> None:
     keys = {
-        cache_key("deployment", Request("2 + 2"), 0),
-        cache_key("other", Request("2 + 2"), 0),
-        cache_key("deployment", Request("2 + 2"), 1),
-        cache_key("deployment", Request("2 + 2", temperature=0.0), 0),
-        cache_key("deployment", Request("2 + \ud800"), 0),
+        content_key("deployment", Request("2 + 2"), 0),
+        content_key("other", Request("2 + 2"), 0),
+        content_key("deployment", Request("2 + 2"), 1),
+        content_key("deployment", Request("2 + 2", temperature=0.0), 0),
+        content_key("deployment", Request("2 + \ud800"), 0),
     }
     assert len(keys) == 5
-    assert cache_key("deployment", Request("2 + 2", hints=Hints(("A",))), 0) == KEY
-    assert cache_key("deployment", Request("\ud800"), 0) == cache_key("deployment", Request("\ud800"), 0)
+    assert content_key("deployment", Request("2 + 2", hints=Hints(("A",))), 0) == KEY
+    assert content_key("deployment", Request("\ud800"), 0) == content_key("deployment", Request("\ud800"), 0)
 
 
 def test_writes_are_committed_every_half_second_at_most(tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_a_locked_cache_keeps_what_it_has_and_warns_once_if_it_stays_locked(
         for n in range(5):
             cache.put(bytes([n]), ANSWER)
             cache.commit()
-            assert cache.get(bytes([n])) is not None
+            assert cache.get(bytes([n]), STATE) is not None
         cache.close()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "5 answers did not get into the busy cache" in caplog.text
@@ -147,7 +149,7 @@ def test_a_cache_that_cannot_be_opened_misses_with_one_warning(
         path.write_bytes(content)
     cache = ResponseCache(path)
     cache.put(KEY, ANSWER)
-    assert cache.get(KEY) is None
+    assert cache.get(KEY, STATE) is None
     cache.close()
     assert len(caplog.records) == 1
 
@@ -161,5 +163,5 @@ def test_a_damaged_entry_is_a_miss(tmp_path: Path) -> None:
     with database:
         database.execute("UPDATE responses SET response = ?", (b'{"completions": 1}',))
     database.close()
-    assert cache.get(KEY) is None
+    assert cache.get(KEY, STATE) is None
     cache.close()

@@ -68,8 +68,10 @@ class Scripted(Client):
 
 def _executor(client: Client, **options: Any) -> Executor:
     options.setdefault("limits", Limits())
-    cached = {name: options.pop(name) for name in ("cache", "identity_digest") if name in options}
-    return Executor(Sender(client, name="acme/text", rng=random.Random(0), **options), **cached)
+    cache, digest = options.pop("cache", None), options.pop("identity_digest", "")
+    sources = options.pop("sources", [] if cache is None else [cache])
+    sender = Sender(client, name="acme/text", rng=random.Random(0), **options)
+    return Executor(sender, sources=sources, cache=cache, identity_digest=digest)
 
 
 async def _collect(

@@ -6,20 +6,20 @@ The cache is a convenience: where it can't be used, it misses, with one warning,
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.clients.echo import restored
-from evalkit.codec import decode_exact, encode, encode_exact
-from evalkit.request import Request
+from evalkit.codec import decode_exact, encode_exact
+from evalkit.execution.answer_source import Found
+from evalkit.request import Request, RequestState
 from evalkit.response import (
     BLOCKED,
+    Origin,
     Response,
     plain_response_problem,
     response_from_json,
@@ -36,13 +36,7 @@ _BUSY_TIMEOUT_S = 2.0
 _LAST_TRIES = 5
 
 
-def cache_key(identity_digest: str, request: Request, sample: int) -> bytes:
-    """What tells answers apart: who is asked (the deployment's identity), what, and which repetition."""
-    plain = {"deployment": identity_digest, "request": request.to_json(), "sample": sample}
-    return hashlib.sha256(encode(plain, sort_keys=True)).digest()
-
-
-def usable(response: Response, request: Request) -> Response | None:
+def _usable(response: Response, request: Request) -> Response | None:
     """A cached answer by today's rules; None where it has to be asked for anew.
 
     evalkit up to 0.1 cached what a content filter had blocked as an empty answer, and prompts that were not
@@ -61,7 +55,7 @@ def usable(response: Response, request: Request) -> Response | None:
 
 
 class ResponseCache:
-    """Responses by `cache_key`. Failures are never stored."""
+    """An `AnswerSource` of responses by `content_key`. Failures are never stored."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = path
@@ -71,8 +65,8 @@ class ResponseCache:
         self._database: sqlite3.Connection | None = None
         self._try(self._open)
 
-    def get(self, key: bytes) -> Response | None:
-        """The answer stored under this key, marked as cached, or None; one of another shape is none."""
+    def get(self, key: bytes, state: RequestState) -> Found | None:
+        """The answer stored under this key, or None; one of another shape is none."""
         found = self._pending.get(key)
         if found is None:
             row = self._try(lambda: self._select(key))
@@ -85,7 +79,8 @@ class ResponseCache:
             return None
         if plain_response_problem(plain) is not None:
             return None
-        return replace(response_from_json(plain), cached=True, attempts=1)
+        response = _usable(response_from_json(plain), state.request)
+        return None if response is None else Found(response, Origin(self.path.name))
 
     def put(self, key: bytes, response: Response) -> None:
         """Store an answer; on disk within half a second of the next `put`, or at `close`."""

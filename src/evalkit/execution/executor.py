@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from evalkit.errors import SystemicError
-from evalkit.execution.cache import cache_key, usable
+from evalkit.execution.answer_source import content_key, find_answer
 from evalkit.execution.feed_lock import FeedLock
 from evalkit.response import Failure
 
 if TYPE_CHECKING:
+    from evalkit.execution.answer_source import AnswerSource
     from evalkit.execution.cache import ResponseCache
     from evalkit.execution.sender import Sender
     from evalkit.request import RequestState
@@ -28,18 +29,25 @@ class Executor:
 
     Args:
         sender: Sends the requests.
-        cache: Answers of earlier runs; None: always ask.
-        identity_digest: The deployment's identity, part of the cache keys.
+        sources: Asked for each request before it is sent.
+        cache: Keeps the answers that come; None: nothing does. To be asked, it is one of the sources.
+        identity_digest: The deployment's identity, part of the content keys.
 
     Attributes:
         sender: As given.
+        identity_digest: As given.
     """
 
     def __init__(
-        self, sender: Sender, *, cache: ResponseCache | None = None, identity_digest: str = ""
+        self,
+        sender: Sender,
+        *,
+        sources: Sequence[AnswerSource] = (),
+        cache: ResponseCache | None = None,
+        identity_digest: str = "",
     ) -> None:
-        self.sender = sender
-        self._cache, self._identity_digest = cache, identity_digest
+        self.sender, self.identity_digest = sender, identity_digest
+        self._sources, self._cache = tuple(sources), cache
         self._lock = asyncio.Lock()
         self._feeding: Stream | None = None
         self._streams: set[Stream] = set()
@@ -60,6 +68,7 @@ class Executor:
         source: Iterable[RequestState],
         feed_lock: FeedLock | None = None,
         on_unknown_bill: Callable[[], None] | None = None,
+        sources: Sequence[AnswerSource] = (),
     ) -> Stream:
         """A stream of these requests; nothing is sent before its `batches` are asked for.
 
@@ -67,8 +76,10 @@ class Executor:
             source: The requests.
             feed_lock: The lock that the caller holds already; else the stream waits for one.
             on_unknown_bill: See `Sender.ask`.
+            sources: Asked for each request before the executor's own sources.
         """
-        return Stream(self, source, feed_lock or self.feed_lock(), on_unknown_bill)
+        lock = feed_lock or self.feed_lock()
+        return Stream(self, source, lock, on_unknown_bill, (*sources, *self._sources))
 
     async def stream(
         self, source: Iterable[RequestState], feed_lock: FeedLock | None = None
@@ -86,17 +97,10 @@ class Executor:
         # Room for those that wait for another attempt, or a few rejections would leave permits unused.
         return 2 * limit + max(16, min(2 * limit - 8, 512))
 
-    def _known(self, state: RequestState) -> Outcome | None:
-        """An answer that need not be asked for."""
-        if self._cache is None:
-            return None
-        cached = self._cache.get(cache_key(self._identity_digest, state.request, state.sample))
-        return None if cached is None else usable(cached, state.request)
-
     async def _ask(self, state: RequestState, stream: Stream, ahead: bool) -> Outcome | None:
         outcome = await self.sender.ask(state, ahead=ahead, on_unknown_bill=stream.on_unknown_bill)
         if self._cache is not None and outcome is not None and not isinstance(outcome, Failure):
-            self._cache.put(cache_key(self._identity_digest, state.request, state.sample), outcome)
+            self._cache.put(content_key(self.identity_digest, state.request, state.sample), outcome)
         return outcome
 
     def _wake_all(self) -> None:
@@ -121,8 +125,10 @@ class Stream:
         source: Iterable[RequestState],
         feed_lock: FeedLock,
         on_unknown_bill: Callable[[], None] | None,
+        sources: tuple[AnswerSource, ...],
     ) -> None:
         self.on_unknown_bill = on_unknown_bill
+        self._sources = sources
         self._executor, self._source, self._feed_lock = executor, source, feed_lock
         self._tasks: set[asyncio.Task[None]] = set()
         self._finished: list[Finished] = []
@@ -215,10 +221,12 @@ class Stream:
         return not sender.stopped and self._error is None
 
     def _start(self, state: RequestState, *, ahead: bool = False) -> None:
-        if (known := self._executor._known(state)) is not None:
-            self._finished.append((state, known))
-            self._news.set()
-            return
+        if self._sources:
+            found = find_answer(self._sources, self._executor.identity_digest, state)
+            if found is not None:
+                self._finished.append((state, found))
+                self._news.set()
+                return
         task = asyncio.create_task(self._finish(state, ahead))
         self._tasks.add(task)
         self._executor.outstanding += 1

@@ -58,10 +58,11 @@ class JournalIndex:
         failures: The last failure of each key that has failures only.
         damage: Lines that can't be used, in order.
         torn_bytes: Length of an incomplete last line, which the next `Journal.open` cuts.
-        prompt_tokens: Sum over all responses that were paid for (cached ones left out).
+        prompt_tokens: Sum over all responses that were paid for (those found elsewhere left out).
         completion_tokens: Likewise.
         num_without_usage: Of those responses, the ones whose server reported no tokens.
         num_lines: Whole lines with an outcome.
+        num_found: Of the answers, those that were found in each source instead of asked for.
         winners: Byte offset of the line that counts, for each key.
         requests: The digest that its checksums are over; None where nothing says so.
         owner: Whose the journal is, by its header; None for one of evalkit up to 0.1.
@@ -75,6 +76,7 @@ class JournalIndex:
     completion_tokens: int = 0
     num_without_usage: int = 0
     num_lines: int = 0
+    num_found: Counter[str] = field(default_factory=Counter)
     winners: dict[str, int] = field(default_factory=dict)
     requests: str | None = None
     owner: Owner | None = None
@@ -212,6 +214,8 @@ class _Scan:
         if failure is None:
             index.answered.add(key)
             index.failures.pop(key, None)
+            if "origin" in plain:
+                index.num_found[plain["origin"]["source"]] += 1
         else:
             index.failures[key] = failure
 

@@ -10,7 +10,7 @@ import re
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from evalkit.request import Request, RequestState, request_key
 from evalkit.response import (
     BLOCKED,
     Failure,
+    Origin,
     Outcome,
     Response,
     plain_response_problem,
@@ -253,10 +254,23 @@ def state_problem(plain: Mapping[str, Any]) -> str | None:
         return "no request"
     if type(plain.get("response")) is not dict and type(plain.get("failure")) is not dict:
         return "neither response nor failure"
+    if "origin" in plain and (problem := _origin_problem(plain)) is not None:
+        return problem
     # Most requests are alone in their unit, and their key is short.
     if key == f"t{trial}/{instance_id}" and _NOT_ALONE.isdisjoint(plain):
         return None
     return _key_problem(plain)
+
+
+def _origin_problem(plain: Mapping[str, Any]) -> str | None:
+    origin, response = plain["origin"], plain.get("response")
+    if type(origin) is not dict or type(origin.get("source")) is not str or not origin["source"]:
+        return "its origin names no source"
+    if type(origin.get("key", "")) is not str:
+        return "the key of its origin is no text"
+    if type(response) is not dict or response.get("cached") is not True:
+        return "it has an origin, and is no answer that was found"
+    return None
 
 
 def _key_problem(plain: Mapping[str, Any]) -> str | None:
@@ -312,6 +326,9 @@ def _to_plain(state: RequestState, outcome: Outcome) -> dict[str, Any]:
     plain["request"] = state.request.to_json()
     if isinstance(outcome, Response):
         plain["response"] = response_to_json(outcome)
+        if (origin := outcome.origin) is not None:
+            key = {"key": origin.key} if origin.key else {}
+            plain["origin"] = {"source": origin.source, **key}
     else:
         plain["failure"] = {
             "reason": outcome.reason,
@@ -339,6 +356,8 @@ def _to_record(plain: dict[str, Any]) -> Record:
             return Record(state, blocked, plain.get("at", 0.0))
         if state.request.echo_prompt:
             response = restored(response, state.request.prompt)
+        if (origin := plain.get("origin")) is not None:
+            response = replace(response, origin=Origin(origin["source"], origin.get("key", "")))
         return Record(state, response, plain.get("at", 0.0))
     return Record(state, to_failure(plain["failure"]), plain.get("at", 0.0))
 

@@ -177,7 +177,9 @@ def _executor(
         count=tokenizer.count if tokenizer is not None else None,
         allowance=allowances(deployment, type(lifecycle.client)),
     )
-    return Executor(sender, cache=cache, identity_digest=digest(identity_of(deployment)))
+    # A fresh start takes no earlier answers, but the cache keeps those that it gets.
+    sources = () if cache is None or options.fresh else (cache,)
+    return Executor(sender, sources=sources, cache=cache, identity_digest=digest(identity_of(deployment)))
 
 
 @contextmanager
