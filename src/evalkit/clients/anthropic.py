@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, tokens_at_most
-from evalkit.clients.client import Client
+from evalkit.clients.api_client import ApiClient
 from evalkit.clients.completions import (
     finish_reason,
     is_broken_off,
@@ -28,7 +28,7 @@ from evalkit.response import Completion, Response, Usage
 
 @client("anthropic")
 @dataclass(kw_only=True, eq=False, repr=False)
-class AnthropicClient(Client):
+class AnthropicClient(ApiClient):
     """Anthropic's Messages API. It gives no log-probabilities and takes no seed; both are passed over.
 
     Args:
@@ -91,35 +91,11 @@ class AnthropicClient(Client):
         limit = max(limit, thinking_limit(extra_body))
         return Allowance(sends * limit, sends, added, max(0, limit - request.max_tokens))
 
-    def configure(self, *, timeout_s: float) -> None:
-        """An attempt that takes longer than this has failed."""
-        self._endpoint.set_limits(timeout_s, self.max_answer_mb)
-
-    async def send(self, request: Request) -> Response:
-        """One attempt; several sends at once for more than one completion."""
-        return await self._answers.ask(request, self._attempt)
-
-    async def _attempt(self, request: Request) -> Response:
-        """Sent again where the server refuses a parameter that may be left out; each at most once."""
-        while True:
-            body = self._refused.applied(self.body(request), self.extra_body or {})
-            try:
-                return await self._sent(request, body)
-            except BadRequestError as error:
-                self._refused.learn(error, body, self.extra_body or {})
-                self.notes = self._refused.notes
-                if not self._refused.takes_stops:
-                    self._answers.stop_here()
-
     async def _sent(self, request: Request, body: Mapping[str, Any]) -> Response:
         if request.num_completions == 1:
             return await self._send_one(request, body)
         sends = (self._send_one(request, body) for _ in range(request.num_completions))
         return await send_all(sends)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._endpoint.close()
 
     def body(self, request: Request) -> dict[str, Any]:
         """The JSON that is sent for a request.

@@ -13,7 +13,7 @@ from evalkit.clients.allowance import (
     thinking_limit,
     tokens_at_most,
 )
-from evalkit.clients.client import Client
+from evalkit.clients.api_client import ApiClient
 from evalkit.clients.completions import seed_of, send_all
 from evalkit.clients.credentials import key_advice, names_header, read_key, sent_headers
 from evalkit.clients.echo import scored_prompt
@@ -32,7 +32,7 @@ _MAX_TOP_LOGPROBS = 20
 
 @client("openai")
 @dataclass(kw_only=True, eq=False, repr=False)
-class OpenAIClient(Client):
+class OpenAIClient(ApiClient):
     """Any endpoint that speaks OpenAI's chat or completions protocol.
 
     Args:
@@ -120,10 +120,6 @@ class OpenAIClient(Client):
         thinking = max(0, limit - request.max_tokens)
         return Allowance(sends * num_drawn(body) * limit, sends, tokens_at_most(extra_body), thinking)
 
-    def configure(self, *, timeout_s: float) -> None:
-        """An attempt that takes longer than this has failed."""
-        self._endpoint.set_limits(timeout_s, self.max_answer_mb)
-
     def show_special_tokens(self, names: Sequence[str]) -> None:
         """Have vLLM's server spell special tokens, for stop sequences and thinking; answers have none.
 
@@ -133,31 +129,11 @@ class OpenAIClient(Client):
         self._shows_special = bool(names)
         self._answers.special = tuple(names)
 
-    async def send(self, request: Request) -> Response:
-        """One attempt; several sends at once where the server takes no `n`."""
-        return await self._answers.ask(request, self._attempt)
-
-    async def _attempt(self, request: Request) -> Response:
-        """Sent again where the server refuses a parameter that may be left out; each at most once."""
-        while True:
-            body = self._refused.applied(self.body(request), self.extra_body or {})
-            try:
-                return await self._sent(request, body)
-            except BadRequestError as error:
-                self._refused.learn(error, body, self.extra_body or {})
-                self.notes = self._refused.notes
-                if not self._refused.takes_stops:
-                    self._answers.stop_here()
-
     async def _sent(self, request: Request, body: Mapping[str, Any]) -> Response:
         if request.num_completions == 1 or "n" in body:
             return self._parse(request, *await self._endpoint.post(body))
         sends = (self._send_one(request, body, index) for index in range(request.num_completions))
         return await send_all(sends)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._endpoint.close()
 
     def body(self, request: Request) -> dict[str, Any]:
         """The JSON that is sent for a request. Defaults of the protocol are left out, the temperature never.
