@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 
 import pytest
 
-from evalkit.errors import PluginError, UsageError
+from evalkit.errors import UsageError
 from evalkit.instance import Instance, Reference
 from evalkit.request import Request, RequestState, request_key
 from evalkit.response import Completion, Failure, Response
@@ -134,11 +135,66 @@ def test_too_many_rows_have_no_error() -> None:
     assert (value.value, value.stderr) == (n, None)
 
 
-@pytest.mark.parametrize("given", [{"other": 1.0}, {"n": float("nan")}])
-def test_what_was_not_announced_or_is_no_number_is_refused(given: dict[str, float]) -> None:
+@pytest.mark.parametrize("given", [{"other": 1.0}, {"n": float("nan")}, {"n": None}])
+def test_what_was_not_announced_or_is_no_number_is_a_problem(given: dict[str, float]) -> None:
     rows = RunLevelRows(1, [(1.0,)], [0], [0])
-    with pytest.raises(PluginError, match="over its corpus"):
-        rows.values(("n",), lambda _: given)
+    value = rows.values(("n",), lambda _: given)["n"]
+    assert (value.value, value.stderr, value.trial_values) == (None, None, (None,))
+    assert value.problem is not None
+    assert "run_level_names" in value.problem or "must be finite numbers" in value.problem
+
+
+def test_one_number_over_all_units_that_fails_takes_no_other_with_it() -> None:
+    rows = RunLevelRows(1, [(1.0,), (3.0,)], [0, 1], [0, 0])
+    found = rows.values(("sum", "odd"), lambda given: {"sum": sum(r[0] for r in given), "odd": math.inf})
+    assert (found["sum"].value, found["sum"].problem) == (4.0, None)
+    assert found["sum"].stderr is not None
+    assert (found["odd"].value, found["odd"].stderr) == (None, None)
+
+
+def test_a_resample_that_fails_leaves_the_number_without_an_error() -> None:
+    def ratio(given: Sequence[Row]) -> Mapping[str, float]:
+        return {"ratio": 1 / sum(row[0] for row in given), "n": float(len(given))}
+
+    rows = RunLevelRows(1, [(0.0,), (1.0,)], [0, 1], [0, 0])
+    found = rows.values(("ratio", "n"), ratio)
+    assert (found["ratio"].value, found["ratio"].stderr, found["ratio"].problem) == (1.0, None, None)
+
+
+class Undefined(Share):
+    """Raises over some slices."""
+
+    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
+        if any(row[0] < 0 for row in rows):
+            raise ZeroDivisionError("nothing to divide by")
+        return super().run_level_scores(rows)
+
+
+class Answered(Metric):
+    name = "answered"
+    names = ("answered",)
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        return {"answered": 1.0}
+
+
+def test_a_number_over_all_units_fails_in_its_own_column_only() -> None:
+    scorer = Scorer([Undefined(), Answered()], instances(6))
+    for i, text in enumerate(["1", "-", "not a number", "-1", "2"]):
+        scorer.add(state(i), says(text))
+    found = {(s.name, s.split): (s.mean, s.n, s.n_failed, s.n_total) for s in scorer.stats()}
+    assert found["answered", "all"] == (1.0, 5, 0, 6)
+    # Instances 1, 3 and 5 are of one split, 0, 2 and 4 of the other: only the first has the negative row.
+    assert found["share", "all"] == (None, 0, 4, 6)
+    assert found["share", "test"] == (None, 0, 1, 3)
+    assert found["share", "valid"] == (0.5, 2, 1, 3)
+    rows = list(scorer.rows())
+    assert [row.status for row in rows] == [*["scored"] * 5, "missing"]
+    assert [[*(row.failed_scores or {})] for row in rows] == [[], [], ["share"], [], [], []]
+    assert scorer.unscored.num_units == 4
+    assert scorer.unscored.by_score == {"share": 4}
+    said = "metric 'share' gave no share over all units: ZeroDivisionError: nothing to divide by"
+    assert scorer.remarks() == [said]
 
 
 def test_two_metrics_of_one_number_are_refused() -> None:

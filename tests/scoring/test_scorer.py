@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,13 +13,13 @@ from hypothesis import strategies as st
 import evalkit.metrics.reference
 import evalkit.metrics.text  # noqa: F401 - both register metrics used here
 from evalkit.errors import DataError, UsageError
-from evalkit.instance import CORRECT, Instance, Reference
+from evalkit.instance import CORRECT, Instance, PerturbationDescription, Reference
 from evalkit.redaction import remember
 from evalkit.request import Request, RequestMode, RequestState, request_key
-from evalkit.response import Completion, Failure, Outcome, Response, Token, Usage
+from evalkit.response import BLOCKED, Completion, Failure, Outcome, Response, Token, Usage
 from evalkit.scoring.metric import Metric, build_metric
 from evalkit.scoring.scorer import METRIC_ERROR, Scorer
-from evalkit.scoring.stat import Stat
+from evalkit.scoring.stat import Stat, StatPerturbation
 from evalkit.scoring.unit import Unit
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec
 from tests.planted import Planted
@@ -33,6 +34,7 @@ USAGE = [
     "no_answer",
 ]
 TIMEOUT = Failure("timeout", "no answer within 60 s")
+BLOCK = Failure(BLOCKED, "blocked")
 
 
 def instances(n: int) -> list[Instance]:
@@ -103,7 +105,7 @@ def test_scores_usage_and_counts() -> None:
     scorer.add(state(2), TIMEOUT)
     stat = stat_of(scorer, "exact_match")
     assert (stat.mean, stat.n, stat.n_failed, stat.n_total, stat.kind) == (0.5, 2, 1, 4, "score")
-    assert (scorer.n_scored, scorer.n_failed, scorer.n_total, scorer.num_unscored) == (2, 1, 4, 0)
+    assert (scorer.n_scored, scorer.n_failed, scorer.n_total, scorer.unscored.num_units) == (2, 1, 4, 0)
     assert scorer.progress == {"exact_match": 0.5}
     means = {s.name: s.mean for s in scorer.stats() if s.kind == "usage"}
     assert means == dict(zip(USAGE, [10, 2, 0.5, 0.5, 3, 0, 0], strict=True))
@@ -176,17 +178,135 @@ def test_what_a_metric_can_not_score_is_failed_not_zero(text: str) -> None:
     scorer = Scorer([exact_match(), Given()], instances(2))
     scorer.add(state(0), says(text))
     scorer.add(state(1), says("7"))
-    assert stat_of(scorer, "given").mean == 7
-    assert (stat_of(scorer, "exact_match").n, stat_of(scorer, "exact_match").n_failed) == (1, 1)
-    assert (scorer.n_scored, scorer.n_failed, scorer.num_unscored) == (1, 1, 1)
+    given, right = stat_of(scorer, "given"), stat_of(scorer, "exact_match")
+    assert (given.mean, given.n, given.n_failed, given.n_total) == (7, 1, 1, 2)
+    # The score of the other metric counts.
+    assert (right.mean, right.n, right.n_failed, right.n_total) == (0, 2, 0, 2)
+    assert (scorer.n_scored, scorer.n_failed) == (2, 0)
+    assert (scorer.unscored.num_units, scorer.unscored.by_score) == (1, {"given": 1})
     row = next(scorer.rows())
-    assert (row.status, row.reason, row.scores) == ("failed", METRIC_ERROR, {})
-    assert row.message is not None
-    assert row.message.startswith("metric 'given': ")
+    assert (row.status, row.reason, row.scores) == ("scored", None, {"exact_match": 0.0})
+    failed = row.to_json()["failed_scores"]
+    assert [(name, why["reason"]) for name, why in failed.items()] == [("given", METRIC_ERROR)]
+    assert failed["given"]["message"].startswith("metric 'given': ")
     # The request itself was answered, and its tokens were paid for.
     assert (stat_of(scorer, "num_prompt_tokens").n, stat_of(scorer, "num_prompt_tokens").n_failed) == (2, 0)
     scorer.add(state(0), TIMEOUT)
-    assert next(scorer.rows()).reason == METRIC_ERROR
+    assert next(scorer.rows()) == row
+
+
+def test_a_unit_that_every_metric_fails_on_is_a_failed_one() -> None:
+    scorer = Scorer([Given()], instances(2))
+    scorer.add(state(0), says("what"))
+    scorer.add(state(1), says("1"))
+    row = next(scorer.rows())
+    assert (row.status, row.reason, row.scores) == ("failed", METRIC_ERROR, {})
+    assert str(row.message).startswith("metric 'given': ")
+    assert (scorer.n_scored, scorer.n_failed, str(scorer.unscored)) == (1, 1, "1 not scored (given: 1)")
+
+
+class Several(Metric):
+    """Gives the numbers that the answer lists, `a=1 b=nan`; raises where it says so."""
+
+    def __init__(self, name: str = "several", names: tuple[str, ...] = ()) -> None:
+        self.name, self.names = name, names
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        text = unit.answer.response.completions[0].text
+        if "raise" in text:
+            raise ValueError("odd")
+        pairs = (pair.split("=") for pair in text.split())
+        return {name: float(value) for name, value in pairs}
+
+
+def test_a_number_that_is_none_takes_no_other_of_its_metric_with_it() -> None:
+    scorer = Scorer([Several()], instances(3))
+    for i, text in enumerate(["a=1 b=2", "a=3 b=nan", "a=5"]):
+        scorer.add(state(i), says(text))
+    a, b = stat_of(scorer, "a"), stat_of(scorer, "b")
+    assert (a.mean, a.n, a.n_failed) == (3, 3, 0)
+    # The third has no such score, which is no failure.
+    assert (b.mean, b.n, b.n_failed, b.n_total) == (2, 1, 1, 3)
+    rows = [row.to_json() for row in scorer.rows()]
+    assert [row.get("failed_scores") for row in rows] == [
+        None,
+        {
+            "b": {
+                "reason": METRIC_ERROR,
+                "message": "metric 'several': gave nan for 'b'; scores must be finite numbers",
+            }
+        },
+        None,
+    ]
+
+
+@pytest.mark.parametrize("value", [None, "1.5", 1j, 10**400, [1.0]])
+def test_what_is_no_number_fails_alone(value: object) -> None:
+    class Odd(Metric):
+        name = "odd"
+
+        def score(self, unit: Unit) -> Mapping[str, Any]:
+            return {"fine": 1.0, "odd": value}
+
+    scorer = Scorer([Odd()], instances(1))
+    scorer.add(state(0), says("x"))
+    assert (stat_of(scorer, "fine").mean, stat_of(scorer, "odd").mean) == (1, None)
+    assert "must be finite numbers" in (next(scorer.rows()).failed_scores or {})["odd"].message
+
+
+@pytest.mark.parametrize("first", ["a=1 b=2", "raise"])
+def test_a_metric_that_raises_fails_in_what_it_gives_elsewhere(first: str) -> None:
+    second = "raise" if first != "raise" else "a=1 b=2"
+    scorer = Scorer([Several(), exact_match()], instances(2))
+    scorer.add(state(0), says(first))
+    scorer.add(state(1), says(second))
+    for name in ("a", "b"):
+        assert (stat_of(scorer, name).n, stat_of(scorer, name).n_failed) == (1, 1)
+    assert (stat_of(scorer, "exact_match").n, stat_of(scorer, "exact_match").n_failed) == (2, 0)
+    failed = [row for row in scorer.rows() if row.failed_scores]
+    assert [[*(row.failed_scores or {})] for row in failed] == [["a", "b"]]
+    assert scorer.unscored.by_score == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize(("names", "shown"), [((), ["several"]), (("a", "b"), ["a", "b"])])
+def test_a_metric_that_always_raises_is_shown(names: tuple[str, ...], shown: list[str]) -> None:
+    scorer = Scorer([Several(names=names), exact_match()], instances(2))
+    for i in range(2):
+        scorer.add(state(i), says("raise"))
+    scores = [stat for stat in scorer.stats() if stat.kind == "score"]
+    assert [(s.name, s.n, s.n_failed, s.mean) for s in scores] == [
+        *((name, 0, 2, None) for name in shown),
+        ("exact_match", 2, 0, 0.0),
+    ]
+    assert scorer.unscored.num_units == 2
+    assert all(Stat.from_json(s.to_json()) == s for s in scores)
+
+
+def test_failures_of_a_metric_are_not_mixed_with_a_score_of_its_name() -> None:
+    scorer = Scorer([Several("failing"), Given("other", key="failing")], instances(1))
+    scorer.add(state(0), says("raise"))
+    scorer.add(state(0), says("1"))
+    taken = Scorer([Several("failing"), Several("other")], instances(2))
+    taken.add(state(0), says("failing=1"))
+    taken.add(state(1), says("raise"))
+    assert [[*(row.failed_scores or {})] for row in taken.rows()] == [["other"], ["failing", "other"]]
+
+
+def test_perturbed_copies_have_no_worst_case_of_a_score_that_failed() -> None:
+    described = PerturbationDescription("dialect", robustness=True)
+    plan = [copy for one in instances(2) for copy in (one, replace(one, perturbation=described))]
+    scorer = Scorer([Several(names=("a",)), exact_match()], plan)
+    for i in range(2):
+        scorer.add(state(i), says("a=1"))
+        key = request_key(f"id{i}", 0, perturbation="dialect")
+        copy = replace(state(i), key=key, perturbation="dialect")
+        scorer.add(copy, says("raise" if i else "a=0"))
+    worst = {
+        s.name: (s.mean, s.n, s.n_failed, s.n_total)
+        for s in scorer.stats()
+        if s.kind == "score" and s.perturbation == StatPerturbation("robustness", "worst")
+    }
+    assert worst == {"a": (0.0, 1, 1, 2), "exact_match": (0.0, 2, 0, 2)}
 
 
 def test_two_metrics_can_not_give_one_name() -> None:
@@ -194,7 +314,15 @@ def test_two_metrics_can_not_give_one_name() -> None:
         Scorer([Given(), Given()], instances(1))
     scorer = Scorer([Given(), Given("other", key="given")], instances(1))
     scorer.add(state(0), says("1"))
-    assert "which another metric gives too" in str(next(scorer.rows()).message)
+    row = next(scorer.rows())
+    # The number of the first counts; the failure of the second is shown under its own name.
+    assert row.scores == {"given": 1.0}
+    assert "which another metric gives too" in (row.failed_scores or {})["other"].message
+    assert (stat_of(scorer, "other").n_failed, stat_of(scorer, "given").n_failed) == (1, 0)
+    announced = Scorer([Several(), Several("owner", names=("a",))], instances(1))
+    announced.add(state(0), says("a=1"))
+    assert next(announced.rows()).scores == {"a": 1.0}
+    assert [*(next(announced.rows()).failed_scores or {})] == ["several"]
     taken = Scorer([Given("mine", key="latency_s")], instances(1))
     taken.add(state(0), says("1"))
     assert next(taken.rows()).reason == METRIC_ERROR
@@ -206,6 +334,7 @@ def test_no_applicable_metric_is_said() -> None:
     scorer = Scorer([built], instances(1))
     scorer.add(state(0), says("yes"))
     assert "no metric applies" in str(next(scorer.rows()).message)
+    assert (scorer.unscored.num_units, scorer.n_failed, scorer.n_scored) == (1, 1, 0)
 
 
 def test_a_run_without_metrics_still_counts_its_use() -> None:
@@ -312,6 +441,60 @@ def test_order_and_repetition_change_nothing(data: st.DataObject, outcomes: list
     assert values == numbers
 
 
+METRIC_TEXTS = ["a=0 b=1", "a=2", "b=nan", "a=inf b=3", "", "raise", "no numbers"]
+SEVERAL = st.one_of(st.sampled_from(METRIC_TEXTS).map(says), st.just(TIMEOUT), st.just(BLOCK), st.none())
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.data(),
+    st.lists(SEVERAL, min_size=12, max_size=12),
+    st.lists(st.sampled_from([(), ("a",), ("a", "b"), ("c",)]), min_size=1, max_size=1),
+)
+def test_counts_of_every_score_add_up(
+    data: st.DataObject, outcomes: list[Outcome | None], names: list[tuple[str, ...]]
+) -> None:
+    """What a score of each unit must be follows from the text that was answered."""
+    states = [state(i, t, s) for t in (0, 1) for i in range(3) for s in (0, 1)]
+    events = [(s, o) for s, o in zip(states, outcomes, strict=True) if o is not None]
+    shuffled = data.draw(st.permutations([*events, *events[:3]]))
+    in_order, mixed = (
+        Scorer([Several(names=names[0]), exact_match()], instances(3), num_train_trials=2, num_samples=2)
+        for _ in range(2)
+    )
+    for one, outcome in events:
+        in_order.add(one, outcome)
+    for one, outcome in shuffled:
+        mixed.add(one, outcome)
+    stats, rows = mixed.stats(), list(mixed.rows())
+    assert (stats, rows) == (in_order.stats(), list(in_order.rows()))
+    assert str(mixed.unscored) == str(in_order.unscored)
+    texts = [o.completions[0].text if isinstance(o, Response) else None for o in outcomes]
+    num_unanswered = sum(isinstance(o, Failure) for o in outcomes)
+    num_blocked = sum(o == BLOCK for o in outcomes)
+    num_raised = sum(text in ("raise", "no numbers") for text in texts)
+    wrong = {"a": "inf", "b": "nan"}
+    for stat in (stat for stat in stats if stat.kind == "score"):
+        lacking = sum(row.status != "missing" and stat.name not in row.scores for row in rows)
+        of_rows = [row for row in rows if stat.name in (row.failed_scores or {})]
+        num_wrong = sum(f"{stat.name}={wrong.get(stat.name)}" in (text or "") for text in texts)
+        expected = 0 if stat.name == "exact_match" else num_raised + num_wrong
+        assert (stat.n_failed, stat.n_blocked) == (num_unanswered + expected, num_blocked)
+        assert len(of_rows) == expected
+        assert stat.n + lacking + sum(row.status == "missing" for row in rows) == stat.n_total == 12
+        assert stat.n + stat.n_failed <= stat.n_total
+        assert stat.n == sum(stat.name in row.scores for row in rows)
+    right = next(stat for stat in stats if stat.name == "exact_match")
+    assert right.n == sum(text is not None for text in texts)
+    for stat in (stat for stat in stats if stat.name == "latency_s"):
+        assert (stat.n, stat.n_failed) == (right.n, num_unanswered)
+    assert mixed.n_scored == right.n
+    assert mixed.unscored.num_units == sum(bool(row.failed_scores) for row in rows)
+    for row in rows:
+        assert not set(row.scores) & set(row.failed_scores or ())
+        assert all(math.isfinite(value) for value in row.scores.values())
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.permutations([0, 1, 2, 3, 4, 5]))
 def test_order_changes_nothing_for_units_of_several_requests(order: list[int]) -> None:
@@ -347,4 +530,4 @@ def test_why_a_score_is_what_it_is_stands_in_its_row(planted: Planted, tmp_path:
     assert rows[3]["detail"] == "***"
     assert rows[4]["detail"] == "metric 'talkative' gave no detail: ValueError: odd"
     assert [row["scores"] for row in rows[:5]] == [{"talkative": 0.5, "exact_match": 1.0}] * 5
-    assert scorer.num_unscored == 0
+    assert scorer.unscored.num_units == 0

@@ -8,7 +8,7 @@ own gold is found before anything is spent.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from evalkit.instance import Instance
@@ -18,6 +18,7 @@ from evalkit.results.scores import make_scorer
 from evalkit.runs.load import LoadedRun, load_instances
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan import Plan, PlanContext, PlannedRun
+from evalkit.scoring.score_table import ScoreRow
 from evalkit.specs.conf import read_conf
 from evalkit.specs.digest import digest
 from evalkit.specs.entry import parse_run_entry
@@ -84,20 +85,26 @@ def validate_run(run: PlannedRun, context: PlanContext) -> Validation:
         num_requests += 1
         instance = by_id[state.instance_id, state.perturbation]
         scorer.add(state, gold_response(state, instance, loaded))
-    problems = [
-        f"{row.instance_id}: {name} of the right answer is {value:g}, not {full_marks[name]:g}"
-        if row.status == "scored"
-        else f"{row.instance_id}: {row.reason}"
-        for row in scorer.rows()
-        for name, value in (row.scores.items() if row.status == "scored" else (("", 0.0),))
-        if row.status != "scored" or (name in full_marks and abs(value - full_marks[name]) > 1e-9)
-    ]
+    problems = [problem for row in scorer.rows() for problem in _problems(row, full_marks)]
+    stats = [s for s in scorer.stats() if s.kind == "score" and s.split == "all" and s.perturbation is None]
+    problems += scorer.run_level_problems
     if len(problems) > MAX_PROBLEMS:
         problems = [*problems[:MAX_PROBLEMS], f"… and {len(problems) - MAX_PROBLEMS} more"]
-    stats = [s for s in scorer.stats() if s.kind == "score" and s.split == "all" and s.perturbation is None]
     means = {s.name: s.mean for s in stats if s.mean is not None}
     warnings = (*_warnings(loaded), *loaded.notes)
     return Validation(run.name, len(loaded.instances), num_requests, means, tuple(problems), warnings)
+
+
+def _problems(row: ScoreRow, full_marks: Mapping[str, float]) -> Iterator[str]:
+    """What is wrong with the scores of one right answer, in words."""
+    if row.status != "scored":
+        yield f"{row.instance_id}: {row.reason}{f': {row.message}' if row.message else ''}"
+        return
+    for failure in dict.fromkeys((row.failed_scores or {}).values()):
+        yield f"{row.instance_id}: {failure.reason}: {failure.message}"
+    for name, value in row.scores.items():
+        if name in full_marks and abs(value - full_marks[name]) > 1e-9:
+            yield f"{row.instance_id}: {name} of the right answer is {value:g}, not {full_marks[name]:g}"
 
 
 def gold_response(state: RequestState, instance: Instance, loaded: LoadedRun) -> Response:

@@ -39,7 +39,7 @@ from evalkit.results.choice import choose_directory, set_aside
 from evalkit.results.integrity import changed_files, reseal
 from evalkit.results.manifest import RunStatus
 from evalkit.results.manifest_writer import RunIdentity
-from evalkit.results.run_directory import RunDirectory, read_lines, write_json, write_lines
+from evalkit.results.run_directory import RunDirectory, write_json, write_lines
 from evalkit.scoring.metric import Metric, build_metric
 from evalkit.specs.digest import identity, run_digest
 from evalkit.specs.run_spec import MetricSpec, RunSpec
@@ -264,15 +264,11 @@ def _write_run(
         status: RunStatus | None = "partial" if run.is_partial else None
         message = "numbers only: the import had no samples"
         return ledger.close(status, message).counts["num_failed"]
-    score_run(directory)
-    unscored = sum(
-        row["status"] == "failed" and row.get("reason") == "metric_error"
-        for row in read_lines(directory.scores_path)
-    )
+    unscored = score_run(directory).unscored
     if run.is_partial:
         message = "a part of what the source has is not here; see the notes of the import"
         return ledger.close("partial", message, unscored).counts["num_failed"]
-    return ledger.close(num_unscored=unscored).counts["num_failed"]
+    return ledger.close(unscored=unscored).counts["num_failed"]
 
 
 def _with_scores(

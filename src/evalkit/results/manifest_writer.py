@@ -25,6 +25,7 @@ from evalkit.specs.run_spec import RunSpec
 if TYPE_CHECKING:
     from evalkit.execution.journal_index import JournalIndex
     from evalkit.models.deployment import Prices
+    from evalkit.scoring.scorer import Unscored
 
 
 _MAY_BE_BILLED = (
@@ -219,14 +220,17 @@ class ManifestWriter:
         kept = tuple(dict.fromkeys((*self.manifest.notes, *notes)))
         self.manifest = replace(self.manifest, notes=kept)
 
-    def close(self, status: RunStatus | None = None, message: str = "", num_unscored: int = 0) -> Manifest:
+    def close(
+        self, status: RunStatus | None = None, message: str = "", unscored: Unscored | None = None
+    ) -> Manifest:
         """Write the final manifest.
 
         Args:
             status: Why the run ended early; None lets the counts decide between complete and partial.
             message: The reason in one line.
-            num_unscored: Answered instances that a metric could not score.
+            unscored: Answered units that lack a score because a metric failed; None: there are none.
         """
+        num_unscored = 0 if unscored is None else unscored.num_units
         counted: dict[str, Any] = {}
         if self._began:  # else this start came to count nothing, and what earlier ones counted stays
             counted = {
@@ -240,7 +244,7 @@ class ManifestWriter:
         self.manifest = replace(
             self.manifest,
             status=status,
-            message=message or self._failure_summary(num_unscored),
+            message=message or self._failure_summary(unscored),
             **counted,
             seconds=round(self.manifest.seconds + time.monotonic() - self._began_s, 3),
             finished_at=_now(),
@@ -295,10 +299,10 @@ class ManifestWriter:
             "completion_tokens": self._usage.completion_tokens,
         }
 
-    def _failure_summary(self, num_unscored: int) -> str:
+    def _failure_summary(self, unscored: Unscored | None) -> str:
         parts = [f"{count} {reason}" for reason, count in self.failures_by_reason().items()]
-        if num_unscored:
-            parts.append(f"{num_unscored} not scored")
+        if unscored is not None and unscored.num_units:
+            parts.append(str(unscored))
         return ", ".join(parts)
 
 

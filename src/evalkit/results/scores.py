@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from evalkit.errors import REMEDY, REMEDY_IMPORT, REMEDY_RUN, DamageError, StoreError
-from evalkit.execution.journal_index import read_winners, scan_journal
+from evalkit.execution.journal_index import JournalIndex, read_winners, scan_journal
 from evalkit.instance import Instance
 from evalkit.plural import counted
 from evalkit.results.integrity import (
-    SEALED,
     fingerprint,
     fits,
     recovered_manifest,
@@ -24,10 +24,12 @@ from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
 from evalkit.scoring.fit import refuse_machine
 from evalkit.scoring.metric import build_metric
-from evalkit.scoring.scorer import Scorer
+from evalkit.scoring.scorer import Scorer, Unscored
 from evalkit.scoring.stat import Stat, StatPlace
 from evalkit.specs.run_spec import RunSpec
 
+# How the manifest of a run ends its message where metrics have failed; before evalkit 0.2 without names.
+_NOT_SCORED = re.compile(r"(^|, )\d+ not scored( \(.*\))?$")
 SCORING_RULES = "2"
 """Changes where stored answers get other numbers than before; runs scored by other rules are scored anew."""
 
@@ -58,18 +60,21 @@ class Rescored:
         stats: The numbers that the run has now.
         problems: What is damaged or missing, in words; where there is any, the run is no longer complete.
         kept: Whether the stored numbers were kept, since fewer answers are left than they rest on.
+        unscored: Answered units that lack a score because a metric failed.
     """
 
     stats: tuple[Stat, ...]
     problems: tuple[str, ...] = ()
     kept: bool = False
+    unscored: Unscored = field(default_factory=Unscored)
 
 
 def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored:
     """Score a stored run anew from its journal; sends nothing.
 
     What is damaged or missing is reported, and a run that was complete is then partial: `evalkit run` asks
-    again. Numbers are not replaced by those of fewer answers.
+    again. Scores that a metric fails to give are reported too; a run that was partial only because of such is
+    complete when they are there. Numbers are not replaced by those of fewer answers.
 
     Args:
         directory: The run.
@@ -107,8 +112,20 @@ def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored
             "numbers are kept (--allow-fewer replaces them)"
         )
     stats = read_stats(directory) if kept else write_scores(directory, scorer)
-    _stamp(directory, manifest, scorer.num_unscored, problems, kept=kept)
-    return Rescored(stats, tuple(problems), kept)
+    unscored = scorer.unscored
+    if kept:
+        # What was not made now keeps its fingerprint, so that damage to it stays visible.
+        directory.write_manifest(sealed(directory, _with_problems(manifest, problems), ("run_spec.json",)))
+        return Rescored(stats, tuple(problems), kept=True)
+    is_whole = not (problems or scorer.n_contradictory or _is_owed(manifest, index))
+    manifest = replace(
+        _restated(manifest, unscored, is_whole=is_whole),
+        counts={**manifest.counts, "num_unscored": unscored.num_units},
+        versions={**manifest.versions, "scoring": SCORING_RULES},
+    )
+    directory.write_manifest(sealed(directory, _with_problems(manifest, problems)))
+    problems += [str(unscored)] if unscored.num_units else []
+    return Rescored(stats, tuple(problems), unscored=unscored)
 
 
 def checked_spec(directory: RunDirectory, manifest: Manifest) -> tuple[RunSpec, list[str]]:
@@ -182,21 +199,36 @@ def _written(mean: float | None) -> str:
     return "none" if mean is None else f"{mean:.3f}"
 
 
-def _stamp(
-    directory: RunDirectory, manifest: Manifest, num_unscored: int, problems: list[str], *, kept: bool
-) -> None:
-    """Write into the manifest by which rules the run is scored now, and that a part of it is missing."""
-    if not kept:
-        manifest = replace(
-            manifest,
-            counts={**manifest.counts, "num_unscored": num_unscored},
-            versions={**manifest.versions, "scoring": SCORING_RULES},
-        )
-    if manifest.status == "complete" and (problems or num_unscored):
-        message = problems[0] if problems else f"{num_unscored} not scored"
-        manifest = replace(manifest, status="partial", message=message)
-    # What was not made now keeps its fingerprint, so that damage to it stays visible.
-    directory.write_manifest(sealed(directory, manifest, ("run_spec.json",) if kept else SEALED))
+def _with_problems(manifest: Manifest, problems: Sequence[str]) -> Manifest:
+    """The manifest of a run that is no longer complete, if there are problems."""
+    if manifest.status != "complete" or not problems:
+        return manifest
+    return replace(manifest, status="partial", message=problems[0])
+
+
+def _restated(manifest: Manifest, unscored: Unscored, *, is_whole: bool) -> Manifest:
+    """The manifest with the scores that metrics fail to give now in its message, in place of those before.
+
+    Args:
+        manifest: As the run left it.
+        unscored: What metrics fail to give now.
+        is_whole: Whether nothing else is missing.
+    """
+    status, message = manifest.status, _NOT_SCORED.sub("", manifest.message)
+    if status == "partial" and is_whole and message != manifest.message:
+        status = "complete"
+    elif status != "complete" and message == manifest.message:
+        return manifest
+    if unscored.num_units:
+        status = "partial" if status == "complete" else status
+        message = ", ".join(filter(None, (message, str(unscored))))
+    return replace(manifest, status=status, message=message)
+
+
+def _is_owed(manifest: Manifest, index: JournalIndex) -> bool:
+    """Whether something would be asked again, or a content filter blocked all there is."""
+    num_requests = manifest.counts.get("num_requests")
+    return num_requests is None or len(index.settled) < num_requests or not index.answered
 
 
 def write_scores(directory: RunDirectory, scorer: Scorer) -> tuple[Stat, ...]:

@@ -153,8 +153,8 @@ async def _score(
     if status is None and not writer.num_owed and (number := scorer.n_contradictory):
         status, message = "partial", f"the answers to the parts of {number} units contradict each other"
     directory.write_instances(loaded.instances)  # should they have been removed meanwhile
-    session.note(stage.handle, scorer.remarks())
     stats = await asyncio.to_thread(write_scores, directory, scorer)
-    manifest = writer.close(status, message, scorer.num_unscored)
+    session.note(stage.handle, scorer.remarks())
+    manifest = writer.close(status, message, scorer.unscored)
     failures = writer.failures_by_reason()
     return replace(result_of(directory, manifest, stats), failures=failures, stages=(stage.report,))

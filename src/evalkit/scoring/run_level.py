@@ -31,11 +31,13 @@ class RunLevelValue:
         value: The mean over the train trials that have rows; None without rows.
         stderr: From a bootstrap over clusters; None for fewer than two clusters or too many rows.
         trial_values: The number within each train trial; None for one without rows.
+        problem: Why the metric could not make the number of these rows; None if it could.
     """
 
     value: float | None
     stderr: float | None
     trial_values: tuple[float | None, ...]
+    problem: str | None = None
 
 
 @dataclass(slots=True)
@@ -57,17 +59,24 @@ class RunLevelRows:
         """Each named number, with the standard error of a seeded bootstrap (Efron & Tibshirani 1993, ch. 6).
 
         A resample draws as many clusters as there are, with replacement, each with all its rows. A number
-        that any resample lacks has no standard error.
-
-        Raises:
-            PluginError: `function` gives a name that was not announced, or a number that is not finite.
+        that any resample lacks has no standard error. Where `function` raises, gives a number that is not
+        finite, or a name that was not announced, there is no number but the problem, and no other is lost.
         """
-        by_trial = [self._measured(names, function, rows) for rows in self._by_trial(range(len(self.rows)))]
+        problems: dict[str, str] = {}
+        by_trial = [
+            _measured(names, function, rows, problems) for rows in self._by_trial(range(len(self.rows)))
+        ]
+        if len(problems) == len(names):
+            missing = (None,) * self.num_train_trials
+            return {name: RunLevelValue(None, None, missing, problems[name]) for name in names}
         errors = self._errors(names, function)
         found = {}
         for name in names:
-            trial_values = tuple(None if given is None else given.get(name) for given in by_trial)
-            found[name] = RunLevelValue(_mean(trial_values), errors.get(name), trial_values)
+            trial_values = tuple(
+                None if given is None or name in problems else given.get(name) for given in by_trial
+            )
+            error = None if name in problems else errors.get(name)
+            found[name] = RunLevelValue(_mean(trial_values), error, trial_values, problems.get(name))
         return found
 
     def _errors(self, names: Sequence[str], function: RunLevelFunction) -> dict[str, float]:
@@ -80,8 +89,11 @@ class RunLevelRows:
         drawn: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(NUM_RESAMPLES):
             chosen = [i for cluster in generator.choices(clusters, k=len(clusters)) for i in cluster]
-            given = [self._measured(names, function, rows) for rows in self._by_trial(chosen)]
+            problems: dict[str, str] = {}
+            given = [_measured(names, function, rows, problems) for rows in self._by_trial(chosen)]
             for name in names:
+                if name in problems:
+                    continue
                 value = _mean([None if trial is None else trial.get(name) for trial in given])
                 if value is not None:
                     drawn[name].append(value)
@@ -93,17 +105,37 @@ class RunLevelRows:
             rows[self.trials[index]].append(self.rows[index])
         return rows
 
-    @staticmethod
-    def _measured(
-        names: Sequence[str], function: RunLevelFunction, rows: Sequence[Row]
-    ) -> Mapping[str, float] | None:
-        if not rows:
-            return None
-        given = function(rows)
-        for name, value in given.items():
-            if name not in names or not math.isfinite(value):
-                raise PluginError(f"a metric gave {value} for '{name}' over its corpus; it announced {names}")
-        return given
+
+def _measured(
+    names: Sequence[str], function: RunLevelFunction, rows: Sequence[Row], problems: dict[str, str]
+) -> Mapping[str, float] | None:
+    """The finite numbers that a metric makes of rows; None without rows. Why others are missing is added."""
+    if not rows:
+        return None
+    try:
+        given = dict(function(rows))
+        if unknown := [name for name in given if name not in names]:
+            raise PluginError(f"gave '{unknown[0]}', which is not in its run_level_names")
+    except Exception as error:  # noqa: BLE001 - plugin code: what it raises is kept as the reason
+        problems |= dict.fromkeys(names, f"{type(error).__name__}: {error}")
+        return {}
+    for name, value in given.items():
+        if not is_finite(value):
+            problems[name] = f"gave {shown_value(value)} for '{name}'; scores must be finite numbers"
+    return {name: value for name, value in given.items() if name not in problems}
+
+
+def is_finite(value: object) -> bool:
+    """Whether what a metric gave is a finite number."""
+    try:
+        return math.isfinite(value)  # type: ignore[arg-type]
+    except (TypeError, OverflowError, ValueError):
+        return False
+
+
+def shown_value(value: object) -> str:
+    """What a metric gave in place of a finite number, in words: `nan`, or its type."""
+    return str(value) if isinstance(value, float) else f"a {type(value).__name__}"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

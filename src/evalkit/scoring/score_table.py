@@ -1,14 +1,15 @@
 """All scores of a run in little memory: one column of floats per stat, one slot per unit.
 
 Slots are ordered by train trial, then instance, then sample, whatever order the answers came in, so that
-nothing computed from a table depends on that order.
+nothing computed from a table depends on that order. A unit without an answer fails in every column; a metric
+that can't score a unit fails in its own columns only.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, repeat
 from typing import Any, Literal
@@ -31,9 +32,11 @@ class ScoreRow:
     """What became of one unit.
 
     Attributes:
+        status: "failed" if the unit has no answer, or no metric could score it.
         scores: What the metrics gave; empty unless the status is "scored".
         reason: One word, for a failed unit.
         message: The failure in words.
+        failed_scores: The scores that an answered unit lacks because a metric failed, with the reasons.
         detail: Why the scores are what they are, where a metric says so.
         perturbation: Label of the perturbed copy; None for an original.
     """
@@ -49,10 +52,16 @@ class ScoreRow:
     message: str | None = None
     detail: str | None = None
     perturbation: str | None = None
+    failed_scores: Mapping[str, Failure] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The row as a plain dictionary; None left out."""
         plain = {name: getattr(self, name) for name in self.__slots__}
+        if self.failed_scores is not None:
+            plain["failed_scores"] = {
+                name: {"reason": failure.reason, "message": failure.message}
+                for name, failure in self.failed_scores.items()
+            }
         return {name: value for name, value in plain.items() if value is not None}
 
 
@@ -61,8 +70,11 @@ class Column:
     """The values of one stat, NaN where there is none.
 
     Attributes:
-        rank: Where the stat is listed; the smallest seen, so that it does not depend on arrival order.
+        rank: Where the stat is listed: by metric, then by position. The smallest seen, so that it does not
+            depend on arrival order.
         total: Running sum, for progress only.
+        metrics: The metrics that announce or give it, by index.
+        failures: Slot to why a metric gave no number here, though it gave others.
     """
 
     values: array[float]
@@ -71,6 +83,13 @@ class Column:
     may_be_share: bool = True
     count: int = 0
     total: float = 0.0
+    metrics: set[int] = field(default_factory=set)
+    failures: dict[int, Failure] = field(default_factory=dict)
+
+    def lacks(self, slot: int) -> bool:
+        """Whether there is no number in a slot."""
+        value = self.values[slot]
+        return value != value
 
     def set(self, slot: int, value: float) -> None:
         """Fill an empty slot."""
@@ -84,12 +103,18 @@ class RunLevelScores:
     """What one metric keeps for its numbers over all units.
 
     Attributes:
+        metric: The index of the metric.
         rows: Slot to row.
+        failures: Slot to why the metric could not make a row.
+        problems: Name to why a number could not be made of the rows; known once the stats are made.
     """
 
+    metric: int
     names: tuple[str, ...]
     function: RunLevelFunction
     rows: dict[int, Row] = field(default_factory=dict)
+    failures: dict[int, Failure] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -100,7 +125,9 @@ class ScoreTable:
         instances: The evaluated instances in plan order, with ids.
         num_train_trials: Train trials.
         num_samples: Repetitions of each request.
-        failures: Slot to why the unit has no score.
+        metric_names: Of the metrics, by index.
+        failures: Slot to why the unit has no score at all.
+        metric_failures: By index of the metric, slot to why it could not score the unit.
         details: Slot to why its scores are what they are, where a metric says so.
         run_level: Rows for the numbers over all units, in the order in which these are listed.
         lower_is_better: Scores of which the worst value is the largest one.
@@ -113,8 +140,10 @@ class ScoreTable:
     instances: Sequence[Instance]
     num_train_trials: int = 1
     num_samples: int = 1
+    metric_names: Sequence[str] = ()
     columns: dict[str, Column] = field(default_factory=dict)
     failures: dict[int, Failure] = field(default_factory=dict)
+    metric_failures: dict[int, dict[int, Failure]] = field(default_factory=dict)
     details: dict[int, str] = field(default_factory=dict)
     run_level: list[RunLevelScores] = field(default_factory=list)
     lower_is_better: frozenset[str] = frozenset()
@@ -170,10 +199,10 @@ class ScoreTable:
         """The column of this name, made if there is none, listed no later than `rank`."""
         column = self.columns.get(name)
         if column is None:
-            empty = array("d", [math.nan]) * self.num_slots
-            column = self.columns[name] = Column(empty, kind, rank, may_be_share)
-        elif rank < column.rank:
-            column.rank = rank
+            column = self.columns[name] = self._empty_column(kind, rank, may_be_share)
+        elif rank != column.rank:
+            column.metrics.add(rank[0])
+            column.rank = min(rank, column.rank)
         return column
 
     def stats(self) -> list[Stat]:
@@ -184,27 +213,40 @@ class ScoreTable:
         """
         slices = slices_of(self.instances, self.num_train_trials, self.num_samples)
         by_kind: dict[StatKind, list[Stat]] = {"score": [], "usage": [], "efficiency": []}
-        for name, column in self._listed():
+        failed = self.failed_scores()
+        unanswered = {slot: failure for slot, failure in self.failures.items() if not self.answered[slot]}
+        for name, column in self._listed(failed):
+            is_score = column.kind == "score"
+            failures = {**self.failures, **failed.get(name, {})} if is_score else unanswered
             for part in slices:
-                if column.kind != "score" and part.is_comparison:
+                if not is_score and part.is_comparison:
                     continue
                 label = Label(
                     name, column.kind, part.split, part.sub_split, column.may_be_share, part.perturbation
                 )
-                by_kind[column.kind].append(Stat.of(label, self._observations(name, part)))
-        over_all = [stat for corpus in self.run_level for stat in self._run_level_stats(corpus, slices)]
+                worst = max if name in self.lower_is_better else min
+                by_kind[column.kind].append(Stat.of(label, self._observations(column, failures, part, worst)))
+        over_all = [stat for scores in self.run_level for stat in self._run_level_stats(scores, slices)]
         return [*by_kind["score"], *over_all, *by_kind["usage"], *by_kind["efficiency"]]
 
     def rows(self) -> Iterator[ScoreRow]:
         """What became of every unit, in slot order."""
-        columns = [(name, column.values) for name, column in self._listed() if column.kind == "score"]
+        failed = self.failed_scores()
+        columns = [(n, column.values) for n, column in self._listed(failed) if column.kind == "score"]
+        over_all = (name for each in self.run_level for name in each.names)
+        by_slot: dict[int, dict[str, Failure]] = {}
+        for name in dict.fromkeys((*(name for name, _ in columns), *over_all)):
+            for slot, why in failed.get(name, {}).items():
+                by_slot.setdefault(slot, {})[name] = why
         for slot, answered in enumerate(self.answered):
-            instance, failure = self.instance_at(slot), self.failures.get(slot)
+            instance = self.instance_at(slot)
+            failure, failed_here = self.failures.get(slot), by_slot.get(slot)
             scores: dict[str, float] = {}
-            status: Status = "failed" if failure else "missing"
             if answered and failure is None:
-                status = "scored"
                 scores = {name: values[slot] for name, values in columns if values[slot] == values[slot]}
+                if failed_here and not scores and not any(slot in each.rows for each in self.run_level):
+                    failure = next(iter(failed_here.values()))
+            status: Status = "failed" if failure else "scored" if answered else "missing"
             yield ScoreRow(
                 instance_id=str(instance.id),
                 trial=self._trial_at(slot),
@@ -217,7 +259,28 @@ class ScoreTable:
                 message=failure.message if failure else None,
                 detail=self.details.get(slot) if status == "scored" else None,
                 perturbation=instance.perturbation_label,
+                failed_scores=failed_here,
             )
+
+    def failed_scores(self) -> dict[str, dict[int, Failure]]:
+        """Why answered units lack a score, by score and slot.
+
+        A metric that can't score a unit fails in the scores that it announces, and in those that it gives for
+        other units. If none of these is missing, as of a metric that never gave any, the failure is that of a
+        score by the metric's name.
+        """
+        failed = {name: dict(column.failures) for name, column in self.columns.items() if column.failures}
+        for index, failures in sorted(self.metric_failures.items()):
+            own = [(n, c) for n, c in self.columns.items() if c.kind == "score" and index in c.metrics]
+            over_all = [name for each in self.run_level if each.metric == index for name in each.names]
+            for slot, failure in failures.items():
+                lacking = [name for name, column in own if column.lacks(slot)]
+                for name in [*lacking, *over_all] or [self._name_of(index)]:
+                    failed.setdefault(name, {}).setdefault(slot, failure)
+        for scores in self.run_level:
+            for name in scores.names if scores.failures else ():
+                failed.setdefault(name, {}).update(scores.failures)
+        return failed
 
     def means(self) -> dict[str, float]:
         """The running mean of each score with a value, perturbed copies included; good to float rounding."""
@@ -227,8 +290,23 @@ class ScoreTable:
             if column.kind == "score" and column.count
         }
 
-    def _listed(self) -> list[tuple[str, Column]]:
-        return sorted(self.columns.items(), key=lambda item: (item[1].kind != "score", item[1].rank, item[0]))
+    def _listed(self, failed: Collection[str] = ()) -> list[tuple[str, Column]]:
+        """The columns in their order; with those of failed scores of which no unit has a number."""
+        columns = dict(self.columns)
+        own_names = {self._name_of(index): index for index in self.metric_failures}
+        for name in failed:
+            if name not in columns and name in own_names:
+                columns[name] = self._empty_column("score", (own_names[name], self.num_slots))
+        return sorted(columns.items(), key=lambda item: (item[1].kind != "score", item[1].rank, item[0]))
+
+    def _empty_column(self, kind: StatKind, rank: Rank, may_be_share: bool = True) -> Column:
+        return Column(array("d", [math.nan]) * self.num_slots, kind, rank, may_be_share, metrics={rank[0]})
+
+    def _name_of(self, metric: int) -> str:
+        """The score that shows the failures of a metric without scores of its own."""
+        name = self.metric_names[metric]
+        is_taken = name in self.columns or any(name in each.names for each in self.run_level)
+        return f"metric {name}" if is_taken else name
 
     def _position_at(self, slot: int) -> int:
         return slot // self.num_samples % len(self.instances)
@@ -236,8 +314,10 @@ class ScoreTable:
     def _trial_at(self, slot: int) -> int:
         return slot // (self.num_samples * len(self.instances))
 
-    def _run_level_stats(self, corpus: RunLevelScores, slices: Sequence[Slice]) -> Iterator[Stat]:
-        """The stats of one corpus, name by name, each over every slice."""
+    def _run_level_stats(self, scores: RunLevelScores, slices: Sequence[Slice]) -> Iterator[Stat]:
+        """The numbers of one metric over all units, name by name, each over every slice."""
+        failures = {**self.failures, **self.metric_failures.get(scores.metric, {}), **scores.failures}
+        scores.problems.clear()
         measured = []
         for part in slices:
             if part.is_comparison:
@@ -245,23 +325,30 @@ class ScoreTable:
             rows = RunLevelRows(self.num_train_trials)
             n_failed = n_blocked = 0
             for slot, cluster, trial in zip(part.slots, part.clusters, part.trials, strict=True):
-                if slot in corpus.rows:
-                    rows.add(corpus.rows[slot], cluster, trial)
-                if (failure := self.failures.get(slot)) is not None:
+                if slot in scores.rows:
+                    rows.add(scores.rows[slot], cluster, trial)
+                if (failure := failures.get(slot)) is not None:
                     n_failed += 1
                     n_blocked += failure.is_blocked
-            values = rows.values(corpus.names, corpus.function)
-            measured.append((part, values, (len(rows.rows), n_failed, len(part.slots), n_blocked)))
-        for name in corpus.names:
-            for part, values, counts in measured:
+            values = rows.values(scores.names, scores.function)
+            measured.append((part, values, len(rows.rows), n_failed, n_blocked))
+        for name in scores.names:
+            for part, values, n, n_failed, n_blocked in measured:
                 label = Label(name, "score", part.split, part.sub_split, False, part.perturbation)
-                yield Stat.of_run_level(label, values[name], *counts)
+                if (problem := values[name].problem) is not None:
+                    scores.problems.setdefault(name, problem)
+                    n, n_failed = 0, n_failed + n
+                yield Stat.of_run_level(label, values[name], n, n_failed, len(part.slots), n_blocked)
 
-    def _observations(self, name: str, part: Slice) -> Observations:
-        column = self.columns[name]
+    def _observations(
+        self,
+        column: Column,
+        failures: Mapping[int, Failure],
+        part: Slice,
+        worst: Callable[[Sequence[float]], float],
+    ) -> Observations:
         values = [column.values[slot] for slot in part.slots]
         if part.rivals is not None:
-            worst = max if name in self.lower_is_better else min
             values = [
                 _chosen(worst, [value, *(column.values[rival] for rival in rivals)])
                 for value, rivals in zip(values, part.rivals, strict=True)
@@ -269,10 +356,10 @@ class ScoreTable:
         # Only NaN differs from itself: one cheap comparison instead of a call per unit.
         present = [value == value for value in values]
         n_failed = n_blocked = 0
-        if self.failures:
+        if failures:
             versions = part.rivals or repeat(())
             for slot, rivals, has in zip(part.slots, versions, present, strict=False):
-                if not has and (found := [f for v in (slot, *rivals) if (f := self.failures.get(v))]):
+                if not has and (found := [f for v in (slot, *rivals) if (f := failures.get(v))]):
                     n_failed += 1
                     n_blocked += all(failure.is_blocked for failure in found)
         return Observations(
@@ -283,7 +370,7 @@ class ScoreTable:
             n_total=len(values),
             num_train_trials=self.num_train_trials,
             n_blocked=n_blocked,
-            zero_is_worst=column.kind == "score" and name not in self.lower_is_better,
+            zero_is_worst=column.kind == "score" and worst is min,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.errors import UsageError
@@ -13,13 +13,14 @@ from evalkit.request import RequestState
 from evalkit.response import Failure, Outcome
 from evalkit.scoring.efficiency import RUN_STATS, UNIT_STATS, Workload
 from evalkit.scoring.metric import Metric
-from evalkit.scoring.run_level import Row
-from evalkit.scoring.score_table import Column, Rank, RunLevelScores, ScoreRow, ScoreTable
+from evalkit.scoring.run_level import is_finite, shown_value
+from evalkit.scoring.score_table import Column, RunLevelScores, ScoreRow, ScoreTable
 from evalkit.scoring.stat import NO_ANSWER, Stat
 from evalkit.scoring.unit import Answer, Unit
 
 METRIC_ERROR = "metric_error"
 _MOST_DETAIL_CHARACTERS = 200
+_MOST_SHOWN = 5
 
 # Usage stat to whether its zeros and ones are noes and yeses.
 _USAGE_IS_SHARE = {
@@ -32,6 +33,29 @@ _USAGE_IS_SHARE = {
     NO_ANSWER: True,
 }
 _RESERVED = frozenset((*_USAGE_IS_SHARE, *UNIT_STATS, *RUN_STATS))
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """Answered units that lack a score because a metric failed.
+
+    Attributes:
+        num_units: How many units.
+        by_score: How many of them lack each score; of a unit that fails as a whole none is named.
+    """
+
+    num_units: int = 0
+    by_score: Mapping[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """In words: `3 not scored (bleu_4: 3)`; empty if there are none."""
+        if not self.num_units:
+            return ""
+        names = [f"{name}: {count}" for name, count in self.by_score.items()]
+        if more := len(names[_MOST_SHOWN:]):
+            names[_MOST_SHOWN:] = [f"{more} more"]
+        listed = f" ({', '.join(names)})" if names else ""
+        return f"{self.num_units} not scored{listed}"
 
 
 @dataclass(slots=True)
@@ -47,8 +71,9 @@ class Scorer:
 
     Stats do not depend on the order of the outcomes, nor on their repetition. A response is final: neither a
     failure nor another response displaces it. A failure gives way to a later response, and to a later
-    failure. A metric that raises, or gives a number that is not finite, makes its unit a failed one with the
-    reason `metric_error`; so does a unit that no metric applies to.
+    failure. A metric that raises fails with the reason `metric_error` in its own scores of that unit, a
+    number that is not finite in that one score; the unit's other scores count. A unit that no metric applies
+    to fails as a whole, and so does one whose log-probabilities are no numbers.
 
     Besides what the metrics give, every answered unit has the usage stats `num_prompt_tokens`,
     `num_completion_tokens` (both where they are reported) and `latency_s` (sums over its requests),
@@ -62,11 +87,10 @@ class Scorer:
         metrics: In the order in which their stats are listed.
         instances: The evaluated instances in plan order, with ids.
         num_train_trials: Train trials (the adapter's `num_train_trials`).
-        num_samples: Repetitions of each request (the adapter's `num_train_trials`).
+        num_samples: Repetitions of each request (the adapter spec's `num_trials`, HELM's word).
 
     Attributes:
         metrics: As given.
-        num_unscored: Answered units that a metric could not score.
 
     Raises:
         UsageError: Two metrics have the same name; there are no instances, or their ids are not unique.
@@ -85,19 +109,20 @@ class Scorer:
             twice = sorted({name for name in names if names.count(name) > 1})
             raise UsageError(f"the same metric is asked for twice: {', '.join(twice)}")
         self.metrics = tuple(metrics)
-        self._table = ScoreTable(instances, num_train_trials, num_samples)
+        self._table = ScoreTable(instances, num_train_trials, num_samples, names)
         self._table.lower_is_better = frozenset(n for metric in metrics for n in metric.lower_is_better)
         self._partial: dict[int, _PartialUnit] = {}
-        self.num_unscored = 0
+        self._num_without = 0  # answered units without any number
+        self._unscored: set[int] = set()
         for metric in metrics:
             for instance in instances:
                 metric.check(instance)
-        _refuse_equal_names(metrics)
+        self._announced = _announced(metrics)
         for index, metric in enumerate(metrics):
             for position, name in enumerate(metric.names):
                 self._table.column(name, "score", (index, position))
         self._corpora = {
-            index: RunLevelScores(metric.run_level_names, metric.run_level_scores)
+            index: RunLevelScores(index, metric.run_level_names, metric.run_level_scores)
             for index, metric in enumerate(metrics)
             if metric.run_level_names
         }
@@ -131,12 +156,23 @@ class Scorer:
         Each is given over everything, then by split; efficiency of the whole run comes last.
         """
         table = self._table
-        of_run = self._workload.stats(self.n_failed, self.n_total, table.num_train_trials)
+        n_unanswered = sum(not table.answered[slot] for slot in table.failures)
+        of_run = self._workload.stats(n_unanswered, self.n_total, table.num_train_trials)
         return [*table.stats(), *of_run]
 
     def remarks(self) -> list[str]:
-        """What the metrics remark on the answers, each once."""
-        return list(dict.fromkeys(remark for metric in self.metrics for remark in metric.remarks()))
+        """What the metrics remark on the answers, each once; after `stats` also what they could not make."""
+        remarks = [remark for metric in self.metrics for remark in metric.remarks()]
+        return list(dict.fromkeys((*remarks, *self.run_level_problems)))
+
+    @property
+    def run_level_problems(self) -> list[str]:
+        """Why numbers over all units are missing, in words; known after `stats`."""
+        return [
+            f"metric '{self.metrics[scores.metric].name}' gave no {name} over all units: {problem}"
+            for scores in self._table.run_level
+            for name, problem in scores.problems.items()
+        ]
 
     def rows(self) -> Iterator[ScoreRow]:
         """What became of every unit, by train trial, then instance, then sample."""
@@ -154,8 +190,21 @@ class Scorer:
 
     @property
     def n_failed(self) -> int:
-        """Units that failed so far."""
-        return len(self._table.failures)
+        """Units without any score so far: they have no answer, or no metric could score it."""
+        unanswered = sum(not self._table.answered[slot] for slot in tuple(self._table.failures))
+        return unanswered + self._num_without
+
+    @property
+    def unscored(self) -> Unscored:
+        """Answered units that lack a score since a metric failed; of numbers over all units after `stats`."""
+        table = self._table
+        counts = {name: len(failures) for name, failures in table.failed_scores().items()}
+        units = set(self._unscored)
+        for scores in table.run_level:
+            if scores.problems:
+                units.update(scores.rows)
+                counts |= {name: counts.get(name, 0) + len(scores.rows) for name in scores.problems}
+        return Unscored(len(units), dict(sorted(counts.items())))
 
     @property
     def n_answered(self) -> int:
@@ -174,8 +223,8 @@ class Scorer:
 
     @property
     def n_scored(self) -> int:
-        """Units scored so far."""
-        return self._table.answered.count(1) - self.num_unscored
+        """Units with a number so far."""
+        return self._table.answered.count(1) - self._num_without
 
     def _add_part(self, slot: int, state: RequestState, outcome: Outcome) -> None:
         """Keep one of several requests until its unit is whole; the unit is failed while one of them is."""
@@ -202,48 +251,79 @@ class Scorer:
                 column.set(slot, value)
         for name, value in self._workload.add(answers).items():
             table.column(name, "efficiency", (0, UNIT_STATS.index(name)), False).set(slot, value)
-        unit = Unit(table.instance_at(slot), state.trial, state.sample, answers)
-        rows: dict[int, Row] = {}
-        scores = self._scores(unit, rows)
-        if isinstance(scores, Failure):
-            self.num_unscored += 1
-            table.failures[slot] = scores
-            return
-        if detail := self._detail(unit):
-            table.details[slot] = detail
-        for index, row in rows.items():
-            self._corpora[index].rows[slot] = row
-        for name, (rank, value) in scores.items():
-            table.column(name, "score", rank).set(slot, value)
+        self._score(slot, Unit(table.instance_at(slot), state.trial, state.sample, answers))
 
-    def _scores(self, unit: Unit, rows: dict[int, Row]) -> dict[str, tuple[Rank, float]] | Failure:
-        """All scores of a unit by name, or why it can't be scored: all metrics count, or none.
-
-        What metrics over all units need of it goes into `rows`, by the metric's index.
-        """
-        if (nonsense := _not_a_number(unit)) is not None:
-            return Failure(METRIC_ERROR, nonsense)
-        scores: dict[str, tuple[Rank, float]] = {}
-        for index, metric in enumerate(self.metrics):
+    def _score(self, slot: int, unit: Unit) -> None:
+        """Enter what each metric gives for a unit, or why it gives nothing."""
+        table, done, num_given = self._table, list[Metric](), 0
+        nonsense = _not_a_number(unit)
+        for index, metric in enumerate(self.metrics if nonsense is None else ()):
             try:
-                given = metric.score(unit)
-                problem = _problem(given, scores)
-                if metric.run_level_names and (row := metric.run_level_row(unit)) is not None:
-                    rows[index] = row
+                given = dict(metric.score(unit))
+                problem = self._name_problem(slot, index, given)
             except Exception as error:  # noqa: BLE001 - plugin code: what it raises is kept as the reason
                 problem = f"{type(error).__name__}: {error}"
             if problem is not None:
-                return Failure(METRIC_ERROR, f"metric '{metric.name}': {problem}")
-            for position, (name, value) in enumerate(given.items()):
-                scores[name] = ((index, position), float(value))
-        if self.metrics and not scores and not rows:
-            return Failure(METRIC_ERROR, f"no metric applies to instance '{unit.instance.id}'")
-        return scores
+                self._fail(slot, table.metric_failures.setdefault(index, {}), metric, problem)
+                continue
+            num_given += self._enter(slot, index, given)
+            if metric.run_level_names:
+                num_given += self._enter_row(slot, index, unit)
+            done.append(metric)
+        if not num_given and self.metrics:
+            self._num_without += 1
+            if slot not in self._unscored:
+                message = nonsense or f"no metric applies to instance '{unit.instance.id}'"
+                table.failures[slot] = Failure(METRIC_ERROR, message)
+                self._unscored.add(slot)
+        elif detail := self._detail(unit, done):
+            table.details[slot] = detail
 
-    def _detail(self, unit: Unit) -> str:
-        """What the metrics say of their scores, each once; one that can't say it takes no score away."""
+    def _name_problem(self, slot: int, index: int, given: Mapping[str, float]) -> str | None:
+        """Why a metric may not give these names for a unit; None if it may."""
+        columns, announced = self._table.columns, self._announced
+        for name in given:
+            column = columns.get(name)
+            is_taken = column is not None and (not column.lacks(slot) or slot in column.failures)
+            if is_taken or announced.get(name, index) != index or name in _RESERVED:
+                return f"gave '{name}', which another metric gives too"
+        return None
+
+    def _enter(self, slot: int, index: int, given: Mapping[str, float]) -> int:
+        """Enter the numbers of one metric; returns how many are numbers."""
+        num_numbers = 0
+        for position, (name, value) in enumerate(given.items()):
+            column = self._table.column(name, "score", (index, position))
+            if is_finite(value):
+                column.set(slot, float(value))
+                num_numbers += 1
+            else:
+                problem = f"gave {shown_value(value)} for '{name}'; scores must be finite numbers"
+                self._fail(slot, column.failures, self.metrics[index], problem)
+        return num_numbers
+
+    def _enter_row(self, slot: int, index: int, unit: Unit) -> int:
+        """Keep what a metric over all units needs of this one; returns the number of rows kept."""
+        metric, scores = self.metrics[index], self._corpora[index]
+        try:
+            row = metric.run_level_row(unit)
+        except Exception as error:  # noqa: BLE001 - plugin code, as above
+            self._fail(slot, scores.failures, metric, f"{type(error).__name__}: {error}")
+            return 0
+        if row is None:
+            return 0
+        scores.rows[slot] = row
+        return 1
+
+    def _fail(self, slot: int, failures: dict[int, Failure], metric: Metric, problem: str) -> None:
+        failures[slot] = Failure(METRIC_ERROR, f"metric '{metric.name}': {problem}")
+        self._unscored.add(slot)
+
+    @staticmethod
+    def _detail(unit: Unit, metrics: Iterable[Metric]) -> str:
+        """What metrics say of their scores, each once; one that can't say it takes no score away."""
         details: dict[str, None] = {}
-        for metric in self.metrics:
+        for metric in metrics:
             try:
                 details[metric.detail(unit)] = None
             except Exception as error:  # noqa: BLE001 - plugin code, as above
@@ -251,19 +331,20 @@ class Scorer:
         return one_line("; ".join(filter(None, details)))[:_MOST_DETAIL_CHARACTERS]
 
 
-def _refuse_equal_names(metrics: Sequence[Metric]) -> None:
-    """Nothing, if no two metrics announce the same number.
+def _announced(metrics: Sequence[Metric]) -> dict[str, int]:
+    """The metric that announces each number, by index.
 
     Raises:
-        UsageError: Two do.
+        UsageError: Two announce the same.
     """
-    owners: dict[str, str] = {}
-    for metric in metrics:
+    owners: dict[str, int] = {}
+    for index, metric in enumerate(metrics):
         for name in (*metric.names, *metric.run_level_names):
-            if owners.setdefault(name, metric.name) != metric.name:
+            if (owner := owners.setdefault(name, index)) != index:
                 raise UsageError(
-                    f"metrics '{owners[name]}' and '{metric.name}' both give '{name}'; ask for one"
+                    f"metrics '{metrics[owner].name}' and '{metric.name}' both give '{name}'; ask for one"
                 )
+    return owners
 
 
 def _not_a_number(unit: Unit) -> str | None:
@@ -275,15 +356,6 @@ def _not_a_number(unit: Unit) -> str | None:
                     f"the answer to '{answer.state.key}' has the log-probability {completion.logprob}: "
                     "the model did not compute numbers; try another number format (bfloat16 or float32)"
                 )
-    return None
-
-
-def _problem(given: Mapping[str, float], so_far: Mapping[str, object]) -> str | None:
-    for name, value in given.items():
-        if not math.isfinite(value):
-            return f"gave {value} for '{name}'; scores must be finite"
-        if name in so_far or name in _RESERVED:
-            return f"gave '{name}', which another metric gives too"
     return None
 
 
