@@ -99,9 +99,11 @@ def _exported(
 def _report_left_out(name: str, exported: Exported) -> None:
     from evalkit.plural import counted
 
+    failed = exported.failed_scores
     for count, noun, what in (
         (exported.num_left_out, "request", "without an answer left out; HELM has no place for failures"),
         (exported.num_unscored, "instance", "without scores left out of the numbers"),
+        *((n, "instance", f"left out of {score}: its metric failed") for score, n in failed.items()),
     ):
         if count:
             echo(remark("note", f"{name}: {counted(count, noun)} {what}"), err=True)

@@ -21,6 +21,7 @@ def score_command(
     """Recompute the metrics of stored runs from their stored answers, without any request.
 
     Ends with 1 where answers are damaged or missing: the run is then partial, and `evalkit run` asks again.
+    It also ends with 1 where a metric fails to give a score; once none fails, the run is complete.
     """
     from evalkit.cli.output import echo_note, print_json
     from evalkit.cli.table import print_rows

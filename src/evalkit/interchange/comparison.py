@@ -12,6 +12,7 @@ from typing import Any
 from evalkit.interchange.foreign_run import ImportedRun, UnitKey, unit_of
 from evalkit.response import Response
 from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
+from evalkit.results.units import has_failed
 from evalkit.scoring.stat import ALL_SPLITS, Stat
 
 # Scores that agree to this are the same; the other harness may have summed in another order.
@@ -156,9 +157,8 @@ def find_differences(
             found.num_compared += ours is not None and name not in carried
             if ours is None or not math.isclose(ours, theirs, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
                 place = {key: row[key] for key in ("instance_id", "trial", "sample") if key in row}
-                found.rows.append(
-                    {**place, "metric": name, "given": theirs, "here": ours, "status": row["status"]}
-                )
+                status = "failed" if has_failed(row, name) else row["status"]
+                found.rows.append({**place, "metric": name, "given": theirs, "here": ours, "status": status})
     return found
 
 

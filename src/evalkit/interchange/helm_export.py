@@ -7,15 +7,17 @@
         per_instance_stats.json   scores and bookkeeping per instance
         stats.json                the same, aggregated HELM's way (`helm_stats`)
 
-HELM knows no failures: a request without an answer is left out, and counted in the report. Everything is
-written one item at a time; no step holds a run in memory, apart from a few numbers per request.
+HELM knows no failures: a request without an answer is left out, and so is a score that a metric failed to
+give; both are counted in the report. Everything is written one item at a time; no step holds a run in memory,
+apart from a few numbers per request.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from evalkit.response import Completion, Response
 from evalkit.results.integrity import require_unchanged, require_whole_journal
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines, write_json
+from evalkit.results.units import failed_scores
 from evalkit.scoring.unit import likeliest_first
 from evalkit.specs.run_spec import RunSpec
 
@@ -50,12 +53,14 @@ class Exported:
         num_requests: Answered requests.
         num_left_out: Requests without an answer, which HELM's layout has no place for.
         num_unscored: Instances without scores.
+        failed_scores: Single scores that are missing since a metric failed: name to number of instances.
     """
 
     path: Path
     num_requests: int
     num_left_out: int
     num_unscored: int
+    failed_scores: Mapping[str, int] = field(default_factory=dict)
 
 
 def export_run(directory: RunDirectory, suite_path: Path) -> Exported:
@@ -109,11 +114,12 @@ def _write(
     states = _request_states(read_winners(directory.journal_path, index), run_spec, instances, facts)
     _write_array(target / "scenario_state.json", states, head, "request_states")
     aggregation = Aggregation(has_copies=any(label for _, label in instances))
-    unscored: list[UnitId] = []
-    units = _units(read_lines(directory.scores_path), instances, facts, unscored)
+    left_out = _LeftOut()
+    units = _units(read_lines(directory.scores_path), instances, facts, left_out)
     _write_array(target / "per_instance_stats.json", _per_instance(units, aggregation))
     _write_array(target / "stats.json", (stat for stat in aggregation.stats() if _is_finite(stat)))
-    return Exported(target, len(index.answered), len(index.failures), len(unscored))
+    num_left_out = len(index.failures)
+    return Exported(target, len(index.answered), num_left_out, left_out.num_units, left_out.scores)
 
 
 def _run_spec_to_helm(run_spec: RunSpec, name: str) -> dict[str, Any]:
@@ -311,20 +317,32 @@ def _num_bytes(token: str) -> int:
     return token.count("\\x") if token.startswith("bytes:") else len(token.encode("utf-8", "surrogatepass"))
 
 
+@dataclass(slots=True)
+class _LeftOut:
+    """What HELM's files have no place for: units without scores, and single scores that failed."""
+
+    num_units: int = 0
+    scores: Counter[str] = field(default_factory=Counter)
+
+
 def _units(
     rows: Iterable[Mapping[str, Any]],
     instances: Mapping[tuple[str, str | None], Instance],
     facts: Mapping[UnitId, list[Facts]],
-    unscored: list[UnitId],
+    left_out: _LeftOut,
 ) -> Iterator[UnitStats]:
-    """The stats of each scored unit; HELM has one per train trial, however many samples were drawn."""
+    """The stats of each scored unit; HELM has one per train trial, however many samples were drawn.
+
+    A score that failed is not among them, and counted.
+    """
     pending: UnitStats | None = None
     for row in rows:
         copy = (row["instance_id"], row.get("perturbation"))
         unit = (copy[0], row.get("trial", 0), copy[1])
         if row["status"] != "scored" or unit not in facts:
-            unscored.append(unit)
+            left_out.num_units += 1
             continue
+        left_out.scores.update(failed_scores(row).keys())
         scores = {name: HelmStat.of(value) for name, value in row["scores"].items()}
         instance = instances[copy]
         context = _context(instance)

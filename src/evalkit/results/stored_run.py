@@ -15,6 +15,7 @@ from evalkit.results.integrity import require_unchanged, require_whole_journal
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines
 from evalkit.results.scores import read_stats
+from evalkit.results.units import failed_scores
 from evalkit.scoring.stat import Stat
 from evalkit.specs.run_spec import RunSpec
 
@@ -32,6 +33,7 @@ class InstanceRecord:
         outputs: The first completion of each request; None where the request failed.
         status: "scored", "failed" (reason says why) or "missing" (not asked yet).
         scores: Metric name to value; empty unless scored.
+        failed_scores: The scores that a metric failed to give, with the reasons; the others count.
         perturbation: Label of the perturbed copy; None for an original.
         detail: Why the scores are what they are, where a metric says so (how a program failed).
     """
@@ -52,6 +54,7 @@ class InstanceRecord:
     latency_s: float = 0.0
     perturbation: str | None = None
     detail: str | None = None
+    failed_scores: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ class StoredRun:
                 latency_s=sum(o.latency_s for o in done),
                 perturbation=perturbation,
                 detail=row.get("detail"),
+                failed_scores={name: why["message"] for name, why in failed_scores(row).items()},
             )
 
     def dataframe(self) -> pandas.DataFrame:

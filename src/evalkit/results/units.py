@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,4 +42,20 @@ def unit_of_row(row: Any) -> tuple[Any, ...]:
     """
     if row["status"] not in ("scored", "failed", "missing"):
         raise KeyError(row["status"])
+    if row.get("scores", {}).keys() & failed_scores(row).keys():
+        raise KeyError("a score that failed has no number")
     return row["instance_id"], row.get("perturbation"), row.get("trial", 0), row.get("sample", 0)
+
+
+def failed_scores(row: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
+    """Why single scores are missing in a line of scores: name to `reason` and `message`.
+
+    There are none where there is no answer, and in lines of evalkit 0.1, where a unit failed as a whole.
+    """
+    failed: Mapping[str, Mapping[str, str]] = row.get("failed_scores", {})
+    return failed
+
+
+def has_failed(row: Mapping[str, Any], name: str) -> bool:
+    """Whether a line of scores says that this score has failed, alone or with its unit."""
+    return row["status"] == "failed" or name in failed_scores(row)
