@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from evalkit.request import Request
     from evalkit.response import Completion, Response, Usage
     from evalkit.results.run_result import RunResult
-    from evalkit.run_specs.layouts import generation, multiple_choice
+    from evalkit.run_specs.layouts import dialogue, generation, multiple_choice
     from evalkit.runs.observer import Observer
     from evalkit.runs.options import RunOptions
     from evalkit.scenarios.scenario import Scenario
@@ -64,6 +64,7 @@ __all__ = [
     "__version__",
     "adapter",
     "client",
+    "dialogue",
     "generation",
     "judge",
     "load_run",
@@ -107,6 +108,7 @@ _HOME_OF = {
     "UsageError": "evalkit.errors",
     "adapter": "evalkit.registry",
     "client": "evalkit.registry",
+    "dialogue": "evalkit.run_specs.layouts",
     "generation": "evalkit.run_specs.layouts",
     "judge": "evalkit.registry",
     "load_run": "evalkit.api",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -134,9 +134,11 @@ class RequestState:
         output_mapping: Letter to reference text, for multiple choice.
         num_train_instances: Few-shot examples left in the prompt after fitting it to the window.
         prompt_truncated: Whether the prompt itself had to be cut.
-        unit_size: How many requests are scored together (one per reference, say); 1 for generation.
+        unit_size: How many requests are scored together (one per reference, say); 1 for generation. Of a
+            conversation: how many turns it has at most.
         perturbation: Label of the perturbed copy it asks about; None for the original instance.
         num_conditioning_tokens: So many tokens at the start of the prompt are context and not scored.
+        turn: Which turn of a conversation this asks for, from 1; None: it belongs to no conversation.
     """
 
     key: str
@@ -152,6 +154,38 @@ class RequestState:
     unit_size: int = 1
     perturbation: str | None = None
     num_conditioning_tokens: int = 0
+    turn: int | None = None
+
+
+def next_turn(state: RequestState, request: Request, *, prompt_truncated: bool = False) -> RequestState:
+    """The turn of a conversation that follows an answered one.
+
+    Its key is that of the turn before and one part more: `t0/id17`, `t0/id17/u2`, `t0/id17/u2/u3`.
+
+    Args:
+        state: The turn that was answered.
+        request: What to ask now: the conversation so far, and what is said next.
+        prompt_truncated: Whether something of the conversation was left out to fit the window.
+    """
+    turn = (state.turn or 1) + 1
+    truncated = state.prompt_truncated or prompt_truncated
+    key = child_key(state.key, turn)
+    return replace(state, key=key, request=request, turn=turn, prompt_truncated=truncated)
+
+
+def parent_key(key: str) -> str:
+    """The key of the turn before, of a turn after the first."""
+    return key[: key.rindex("/")]
+
+
+def child_key(key: str, turn: int) -> str:
+    """The key of this turn, which follows the one with the given key."""
+    return f"{key}/u{turn}"
+
+
+def turn_parts(turn: int) -> str:
+    """What the key of a turn has more than that of the first."""
+    return "".join(child_key("", number) for number in range(2, turn + 1))
 
 
 def request_key(
@@ -165,7 +199,7 @@ def request_key(
 ) -> str:
     """The stable key of a request: `t0/id17`, `t0/id17~dialect`, `t1/id17/s2/r3/calibration`.
 
-    A part of a text that is asked in parts adds `/w00001`.
+    A part of a text that is asked in parts adds `/w00001`. Further turns of a conversation: see `next_turn`.
     """
     key = f"t{trial}/{instance_id}"
     if perturbation is not None:

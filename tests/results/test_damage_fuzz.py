@@ -33,13 +33,18 @@ from evalkit.runs.plan import Plan, PlanContext, make_plan, open_plan_context
 from evalkit.runs.runner import run_all
 from tests.old_format import made_old
 
-# One request per unit; and one per reference, with and without the question, in two train trials. Six units
-# each: of a short file, an edit damages as much as it can.
+# One request per unit; one per reference, with and without the question, in two train trials; and
+# conversations of three turns. Six units each, or two: of a short file, an edit damages as much as it can.
 ENTRIES = (
     "arithmetic:num_test=6,model=evalkit/echo",
     "odd_or_even:max_eval_instances=3,model=evalkit/random",
+    "running_total:num_instances=2,model=evalkit/echo",
 )
-PLUGIN = Path(__file__).with_name("odd_or_even.py")
+IDS = ("generation", "references", "conversations")
+PLUGINS = (
+    str(Path(__file__).with_name("odd_or_even.py")),
+    str(Path(__file__).parents[2] / "examples" / "running_total.py"),
+)
 FILES = ("run_spec.json", "manifest.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
 NUM_EDITS = 252
 IS_LETTER = bytes(chr(byte).isalnum() for byte in range(256))
@@ -101,7 +106,7 @@ def numbers(directory: RunDirectory) -> list[Any]:
 def prepared(folder: Path, entry: str, state: str) -> Bench:
     """A run in one state: `complete` or `interrupted`, in today's format, the one before, or half of each."""
     options = RunOptions(
-        run_entries=(entry,), output_path=folder / "out", max_eval_instances=6, plugins=(str(PLUGIN),)
+        run_entries=(entry,), output_path=folder / "out", max_eval_instances=6, plugins=PLUGINS
     )
     place = open_plan_context(options)
     plan = make_plan(place)
@@ -275,7 +280,7 @@ def refuse(error: Exception) -> str:
     raise AssertionError(f"an exception that is no message for the user: {error!r}") from error
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=("generation", "references"))
+@pytest.mark.parametrize("entry", ENTRIES, ids=IDS)
 @pytest.mark.parametrize(
     "state",
     ["complete", "interrupted", "complete, old", "interrupted, old", "complete, mixed", "interrupted, mixed"],
@@ -327,7 +332,7 @@ def test_no_damage_passes_in_silence(
             assert verify_run(RunDirectory(result.path)).is_sound, place
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=("generation", "references"))
+@pytest.mark.parametrize("entry", ENTRIES, ids=IDS)
 @pytest.mark.parametrize("state", ["complete", "interrupted", "complete, old", "interrupted, mixed"])
 def test_two_damages_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, state: str) -> None:
     monkeypatch.setattr("evalkit.runs.runner.described", refuse)

@@ -134,7 +134,7 @@ def plan_with(method: str, *metrics: MetricSpec) -> None:
     spec = evalkit.RunSpec(
         name="mine",
         scenario_spec=evalkit.ScenarioSpec(name="simple_mcqa"),
-        adapter_spec=AdapterSpec(method=method, max_train_instances=0),
+        adapter_spec=AdapterSpec(method=method, max_train_instances=0, num_outputs=1),
         metric_specs=metrics,
     )
     if "mine" not in RUN_SPECS:

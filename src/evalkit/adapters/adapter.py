@@ -14,6 +14,7 @@ from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
 from evalkit.registry import Output
 from evalkit.request import Hints, Request, RequestMode, RequestState, request_key
+from evalkit.response import Response
 from evalkit.specs.run_spec import AdapterSpec
 
 NO_GOLD = "n/a"
@@ -64,7 +65,8 @@ class Adapter:
     """Makes requests as an adapter spec says.
 
     A method says what its prompts look like by overriding `question` and `example`, and what is asked of
-    the model by overriding `parameters`; one that asks several requests per instance overrides `slots`.
+    the model by overriding `parameters`; one that asks several requests per instance overrides `slots`; one
+    that goes on from the answers sets `has_turns` and overrides `follow_ups` and `after`.
 
     Attributes:
         version: Raise it when the requests change for the same spec; it is part of a run's identity.
@@ -74,6 +76,8 @@ class Adapter:
         per_reference: Whether each request is about one reference, so that no answer to the question itself
             is generated.
         modes: In which ways each reference is asked about.
+        has_turns: Whether an instance is a conversation: what is asked next depends on the answer before.
+            Such a method has one first request per instance (`slots` stays as it is).
 
     Raises:
         UsageError: The spec wants a chat, and the method can't.
@@ -84,6 +88,7 @@ class Adapter:
     gives: ClassVar[frozenset[Output] | None] = None
     per_reference: ClassVar[bool] = False
     modes: ClassVar[tuple[RequestMode, ...]] = ("original",)
+    has_turns: ClassVar[bool] = False
 
     def __init__(self, spec: AdapterSpec, window: Window = NO_WINDOW) -> None:
         if spec.chat_style is not None and not self.can_chat:
@@ -145,6 +150,7 @@ class Adapter:
                 unit_size=planned.unit_size,
                 perturbation=instance.perturbation_label,
                 num_conditioning_tokens=prompt.num_conditioning_tokens,
+                turn=1 if self.has_turns else None,
             )
 
     def _planned(
@@ -155,12 +161,17 @@ class Adapter:
         for instance in instances:
             instance_id = _id_of(instance)
             slots, label = self.slots(instance), instance.perturbation_label
+            unit_size = self._unit_size(instance, slots)
             for slot in slots:
                 key = request_key(
                     instance_id, trial, sample, slot.reference_index, slot.mode, label, slot.part
                 )
                 if not skip(key):
-                    yield _PlannedRequest(key, instance, slot, len(slots))
+                    yield _PlannedRequest(key, instance, slot, unit_size)
+
+    def _unit_size(self, instance: Instance, slots: Sequence[RequestSlot]) -> int:
+        """How many requests of an instance are scored together; of a conversation, the most."""
+        return 1 + len(self.follow_ups(instance)) if self.has_turns else len(slots)
 
     def _with_prompts(
         self, context: Context | ChatContext, planned: Iterator[_PlannedRequest]
@@ -186,9 +197,34 @@ class Adapter:
         return context.prompts(blocks, [self.shows_examples(planned.slot) for planned in chunk])
 
     def num_requests(self, instances: Sequence[Instance]) -> int:
-        """How many requests `requests` makes, counted without building prompts."""
-        per_trial = sum(len(self.slots(instance)) for instance in instances)
+        """How many requests a run sends, counted without building prompts; where it has turns, at most."""
+        per_trial = sum(self._unit_size(instance, self.slots(instance)) for instance in instances)
         return per_trial * self.spec.num_train_trials * self.spec.num_trials
+
+    def follow_ups(self, instance: Instance) -> Sequence[str]:
+        """What may be said after each answer of the model, as it is sent: a text for each further turn.
+
+        Of texts that depend on the answers, the longest that there can be. A plan bounds the number and the
+        length of requests by it, and the journal says by it which conversations may go on.
+        """
+        return ()
+
+    def after(self, instance: Instance, state: RequestState, response: Response) -> Sequence[RequestState]:
+        """What to ask after an answer: the next turn (see `evalkit.request.next_turn`), or nothing.
+
+        It must be a pure function of what it is given, for it is called again when a run is resumed or
+        scored anew. Whether there is a next turn must not depend on the window.
+
+        Args:
+            instance: What the conversation is about.
+            state: The turn that was answered; its request holds the conversation so far.
+            response: The answer.
+
+        Raises:
+            DataError: An instance lacks what the method needs.
+            UsageError: The context window has no room for a prompt.
+        """
+        return ()
 
     def context(self, train: Sequence[Instance], trial: int) -> Context | ChatContext:
         """The shared part of the prompts of one train trial."""
@@ -233,6 +269,10 @@ class Adapter:
         if not outputs:
             return NO_GOLD
         return ", ".join(outputs) if self.spec.multi_label else outputs[0]
+
+    def gold_of_turn(self, instance: Instance, turn: int) -> str:
+        """A right answer to a turn of a conversation, as `evalkit validate` gives it."""
+        return self.gold(instance)
 
     def choices(self, instance: Instance) -> tuple[str, ...]:
         """The outputs to choose from, for the baselines; empty where the answer is free.

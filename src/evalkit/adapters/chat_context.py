@@ -40,7 +40,7 @@ class ChatContext(FittedContext):
 
     def _draft(self, kept: int, block: str) -> Prompt:
         messages = self._messages(kept, block)
-        return Prompt(_text_of(messages), kept, messages=messages)
+        return Prompt(text_of(messages), kept, messages=messages)
 
     def _messages(self, kept: int, block: str) -> tuple[Message, ...]:
         layout = self._layout
@@ -60,14 +60,22 @@ class ChatContext(FittedContext):
 
     def _cut(self, draft: Prompt) -> Prompt:
         """The chat with its question cut; the system message too, if that alone is too long."""
-        messages = draft.messages or ()
-        before = _text_of((*messages[:-1], Message("user", "")))
-        text = self._window.truncate(draft.text, self._max_tokens)
-        question = Message("user", text[len(before) :])
+        messages = self.cut(draft.messages or ())
+        return Prompt(text_of(messages), truncated=True, messages=messages)
+
+    def cut(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """A chat that does not fit, its last message cut; all before it too, if that alone is too long.
+
+        Raises:
+            UsageError: The window has no room for any prompt.
+        """
+        before = text_of((*messages[:-1], Message("user", "")))
+        text = self._window.truncate(text_of(messages), self._max_tokens)
         if len(text) <= len(before):
-            return Prompt(text, truncated=True, messages=(Message("user", text),))
-        return Prompt(text, truncated=True, messages=(*messages[:-1], question))
+            return (Message("user", text),)
+        return (*messages[:-1], Message("user", text[len(before) :]))
 
 
-def _text_of(messages: Sequence[Message]) -> str:
+def text_of(messages: Sequence[Message]) -> str:
+    """The chat as one text, as it is measured against the window."""
     return "\n\n".join(message.content for message in messages)

@@ -7,7 +7,7 @@ own gold is found before anything is spent.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -81,10 +81,15 @@ def validate_run(run: PlannedRun, context: PlanContext) -> Validation:
     full_marks = {name: mark for metric in scorer.metrics for name, mark in metric.full_marks.items()}
     by_id = {(instance.id, instance.perturbation_label): instance for instance in loaded.instances}
     num_requests = 0
-    for state in loaded.requests():
-        num_requests += 1
-        instance = by_id[state.instance_id, state.perturbation]
-        scorer.add(state, gold_response(state, instance, loaded))
+    for first in loaded.requests():
+        instance = by_id[first.instance_id, first.perturbation]
+        states = deque((first,))
+        while states:
+            state = states.popleft()
+            num_requests += 1
+            response = gold_response(state, instance, loaded)
+            scorer.add(state, response)
+            states.extend(loaded.after(state, response))
     problems = [problem for row in scorer.rows() for problem in _problems(row, full_marks)]
     stats = [s for s in scorer.stats() if s.kind == "score" and s.split == "all" and s.perturbation is None]
     problems += scorer.run_level_problems
@@ -111,7 +116,8 @@ def gold_response(state: RequestState, instance: Instance, loaded: LoadedRun) ->
     """The answer of a model that knows everything."""
     request = state.request
     if state.reference_index is None:
-        text = loaded.adapter.gold(instance)
+        adapter = loaded.adapter
+        text = adapter.gold(instance) if state.turn is None else adapter.gold_of_turn(instance, state.turn)
         for stop in request.stop_sequences:  # as an engine would: the text ends before a stop sequence
             text = text.split(stop, 1)[0]
         return Response(tuple(Completion(text, "stop") for _ in range(request.num_completions)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -127,6 +128,9 @@ def show_requests(plan: Plan, context: PlanContext, *, as_json: bool) -> None:
             else:
                 echo(f"── {row['run']} {row['key']}", style="dim")
                 echo(row["prompt"])
+                for number, text in enumerate(row.get("follow_ups", ()), start=2):
+                    echo(f"── turn {number}, after the answer", style="dim")
+                    echo(text)
 
 
 def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
@@ -169,7 +173,7 @@ def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
         prompt_tokens=round(scale * tokens.prompt),
         max_completion_tokens=completion_tokens,
         thinking_tokens_per_completion=tokens.thinking_each,
-        notes=list(loaded.notes),
+        notes=[*loaded.notes, *_bound_notes(run, loaded)],
     )
     if run.deployment.prices is not None and completion_tokens is not None:
         from evalkit.response import Usage
@@ -180,8 +184,17 @@ def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
     return row
 
 
+def _bound_notes(run: PlannedRun, loaded: LoadedRun) -> Iterator[str]:
+    """What of a plan's numbers depends on the answers, in words."""
+    if loaded.adapter.has_turns:
+        yield (
+            f"{run.name}: requests and tokens are at most these; each turn sends the answers before it "
+            "again, counted here at their longest"
+        )
+
+
 class RunTokens(NamedTuple):
-    """The tokens of a run's requests.
+    """The tokens of a run's requests; of conversations, as if none ended early.
 
     Attributes:
         prompt: About how many they send.
@@ -211,11 +224,15 @@ def estimate_tokens_of(loaded: LoadedRun, deployment: ModelDeployment) -> RunTok
     tokenizer = counting_tokenizer(deployment.tokenizer_name)
     stride = max(1, loaded.num_requests // NUM_COUNTED)
     prompt = prompt_most = completion = thinking = 0
+    # Answers that are sent again, at their longest.
+    sent_again = 0
     is_limited = True
     sample: list[str] = []
-    for position, state in enumerate(loaded.requests()):
-        request, allowed = state.request, allowance(state.request)
+    requests = chain.from_iterable(map(loaded.longest, loaded.requests()))
+    for position, (request, num_answers) in enumerate(requests):
+        allowed = allowance(request)
         prompt += estimate_tokens(request.text) * allowed.sends
+        sent_again += num_answers * (allowed.completion_tokens or 0) * allowed.sends
         prompt_most += bounds.most_prompt_tokens(request)
         is_limited = is_limited and allowed.completion_tokens is not None
         completion += allowed.completion_tokens or 0
@@ -225,7 +242,9 @@ def estimate_tokens_of(loaded: LoadedRun, deployment: ModelDeployment) -> RunTok
     ratio = 1.0
     if tokenizer is not None and prompt:
         ratio = sum(tokenizer.count_many(sample)) / max(1, sum(map(estimate_tokens, sample)))
-    return RunTokens(prompt * ratio, prompt_most, completion if is_limited else None, thinking)
+    return RunTokens(
+        prompt * ratio + sent_again, prompt_most + sent_again, completion if is_limited else None, thinking
+    )
 
 
 def describe_requests(run: PlannedRun, context: PlanContext) -> Iterator[dict[str, Any]]:
@@ -235,7 +254,7 @@ def describe_requests(run: PlannedRun, context: PlanContext) -> Iterator[dict[st
     loaded = load_instances(run, context)
     splits = {instance.id: instance.split for instance in loaded.instances}
     for state in loaded.requests():
-        yield {
+        row = {
             "run": run.name,
             "key": state.key,
             "instance_id": state.instance_id,
@@ -250,6 +269,11 @@ def describe_requests(run: PlannedRun, context: PlanContext) -> Iterator[dict[st
             "num_train_instances": state.num_train_instances,
             "prompt_truncated": state.prompt_truncated,
         }
+        if state.turn is not None:
+            *_, (last, _) = loaded.longest(state)
+            said = (last.messages or ())[len(state.request.messages or ()) :]
+            row |= {"turn": state.turn, "follow_ups": [m.content for m in said if m.role == "user"]}
+        yield row
 
 
 def _usd(sign: str, value: float | None) -> str:

@@ -193,6 +193,16 @@ class Stream:
             else:
                 self._start(state, ahead=True)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every request so far, pulled or pushed, has come to a verdict or may still come to one."""
+        return self._is_complete
+
+    def fail(self, error: Exception) -> None:
+        """Pull and push nothing more; `batches` raises this error when what was started has finished."""
+        self._error = self._error or error
+        self._news.set()
+
     def wake(self) -> None:
         """Let `batches` look at what has changed."""
         self._news.set()

@@ -22,8 +22,10 @@ from evalkit.execution.journal_line import (
     unit_of,
 )
 from evalkit.file_limits import open_regular
+from evalkit.request import parent_key
 from evalkit.response import Failure
 
+_ORPHAN = "no line before it answers the turn before"
 _Unit = tuple[str, str | None, int, int]
 
 
@@ -64,7 +66,11 @@ class JournalIndex:
         num_lines: Whole lines with an outcome.
         num_found: Of the answers, those that were found in each source instead of asked for.
         winners: Byte offset of the line that counts, for each key.
+        unfinished: Byte offset of each answered turn of a conversation that no settled turn follows, though
+            the conversation may go on, by key.
+        not_reached: How many turns at most would follow each failed one, by its key.
         requests: The digest that its checksums are over; None where nothing says so.
+        path: The file.
         owner: Whose the journal is, by its header; None for one of evalkit up to 0.1.
     """
 
@@ -78,7 +84,10 @@ class JournalIndex:
     num_lines: int = 0
     num_found: Counter[str] = field(default_factory=Counter)
     winners: dict[str, int] = field(default_factory=dict)
+    unfinished: dict[str, int] = field(default_factory=dict)
+    not_reached: dict[str, int] = field(default_factory=dict)
     requests: str | None = None
+    path: Path = Path()
     owner: Owner | None = None
 
     @property
@@ -116,6 +125,28 @@ def read_winners(path: Path, index: JournalIndex) -> Iterator[Record]:
             record = to_record(plain, offset, len(line)) if isinstance(plain, dict) else plain
             if isinstance(record, Record):
                 yield record
+
+
+def read_unfinished(index: JournalIndex) -> Iterator[Record]:
+    """The records of `index.unfinished`, one at a time, in the journal's order; no other line is read.
+
+    Raises:
+        StoreError: The journal can't be read.
+    """
+    if not index.unfinished:
+        return
+    reader = LineReader(index.path, index.requests)
+    try:
+        with open_regular(index.path) as file:
+            for offset in sorted(index.unfinished.values()):
+                file.seek(offset)
+                line = next(bounded_lines(file), b"")
+                plain = reader.read(offset, line)
+                record = to_record(plain, offset, _length(line)) if isinstance(plain, dict) else plain
+                if isinstance(record, Record):
+                    yield record
+    except OSError as error:
+        raise StoreError(f"can't read the journal {index.path}: {error.strerror}") from error
 
 
 def scan_journal(path: Path, requests: str | None = None, units: Units | None = None) -> JournalIndex:
@@ -159,7 +190,7 @@ class _Scan:
         self._sizes: dict[_Unit, int] = {}
         self._right = right or {}
         self.at_odds = at_odds or {}
-        self.index = JournalIndex(requests=self._reader.requests)
+        self.index = JournalIndex(requests=self._reader.requests, path=path)
 
     def run(self) -> _Scan:
         """Read all of it."""
@@ -168,10 +199,13 @@ class _Scan:
             plain = read(offset, line)
             if isinstance(plain, dict):
                 assert isinstance(line, bytes)
-                if (problem := self._problem(plain)) is None:
-                    self._fold(plain, offset, line)
-                else:
+                if (problem := self._problem(plain)) is not None:
                     index.damage.append(Damage(offset, len(line), problem, "unit"))
+                elif plain.get("turn", 1) > 1 and parent_key(plain["key"]) not in index.answered:
+                    # The turn before was lost: asked again, it may be answered otherwise.
+                    index.damage.append(Damage(offset, len(line), _ORPHAN))
+                else:
+                    self._fold(plain, offset, line)
             elif plain is not None:
                 if _is_torn(line):
                     index.torn_bytes = _length(line)
@@ -218,6 +252,21 @@ class _Scan:
                 index.num_found[plain["origin"]["source"]] += 1
         else:
             index.failures[key] = failure
+        if "turn" in plain:
+            self._fold_turn(plain, offset, failure)
+
+    def _fold_turn(self, plain: dict[str, Any], offset: int, failure: Failure | None) -> None:
+        """Keep in mind where conversations stand."""
+        index, key, turn = self.index, plain["key"], plain["turn"]
+        num_after = plain.get("unit_size", 1) - turn
+        if turn > 1 and (failure is None or failure.is_blocked):
+            index.unfinished.pop(parent_key(key), None)
+        if failure is not None:
+            index.not_reached[key] = num_after
+        else:
+            index.not_reached.pop(key, None)
+            if num_after > 0:
+                index.unfinished[key] = offset
 
     def _is_copy(self, offset: int, line: bytes) -> bool:
         """Whether a line is in the file twice: paid for once."""

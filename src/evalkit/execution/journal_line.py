@@ -19,7 +19,7 @@ from evalkit.bounded_lines import MAX_LINE_BYTES, Unread
 from evalkit.clients.echo import restored
 from evalkit.codec import decode_exact, encode_exact
 from evalkit.errors import StoreError
-from evalkit.request import Request, RequestState, request_key
+from evalkit.request import Request, RequestState, request_key, turn_parts
 from evalkit.response import (
     BLOCKED,
     Failure,
@@ -40,7 +40,7 @@ _SUM_START = b',"crc32":"'
 _LINE_BREAK = ord("\n")
 # `,"crc32":"0a1b2c3d"}` and the line break.
 _SUM_BYTES = len(_SUM_START) + 8 + 3
-_NOT_ALONE = frozenset(("sample", "reference_index", "request_mode", "perturbation", "unit_size"))
+_NOT_ALONE = frozenset(("sample", "reference_index", "request_mode", "perturbation", "unit_size", "turn"))
 _PART = re.compile(r"/w\d{5,}", re.ASCII)
 _REQUEST_FIELDS = frozenset(f.name for f in fields(Request)) - {"hints"}
 _STATE_DEFAULTS: tuple[tuple[str, Any], ...] = tuple(
@@ -63,6 +63,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "unit_size": (int,),
     "perturbation": (str,),
     "num_conditioning_tokens": (int,),
+    "turn": (int,),
     "response": (dict,),
     "failure": (dict,),
     "at": _NUMBER,
@@ -277,6 +278,12 @@ def _key_problem(plain: Mapping[str, Any]) -> str | None:
     key, instance_id, trial = plain["key"], plain["instance_id"], plain["trial"]
     if type(plain.get("sample", 0)) is not int or type(plain.get("unit_size", 1)) is not int:
         return "sample or unit_size is not a number"
+    turn = plain.get("turn")
+    # A turn far beyond what the key spells would make a key as long as memory.
+    if "turn" in plain and (type(turn) is not int or not 1 <= turn <= 1 + key.count("/")):
+        return "its turn is not that of its key"
+    if turn is not None and turn > plain.get("unit_size", 1):
+        return f"its conversation has no turn {turn}"
     parts = request_key(
         instance_id,
         trial,
@@ -284,7 +291,7 @@ def _key_problem(plain: Mapping[str, Any]) -> str | None:
         plain.get("reference_index"),
         plain.get("request_mode"),
         plain.get("perturbation"),
-    )
+    ) + turn_parts(turn or 1)
     if key != parts and not (key.startswith(parts) and _PART.fullmatch(key, len(parts))):
         return f"its key is not that of its parts, which is {parts}"
     return None
@@ -295,7 +302,8 @@ def _plain_problem(plain: Mapping[str, Any]) -> str | None:
     for name, value in plain.items():
         if type(value) not in _TYPES.get(name, ()):
             return f"'{name}' is no field of a line, or of another type"
-    if not _PART.search(plain["key"][-7:]) and "reference_index" not in plain:
+    is_one_of_several = "reference_index" in plain or "turn" in plain
+    if not is_one_of_several and not _PART.search(plain["key"][-7:]):
         if plain.get("unit_size", 1) != 1:
             return "its unit_size is not 1"
     elif plain.get("unit_size", 1) < 1:

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from evalkit.interchange.helm_names import metrics_to_helm, perturbation_class, 
 from evalkit.interchange.helm_stats import Aggregation, Context, HelmStat, UnitStats, bookkeeping
 from evalkit.interchange.staging import staging
 from evalkit.metrics.carried import CARRIED_SCORES
-from evalkit.request import Request, RequestState
+from evalkit.request import Request, RequestState, child_key
 from evalkit.response import Completion, Response
 from evalkit.results.integrity import require_unchanged, require_whole_journal
 from evalkit.results.manifest import Manifest
@@ -111,7 +112,8 @@ def _write(
 
     facts: dict[UnitId, list[Facts]] = {}
     head = {"adapter_spec": _adapter_to_helm(run_spec)}
-    states = _request_states(read_winners(directory.journal_path, index), run_spec, instances, facts)
+    records = read_winners(directory.journal_path, index)
+    states = _request_states(records, run_spec, instances, facts, partial(_is_gone_on_from, index))
     _write_array(target / "scenario_state.json", states, head, "request_states")
     aggregation = Aggregation(has_copies=any(label for _, label in instances))
     left_out = _LeftOut()
@@ -169,8 +171,13 @@ def _request_states(
     run_spec: RunSpec,
     instances: Mapping[tuple[str, str | None], Instance],
     facts: dict[UnitId, list[Facts]],
+    is_gone_on_from: Callable[[RequestState], bool],
 ) -> Iterator[dict[str, Any]]:
-    """HELM's request states; on the way, what its bookkeeping needs to know of each request."""
+    """HELM's request states; on the way, what its bookkeeping needs to know of each request.
+
+    HELM has one answer per instance and reference. Of a conversation that is the last, whose request holds
+    the others.
+    """
     adapter = run_spec.adapter_spec
     for record in records:
         state, response = record.state, record.outcome
@@ -184,9 +191,19 @@ def _request_states(
         if state.reference_index is None and instance.references and response.completions:
             known["max_prob"] = math.exp(likeliest_first(response.completions)[0].logprob or 0.0)
         facts.setdefault(unit, []).append(known)
+        if state.turn is not None and is_gone_on_from(state):
+            continue
         plain = _state_to_helm(state, response, instance, record.at)
         plain["request"] |= {"model_deployment": adapter.model_deployment, "model": adapter.model}
         yield plain
+
+
+def _is_gone_on_from(index: JournalIndex, state: RequestState) -> bool:
+    """Whether a turn of a conversation was followed by another, answered or not."""
+    turn = state.turn or 1
+    if turn < state.unit_size and state.key not in index.unfinished:
+        return True
+    return child_key(state.key, turn + 1) in index.failures
 
 
 def _state_to_helm(state: RequestState, response: Response, instance: Instance, at: float) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from evalkit.specs.run_spec import RunSpec
 if TYPE_CHECKING:
     from evalkit.execution.journal_index import JournalIndex
     from evalkit.models.deployment import Prices
+    from evalkit.request import RequestState
     from evalkit.scoring.scorer import Unscored
 
 
@@ -72,6 +73,7 @@ class ManifestWriter:
         self.last_failure = ""
         self._began_s = time.monotonic()
         self._began = False
+        self._not_reached: dict[str, int] = {}
         self._num_answered = 0
         self._num_requests = 0
         self._usage = Usage()
@@ -124,8 +126,12 @@ class ManifestWriter:
 
     @property
     def num_owed(self) -> int:
-        """Requests without an answer that would be asked again: a content filter's verdict is final."""
-        return self._num_requests - self._num_answered - self.num_blocked
+        """Requests without an answer that would be asked again: a content filter's verdict is final.
+
+        Of conversations, at most: one may end early.
+        """
+        behind = sum(left for key, left in self._not_reached.items() if self.failures.get(key) == BLOCKED)
+        return self._num_requests - self._num_answered - self.num_blocked - behind
 
     @property
     def num_blocked(self) -> int:
@@ -135,12 +141,14 @@ class ManifestWriter:
     @property
     def all_failed(self) -> bool:
         """Whether every request of the run failed and none was ever answered."""
-        return self._num_answered == 0 and 0 < self._num_requests == len(self.failures)
+        num_reached = self._num_requests - sum(self._not_reached.values())
+        return self._num_answered == 0 and 0 < num_reached == len(self.failures)
 
     def begin(self, num_instances: int, num_requests: int, index: JournalIndex) -> None:
         """Note what there is to do, and what earlier starts have done."""
         self._began = True
         self.failures = {key: failure.reason for key, failure in index.failures.items()}
+        self._not_reached = dict(index.not_reached)
         self._num_answered, self._num_requests = len(index.answered), num_requests
         self._usage = Usage(index.prompt_tokens, index.completion_tokens)
         self._num_without_usage = index.num_without_usage
@@ -165,13 +173,17 @@ class ManifestWriter:
         self.manifest = sealed(self.directory, self.manifest, ("run_spec.json", "instances.jsonl"))
         self.directory.write_manifest(self.manifest)
 
-    def count(self, key: str, outcome: Outcome) -> float | None:
+    def count(self, state: RequestState, outcome: Outcome) -> float | None:
         """Count an outcome; returns what it cost in US dollars, None where prices or tokens are not known."""
+        key = state.key
         if isinstance(outcome, Failure):
             self.failures[key] = outcome.reason
             self.last_failure = f"({outcome.reason}) {outcome.message}"
+            if state.turn is not None:
+                self._not_reached[key] = state.unit_size - state.turn
             return None
-        self.failures.pop(key, None)
+        if self.failures.pop(key, None) is not None:
+            self._not_reached.pop(key, None)
         self._num_answered += 1
         if outcome.cached:
             return 0.0
@@ -188,6 +200,17 @@ class ManifestWriter:
         cost_usd = self._prices.cost_usd(used)
         self._cost_usd += cost_usd
         return cost_usd
+
+    def settle(self) -> None:
+        """Everything that was to be asked has an outcome: from now on the number of requests is exact.
+
+        A conversation may have ended early, and what would follow a blocked turn is never asked.
+        """
+        behind = sum(left for key, left in self._not_reached.items() if self.failures.get(key) != BLOCKED)
+        self._num_requests = self._num_answered + len(self.failures) + behind
+        self._not_reached = {
+            key: left for key, left in self._not_reached.items() if self.failures.get(key) != BLOCKED
+        }
 
     def count_unknown_bill(self) -> None:
         """Count an attempt that failed and that the server may bill."""

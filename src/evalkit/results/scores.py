@@ -22,11 +22,12 @@ from evalkit.results.integrity import (
 )
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
+from evalkit.results.units import IsOver
 from evalkit.scoring.fit import refuse_machine
-from evalkit.scoring.metric import build_metric
+from evalkit.scoring.metric import adapter_of, build_metric
 from evalkit.scoring.scorer import Scorer, Unscored
 from evalkit.scoring.stat import Stat, StatPlace
-from evalkit.specs.run_spec import RunSpec
+from evalkit.specs.run_spec import AdapterSpec, RunSpec
 
 # How the manifest of a run ends its message where metrics have failed; before evalkit 0.2 without names.
 _NOT_SCORED = re.compile(r"(^|, )\d+ not scored( \(.*\))?$")
@@ -49,7 +50,21 @@ def make_scorer(run_spec: RunSpec, instances: Sequence[Instance]) -> Scorer:
         instances,
         num_train_trials=adapter_spec.num_train_trials,
         num_samples=adapter_spec.num_trials,
+        is_over=end_of_conversations(adapter_spec),
     )
+
+
+def end_of_conversations(adapter_spec: AdapterSpec) -> IsOver | None:
+    """Whether an answer ends its conversation, as the adapter says; None where there are no conversations.
+
+    Where the method is not known (of another harness, or a plugin that is missing), conversations end with
+    the last turn that they can have.
+    """
+    adapter = adapter_of(adapter_spec)
+    if not adapter.has_turns:
+        return None
+    after = adapter(adapter_spec).after
+    return lambda instance, state, response: not tuple(after(instance, state, response))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.execution.journal_index import JournalIndex, read_winners
+from evalkit.request import RequestState
+from evalkit.response import Failure, Response
 
 if TYPE_CHECKING:
     from evalkit.instance import Instance
     from evalkit.specs.run_spec import RunSpec
 
 
-def num_whole_units(path: Path, index: JournalIndex) -> int:
-    """How many units have all their answers."""
+IsOver = Callable[["Instance", RequestState, Response], bool]
+
+
+def num_whole_units(
+    index: JournalIndex, instances: Sequence[Instance] = (), is_over: IsOver | None = None
+) -> int:
+    """How many units have all their answers.
+
+    Args:
+        index: Of a journal.
+        instances: The evaluated instances.
+        is_over: Whether an answer ends its conversation; None: none ends before its last turn.
+    """
+    by_id = {(str(instance.id), instance.perturbation_label): instance for instance in instances}
     sizes: dict[tuple[Any, ...], int] = {}
     settled = index.settled
-    for record in read_winners(path, index):
-        state = record.state
-        if state.key in settled:
-            unit = (state.instance_id, state.perturbation, state.trial, state.sample)
-            sizes[unit] = sizes.get(unit, state.unit_size) - 1
+    for record in read_winners(index.path, index):
+        state, outcome = record.state, record.outcome
+        if state.key not in settled:
+            continue
+        unit = (state.instance_id, state.perturbation, state.trial, state.sample)
+        num_done = 1
+        if state.turn is not None and (
+            isinstance(outcome, Failure)
+            or (is_over and state.key in index.unfinished and is_over(by_id[unit[:2]], state, outcome))
+        ):
+            num_done += state.unit_size - state.turn  # these are not asked any more
+        sizes[unit] = sizes.get(unit, state.unit_size) - num_done
     return sum(left <= 0 for left in sizes.values())
 
 

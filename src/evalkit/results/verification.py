@@ -40,7 +40,7 @@ from evalkit.results.integrity import (
 )
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import FILES, RunDirectory, find_runs, read_lines
-from evalkit.results.scores import make_scorer, read_stats
+from evalkit.results.scores import end_of_conversations, make_scorer, read_stats
 from evalkit.results.units import each_unit, num_whole_units, unit_of_row
 from evalkit.specs.run_spec import RunSpec
 
@@ -299,7 +299,7 @@ class _Verification:
             return None
         adapter = spec.adapter_spec
         num_units = len(instances) * adapter.num_train_trials * adapter.num_trials
-        return num_units - num_whole_units(self._directory.journal_path, index)
+        return num_units - num_whole_units(index, instances, end_of_conversations(adapter))
 
     def _lines(self, index: JournalIndex) -> None:
         """Damaged lines; what a run has asked again since, or no request belongs to, is not lost."""
@@ -332,8 +332,10 @@ class _Verification:
         counts = self._manifest.counts if self._manifest is not None else {}
         num_lost = counts.get("num_answered", 0) - len(index.settled)
         if self._has_asked_all:
-            num_failed = len(index.failures.keys() - index.settled)
-            num_lost = max(num_lost, (self._report.num_owed or 0) - num_failed)
+            failed = index.failures.keys() - index.settled
+            # Of a conversation in which a turn failed, the turns behind it were never asked.
+            num_due = len(failed) + sum(index.not_reached.get(key, 0) for key in failed)
+            num_lost = max(num_lost, (self._report.num_owed or 0) - num_due)
         return max(0, num_lost)
 
     @property

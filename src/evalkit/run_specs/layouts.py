@@ -112,6 +112,13 @@ def completion(instructions: str, *, max_tokens: int = 100, stop: tuple[str, ...
     )
 
 
+def dialogue(instructions: str, *, max_tokens: int = 100, stop: tuple[str, ...] = ()) -> AdapterSpec:
+    """What the user says as it is, turn by turn, greedy; the instructions are the system message."""
+    return completion(instructions, max_tokens=max_tokens, stop=stop).model_copy(
+        update={"method": "dialogue"}
+    )
+
+
 def free_multiple_choice(reference_prefix: str, use_chain_of_thought: bool) -> AdapterSpec:
     """Options below each question, and an answer in a sentence, after reasoning if asked for.
 

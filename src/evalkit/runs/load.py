@@ -6,7 +6,7 @@ import gc
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,13 @@ from evalkit.file_reads import watched_reads
 from evalkit.instance import EVAL_SPLITS, TRAIN, Instance
 from evalkit.plugins import described
 from evalkit.registry import ADAPTERS
-from evalkit.request import RequestState
+from evalkit.request import Message, Request, RequestState
+from evalkit.response import Response
 from evalkit.runs.plan import PlanContext, PlannedRun
 
 if TYPE_CHECKING:
     from evalkit.adapters.adapter import Adapter
+    from evalkit.execution.journal_index import JournalIndex
     from evalkit.models.deployment import ModelDeployment
 
 MAX_UNDECLARED_SHOWN = 3
@@ -28,11 +30,12 @@ MAX_UNDECLARED_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class LoadedRun:
-    """A planned run with its instances: `requests()` are what will be sent.
+    """A planned run with its instances: the `RequestSource` of its answers.
 
     Attributes:
         instances: The evaluated ones, in plan order.
         train: The few-shot pool.
+        num_requests: How many requests there are; of conversations at most, since one may end early.
         notes: What the user should know of how the instances were made.
         unverified: Those of the notes that name data which is not the pinned one.
     """
@@ -43,9 +46,61 @@ class LoadedRun:
     num_requests: int = field(default=0)
     notes: tuple[str, ...] = ()
     unverified: tuple[str, ...] = ()
+    _by_id: dict[tuple[str, str | None], Instance] = field(default_factory=dict)
+
+    def owed(self, journal: JournalIndex) -> Iterator[RequestState]:
+        """What the conversations in a journal owe, then the first requests that it has not settled."""
+        from evalkit.execution.journal_index import read_unfinished
+
+        settled = journal.settled
+        if self.adapter.has_turns:
+            for record in read_unfinished(journal):
+                if isinstance(record.outcome, Response):
+                    following = self.after(record.state, record.outcome)
+                    yield from (state for state in following if state.key not in settled)
+        yield from self.requests(settled)
+
+    def after(self, state: RequestState, response: Response) -> Sequence[RequestState]:
+        """What an answer leads to: the next turn of its conversation, or nothing; see `Adapter.after`.
+
+        Raises:
+            DataError: The adapter fails.
+        """
+        if state.turn is None:
+            return ()
+        self._index()
+        try:
+            instance = self._by_id[state.instance_id, state.perturbation]
+            return tuple(self.adapter.after(instance, state, response))
+        except EvalkitError:
+            raise
+        except Exception as error:
+            method = self.adapter.spec.method
+            raise DataError(
+                f"the method {method} failed to go on after {state.key}: {described(error)}"
+            ) from error
+
+    def longest(self, state: RequestState) -> Iterator[tuple[Request, int]]:
+        """A first request and all that may follow it, each with how many answers are in it.
+
+        These answers are empty here: whoever bounds the tokens of a request adds what they may have.
+        """
+        yield state.request, 0
+        if state.turn is None:
+            return
+        self._index()
+        messages = state.request.messages or (Message("user", state.request.prompt),)
+        follow_ups = self.adapter.follow_ups(self._by_id[state.instance_id, state.perturbation])
+        for num_answers, text in enumerate(follow_ups, start=1):
+            messages = (*messages, Message("assistant", ""), Message("user", text))
+            yield replace(state.request, messages=messages), num_answers
+
+    def _index(self) -> None:
+        if not self._by_id:
+            self._by_id.update({(str(i.id), i.perturbation_label): i for i in self.instances})
 
     def requests(self, answered: frozenset[str] | set[str] = frozenset()) -> Iterator[RequestState]:
-        """The requests in plan order, without those whose key is in `answered`."""
+        """The first requests in plan order, without those whose key is in `answered`."""
         return self.adapter.requests(self.instances, self.train, skip=answered.__contains__)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from evalkit.errors import SystemicError
+from evalkit.errors import EvalkitError, SystemicError
+from evalkit.execution.executor import Finished, Stream
 from evalkit.execution.feed_lock import FeedLock
 from evalkit.execution.journal import Journal, open_synced
 from evalkit.execution.journal_index import JournalIndex, scan_journal
 from evalkit.execution.journal_line import Owner
 from evalkit.execution.lock import RunLock
 from evalkit.reports.run_groups import main_score
+from evalkit.response import Response
 from evalkit.results.integrity import units_of
 from evalkit.results.manifest import RunStatus
 from evalkit.results.manifest_writer import ManifestWriter
@@ -22,6 +24,7 @@ from evalkit.runs.events import RequestFinished, RunHandle, Scored, StageFinishe
 from evalkit.runs.load import LoadedRun
 from evalkit.runs.plan import PlannedRun
 from evalkit.runs.session import Session
+from evalkit.runs.source import RequestSource
 from evalkit.scoring.score_feed import ScoreFeed
 from evalkit.scoring.scorer import Scorer
 
@@ -73,14 +76,15 @@ class AnswerStage:
             index = await self._read_journal(loaded, owner)
             self._events.emit(StageStarted(self.handle, ANSWERS, loaded.num_requests, len(index.settled)))
             self._feed = feed = self._score_feed(loaded, index)
-            requests = loaded.requests(index.settled)
-            stream = self.executor.open_stream(requests, feed_lock, self._writer.count_unknown_bill)
+            stream = self.executor.open_stream(loaded.owed(index), feed_lock, self._writer.count_unknown_bill)
             wants_requests, emit_request = self._events.wants_requests, self._events.emit_request
             try:
                 async for finished in stream.batches():
                     journal.extend(finished)
+                    if loaded.adapter.has_turns:
+                        _go_on(loaded, stream, finished)
                     for state, outcome in finished:
-                        cost_usd = self._writer.count(state.key, outcome)
+                        cost_usd = self._writer.count(state, outcome)
                         await feed.add(state, outcome)
                         if wants_requests:
                             emit_request(RequestFinished(self.handle, ANSWERS, state.key, outcome, cost_usd))
@@ -88,6 +92,8 @@ class AnswerStage:
                 self.status, self.message = "stopped", str(error)
             finally:
                 feed.close()
+            if loaded.adapter.has_turns and stream.is_complete:
+                self._writer.settle()
             self._judge_ending()
         self._report(journal)
 
@@ -166,3 +172,16 @@ class AnswerStage:
         if (main := main_score(self.run.run_spec.groups, scores)) is not None:
             scores = {main: scores[main], **scores}
         self._events.emit(Scored(self.handle, scorer.n_scored, scores))
+
+
+def _go_on(source: RequestSource, stream: Stream, finished: Iterable[Finished]) -> None:
+    """Ask what follows from answers that are in the journal.
+
+    What the source raises ends the stream when everything in flight has finished and is in the journal too.
+    """
+    for state, outcome in finished:
+        if isinstance(outcome, Response):
+            try:
+                stream.push(*source.after(state, outcome))
+            except EvalkitError as error:
+                stream.fail(error)

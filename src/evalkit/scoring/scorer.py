@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.errors import UsageError
 from evalkit.instance import Instance
 from evalkit.redaction import one_line
 from evalkit.request import RequestState
-from evalkit.response import Failure, Outcome
+from evalkit.response import Failure, Outcome, Response
 from evalkit.scoring.efficiency import RUN_STATS, UNIT_STATS, Workload
 from evalkit.scoring.metric import Metric
 from evalkit.scoring.run_level import is_finite, shown_value
@@ -88,6 +88,8 @@ class Scorer:
         instances: The evaluated instances in plan order, with ids.
         num_train_trials: Train trials (the adapter's `num_train_trials`).
         num_samples: Repetitions of each request (the adapter spec's `num_trials`, HELM's word).
+        is_over: Whether an answer ends its conversation, which may have fewer turns than its `unit_size`;
+            None: none ends early.
 
     Attributes:
         metrics: As given.
@@ -103,12 +105,14 @@ class Scorer:
         instances: Sequence[Instance],
         num_train_trials: int = 1,
         num_samples: int = 1,
+        is_over: Callable[[Instance, RequestState, Response], bool] | None = None,
     ) -> None:
         names = [metric.name for metric in metrics]
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise UsageError(f"the same metric is asked for twice: {', '.join(twice)}")
         self.metrics = tuple(metrics)
+        self._is_over = is_over
         self._table = ScoreTable(instances, num_train_trials, num_samples, names)
         self._table.lower_is_better = frozenset(n for metric in metrics for n in metric.lower_is_better)
         self._partial: dict[int, _PartialUnit] = {}
@@ -234,13 +238,22 @@ class Scorer:
             part.failures.pop(state.key, None)
         elif state.key not in part.answers:
             part.failures[state.key] = outcome
-        if len(part.answers) == state.unit_size:
+        if len(part.answers) == state.unit_size or self._has_ended(slot, part):
             del self._partial[slot]
             self._complete(slot, state, tuple(sorted(part.answers.values(), key=_answer_order)))
         elif part.failures:
             self._table.failures[slot] = part.failures[min(part.failures)]
         else:
             self._table.failures.pop(slot, None)
+
+    def _has_ended(self, slot: int, part: _PartialUnit) -> bool:
+        """Whether answers are those of a conversation that has ended early."""
+        if self._is_over is None or not part.answers:
+            return False
+        last = max(part.answers.values(), key=_answer_order)
+        if last.state.turn != len(part.answers):
+            return False
+        return self._is_over(self._table.instance_at(slot), last.state, last.response)
 
     def _complete(self, slot: int, state: RequestState, answers: tuple[Answer, ...]) -> None:
         table = self._table
@@ -359,9 +372,9 @@ def _not_a_number(unit: Unit) -> str | None:
     return None
 
 
-def _answer_order(answer: Answer) -> tuple[int, bool, str]:
+def _answer_order(answer: Answer) -> tuple[int, bool, int, str]:
     state = answer.state
-    return (state.reference_index or 0, state.request_mode == "calibration", state.key)
+    return (state.reference_index or 0, state.request_mode == "calibration", state.turn or 0, state.key)
 
 
 def _usage(answers: tuple[Answer, ...]) -> tuple[float | None, ...]:

@@ -27,7 +27,8 @@ class Unit:
     Attributes:
         answers: One for generation; one per reference (and mode) for adapters that ask once per reference,
             in the order of the references, "original" before "calibration"; one per window for a text that
-            is longer than the model's window, in the order of the text.
+            is longer than the model's window, in the order of the text; one per turn of a conversation, in
+            order.
     """
 
     instance: Instance
@@ -42,11 +43,13 @@ class Unit:
 
     @property
     def answer(self) -> Answer:
-        """The single answer of a generation.
+        """The single answer of a generation; of a conversation, the answer of its last turn.
 
         Raises:
-            UsageError: The unit has several requests.
+            UsageError: The unit has several requests that are no conversation.
         """
+        if self.answers[0].state.turn is not None:
+            return self.answers[-1]
         if len(self.answers) != 1 or self.per_reference:
             how = "reference by reference" if self.per_reference else "as parts of one long text"
             raise UsageError(
@@ -54,6 +57,15 @@ class Unit:
                 "this metric needs one generated answer"
             )
         return self.answers[0]
+
+    @property
+    def turns(self) -> tuple[Answer, ...]:
+        """The answers of a conversation, turn by turn; a single generated answer is a conversation of one.
+
+        Raises:
+            UsageError: The unit has several requests that are no conversation.
+        """
+        return self.answers if self.answers[0].state.turn is not None else (self.answer,)
 
     @property
     def golds(self) -> list[str]:
