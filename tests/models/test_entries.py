@@ -11,7 +11,7 @@ from evalkit.errors import ConfigError
 from evalkit.models.deployment import ModelDeployment
 from evalkit.models.entries import read_entries
 from evalkit.models.metadata import ModelMetadata
-from evalkit.specs.run_spec import Spec
+from evalkit.specs.spec import Spec
 from tests.planted import KEYS, Planted, pieces
 
 SECTIONS: dict[str, type[Spec]] = {"models": ModelMetadata, "model_deployments": ModelDeployment}

@@ -22,7 +22,7 @@ from evalkit.models.metadata import (
     undescribed,
 )
 from evalkit.models.provider import PROVIDERS, described_by_name, place_of, prefixed_deployment
-from evalkit.specs.run_spec import Spec
+from evalkit.specs.spec import Spec
 
 SHIPPED = (Path(__file__).with_name("models.yaml"), Path(__file__).with_name("models_helm.yaml"))
 

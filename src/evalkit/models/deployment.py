@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from evalkit.models.secret_fields import written
 from evalkit.response import Usage
-from evalkit.specs.run_spec import Spec
+from evalkit.specs.spec import Spec
 
 MAX_ANSWER_MB = 64.0
 

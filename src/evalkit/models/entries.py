@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from evalkit.errors import ConfigError, nearest_names
 from evalkit.redaction import shown_name
-from evalkit.specs.run_spec import Spec
+from evalkit.specs.spec import Spec
 from evalkit.yaml_text import check_place, compose, read_text
 
 Keys = tuple[str | int, ...]

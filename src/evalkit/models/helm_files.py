@@ -23,7 +23,7 @@ from evalkit.models.entries import read_entries
 from evalkit.models.metadata import ModelMetadata
 from evalkit.models.provider import PROVIDERS
 from evalkit.models.tokenizers import is_tokenizer
-from evalkit.specs.run_spec import Spec
+from evalkit.specs.spec import Spec
 from evalkit.yaml_text import read_text
 
 _NAMES = ("model_metadata.yaml", "tokenizer_configs.yaml")

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from evalkit.errors import nearest_names
-from evalkit.specs.run_spec import Spec
+from evalkit.specs.spec import Spec
 
 TEXT = "TEXT_MODEL_TAG"
 CODE = "CODE_MODEL_TAG"

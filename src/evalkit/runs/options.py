@@ -13,7 +13,7 @@ from evalkit.errors import ConfigError, UsageError, nearest_names
 from evalkit.folder_names import checked_suite
 from evalkit.parameters import MAX_COUNT
 from evalkit.redaction import shown_name
-from evalkit.specs.run_spec import Spec
+from evalkit.specs.spec import Spec
 from evalkit.yaml_text import check_values, compose, read_text
 
 # `conf_paths` in the singular, as a flag, a key, and a keyword.

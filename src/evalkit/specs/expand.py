@@ -30,7 +30,8 @@ from evalkit.specs.expanders import suffixed
 from evalkit.specs.fixups import AppliedFixUp, fix_up
 from evalkit.specs.helm_names import NotPortedError, refuse_if_helms
 from evalkit.specs.model_names import ModelNames
-from evalkit.specs.run_spec import RunSpec, Spec
+from evalkit.specs.run_spec import RunSpec
+from evalkit.specs.spec import Spec
 
 MAX_WRONG_SHOWN = 20
 """Of the entries that are wrong, so many are shown; the rest are counted."""

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from evalkit.specs.spec import Spec
 
 SplitName = Literal["train", "valid", "test"]
-
-
-class Spec(BaseModel):
-    """Base of all specs: immutable, unknown fields refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class ObjectSpec(Spec):
