@@ -67,7 +67,7 @@ def test_with_the_flag_the_others_are_planned_and_the_bad_ones_listed(conf: Path
         "'stop' is given twice; leave one out",
     )
     assert "shotts" in second.message
-    assert sum("left out, since it is wrong" in note for note in plan.notes) == 2
+    assert sum("left out a wrong entry" in note for note in plan.notes) == 2
 
 
 def test_what_only_the_plan_finds_wrong_is_left_out_too() -> None:
@@ -126,7 +126,7 @@ def test_python_tells_by_its_observer(conf: Path, tmp_path: Path) -> None:
         observer=notes,
     )
     assert [result.status for result in results] == ["complete", "complete"]
-    assert sum("left out, since it is wrong" in note for note in notes.notes) == 2
+    assert sum("left out a wrong entry" in note for note in notes.notes) == 2
 
 
 def groups_kept(tmp_path: Path, *groups: tuple[str, ...]) -> list[tuple[str, ...]]:

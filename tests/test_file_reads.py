@@ -116,7 +116,7 @@ def test_what_is_read_undeclared_is_reported(tmp_path: Path, rows: str, more: di
     data = write_data(tmp_path)
     (tmp_path / "other.jsonl").write_text("")
     (note,) = notes_of(write_plugin(tmp_path, rows, **more))
-    assert f"scenario 'trivia' reads {data}, declared by none of its files()" in note
+    assert f"scenario 'trivia' reads {data}, which its files() does not declare" in note
     assert "DataFile.local('trivia.jsonl')" in note
 
 
@@ -225,7 +225,7 @@ def test_a_complete_run_of_an_undeclared_file_says_so_again(tmp_path: Path) -> N
     for _ in range(2):
         notes = Notes()
         evalkit.run(ENTRY, plugins=[plugin], output_path=tmp_path / "out", observer=notes)
-        seen.append([note for note in notes.notes if "declared by none" in note])
+        seen.append([note for note in notes.notes if "does not declare" in note])
     assert [len(notes) for notes in seen] == [1, 1]
 
 

@@ -57,7 +57,7 @@ def test_a_builtin_name_can_not_be_taken_even_before_it_is_imported() -> None:
     load_builtins()
     with (
         isolated_registries(),
-        pytest.raises(PluginError, match="two plugins claim the metric 'exact_match'"),
+        pytest.raises(PluginError, match="two plugins register the metric 'exact_match'"),
     ):
         metric("exact_match")(first)
 

@@ -1,4 +1,4 @@
-"""evalkit: evaluate language models, from a run entry to kept, resumable, scored results."""
+"""Evaluates language models: sends the requests of run entries, keeps every answer, and scores them."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ class AuthenticationError(ClientError):
 
 
 _OS_REASONS = {
-    errno.EROFS: "the disk can only be read",
+    errno.EROFS: "the disk is read-only",
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.ENOTDIR: "a part of this path is a file, not a folder",

@@ -109,7 +109,7 @@ def open_regular(path: Path, *, may_be_pipe: bool = False, buffer_bytes: int = -
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if is_pipe else os.O_NONBLOCK))
     except ValueError:
-        raise UnfitFileError(errno.EINVAL, "its name can't be that of a file") from None
+        raise UnfitFileError(errno.EINVAL, "its name is not valid for a file") from None
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise UnfitFileError(errno.EINVAL, "it is not a regular file but a socket or device") from None
@@ -121,7 +121,7 @@ def open_regular(path: Path, *, may_be_pipe: bool = False, buffer_bytes: int = -
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode) and not (is_pipe and (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode))):
-            kind = "a folder" if stat.S_ISDIR(mode) else "a FIFO or device, longer than can be known"
+            kind = "a folder" if stat.S_ISDIR(mode) else "a FIFO or device, whose length is not known"
             raise UnfitFileError(errno.EINVAL, f"it is not a regular file but {kind}")
         return open(descriptor, "rb", buffering=buffer_bytes)  # type: ignore[return-value]
     except BaseException:

@@ -83,7 +83,9 @@ class Registry:
         origin = origin_of(target)
         taken = self.origins.get(name) or self.builtin.get(name)
         if taken is not None and not _same_place(taken, origin, target):
-            raise PluginError(f"two plugins claim the {self.kind} '{name}': {taken} and {origin}; rename one")
+            raise PluginError(
+                f"two plugins register the {self.kind} '{name}': {taken} and {origin}; rename one"
+            )
         self.targets[name] = target
         self.origins[name] = origin
         self.facts[name] = facts

@@ -107,7 +107,7 @@ def test_every_token_is_scored_once(text: str, length: int) -> None:
 
 
 def test_a_tokenizer_that_never_fits_is_told() -> None:
-    with pytest.raises(UsageError, match="can't be cut into windows"):
+    with pytest.raises(UsageError, match="can't cut this text into windows"):
         pieces_of("abc", TokenWindow(Growing(), 5), 0)
 
 

@@ -46,7 +46,7 @@ def test_scoring_a_plugins_run_without_it_says_which_run_and_what_to_do(call: Ca
     called = call("score", "benchmark_output")
     assert called.code == 2
     assert "reverse_words:length=3,model=evalkit_majority: unknown metric 'words_in_place'" in called.err
-    assert "name that with --plugin" in called.err
+    assert "name the plugin with --plugin" in called.err
     assert call("score", "benchmark_output", "--plugin", plugin).code == 0
 
 

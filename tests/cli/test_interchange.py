@@ -62,7 +62,7 @@ def test_what_an_import_could_not_place_is_told(call: Call, tmp_path: Path) -> N
     called = call("import", "inspect", "logs")
     assert called.code == 0
     assert "carried over: choice" in called.out
-    assert "kept under imported/ only: messages (1), scores (1), events (1)" in called.out
+    assert "written to imported/ only: messages (1), scores (1), events (1)" in called.out
     assert "1 of 2 samples are not in the log" in called.out
     assert "already imported" in call("import", "inspect", "logs").out
 
@@ -135,7 +135,7 @@ def test_the_limit_of_size_is_a_flag(call: Call, tmp_path: Path) -> None:
 def test_what_was_not_compared_is_told(call: Call, tmp_path: Path) -> None:
     write_inspect(tmp_path / "a.eval", inspect_header(samples=1), [inspect_sample(1, "A", "C")])
     called = call("import", "inspect", "a.eval")
-    assert "  not compared, as the source gives no number over the whole run: choice\n" in called.out
+    assert "  not compared, since the source has no number over the whole run: choice\n" in called.out
     assert "note:" not in called.out
 
 
@@ -162,7 +162,7 @@ def test_how_many_scores_were_compared_is_told(call: Call, tmp_path: Path) -> No
     scores = {("id0", 0): {"exact_match": 1.0}, ("id1", 0): {"exact_match": 0.0}}
     path = write_helm_run(tmp_path, states, scores, [helm_stat("exact_match", 0.5)])
     called = call("import", "helm", path, "-o", "out")
-    assert "compared: 2 scores of instances with those made here" in called.out
+    assert "compared: 2 scores of instances with evalkit's own" in called.out
     assert "exact_match: other than given: 1 score; see imported/differences.jsonl" in called.out
     assert "note: per_instance_stats.json has no scores for 1 of 3 units (id2)" in called.out
     assert "is partial" in call("summarize", "-o", "out").err

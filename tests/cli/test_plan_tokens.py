@@ -76,4 +76,4 @@ def test_the_table_says_which_cost_is_estimated_and_which_is_a_bound(
     assert printed.out.splitlines()[0].split()[-3:] == ["cost", "at", "most"]
     assert printed.out.splitlines()[2].endswith(f"{about}  {most}")
     assert f"in all {about} with" in printed.err
-    assert f"{most} with one token for every byte" in printed.err
+    assert f"{most} with one token per byte" in printed.err

@@ -163,7 +163,7 @@ def test_failures_are_never_dropped(
     assert captured.out.splitlines()[-1].split()[-1] == "60"
     assert captured.err == (
         "note: no room in 70 columns for: ± stderr, 95 % interval, n; "
-        "a wider terminal, a pipe, or --json has all\n"
+        "use a wider terminal, a pipe or --json to see all\n"
     )
 
 

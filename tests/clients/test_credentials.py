@@ -136,7 +136,7 @@ def test_advice_names_what_the_deployment_has(planted: Planted, tmp_path: Path) 
 
 def test_a_header_has_one_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TITLE", "x")
-    with pytest.raises(UsageError, match="one of them must go"):
+    with pytest.raises(UsageError, match="remove one of them"):
         sent_headers({"x-title": "a"}, {"X-Title": "TITLE"})
 
 

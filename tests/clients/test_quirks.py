@@ -421,7 +421,7 @@ QUIRKS = [
         headers={"Content-Type": "application/json; charset=klingon"},
     ),
     Quirk(
-        "a stream, though none was asked for",
+        "a stream, which evalkit did not ask for",
         b'data: {"choices": [{"delta": {"content": "a"}}]}\n\ndata: [DONE]\n\n',
         TransientError,
         "malformed",
@@ -858,7 +858,7 @@ def test_tokens_of_a_part_are_not_those_of_the_text(canned: Canned, tokens: list
         ([{"token": "A", "logprob": -0.5}], "log-probabilities as list"),
         (5, "log-probabilities as int"),
         ({"chosen": [1]}, "log-probabilities as \\['chosen'\\]"),
-        ({"tokens": ["A"], "token_logprobs": None}, "'token_logprobs' is NoneType, no list"),
+        ({"tokens": ["A"], "token_logprobs": None}, "'token_logprobs' is NoneType, not a list"),
         ({"tokens": ["A", "b"], "token_logprobs": [-0.5]}, "2 tokens with 1 log-probabilities"),
         ({"tokens": ["A"], "token_logprobs": ["None"]}, "a log-probability is 'None'"),
         ({"tokens": ["A"], "token_logprobs": [None]}, "a log-probability is None"),

@@ -15,9 +15,9 @@ def test_path_stays_in_the_data_directory(path: str) -> None:
 
 
 def test_archive_and_member_go_together() -> None:
-    with pytest.raises(DataError, match="go together"):
+    with pytest.raises(DataError, match="set both archive and member"):
         DataFile("a/b", archive=Archive("http://x/y.tar"))
-    with pytest.raises(DataError, match="go together"):
+    with pytest.raises(DataError, match="set both archive and member"):
         DataFile("a/b", url="http://x/y", member="z")
 
 

@@ -87,7 +87,7 @@ def test_a_script_is_run_by_an_older_library_only(monkeypatch: pytest.MonkeyPatc
 
 def test_offline_asks_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     library = installed(monkeypatch, FakeLibrary([]))
-    with pytest.raises(DataError, match="offline, so not from the split train of some/set/part"):
+    with pytest.raises(DataError, match="does not download it from the split train of some/set/part"):
         DataStore(cache=tmp_path, offline=True).path(hub_file(HUB))
     assert library is not None
     assert not library.calls

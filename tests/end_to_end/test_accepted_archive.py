@@ -96,4 +96,4 @@ def test_each_command_that_uses_it_says_so_once_and_each_run_keeps_it() -> None:
     assert ended == {"complete"}
     assert len(told) == 1
     assert kept == told * 2
-    assert "accepted by an earlier --unverified-data; delete what is of it in" in told[0]
+    assert "accepted by an earlier --unverified-data; delete its files in" in told[0]

@@ -77,7 +77,7 @@ def test_what_must_be_written_on_a_read_only_disk_is_refused_in_words(
     refused = with_mount(workspace, READ_ONLY, *arguments)
     assert refused.code == 3
     said = (refused.err + refused.out).lower()
-    assert "read-only" in said or "the disk can only be read" in said
+    assert "read-only" in said or "the disk is read-only" in said
     assert "errno" not in said
     assert "traceback" not in said
 

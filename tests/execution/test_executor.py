@@ -535,7 +535,7 @@ def test_several_sends_for_one_request_may_all_have_been_billed_when_one_fails(
 def test_without_any_limit_of_length_a_budget_is_not_begun(run: Run, make_states: MakeStates) -> None:
     client = Scripted()
     executor = _executor(client, budget=Budget(max_tokens=1000), allowance=lambda _: Allowance(None))
-    with pytest.raises(SystemicError, match="no limit of length is sent"):
+    with pytest.raises(SystemicError, match="without a length limit"):
         run(_collect(executor, make_states(3)))
     assert not client.sent
 

@@ -119,7 +119,7 @@ def test_logs_compressed_with_zstandard_are_read(tmp_path: Path, monkeypatch: py
 def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.eval"
     path.write_text("no log")
-    with pytest.raises(StoreError, match="is no log of Inspect"):
+    with pytest.raises(StoreError, match="is not a log of Inspect"):
         read_inspect_log(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "")

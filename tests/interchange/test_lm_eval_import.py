@@ -279,7 +279,7 @@ def test_groups_are_run_groups_the_widest_first(tmp_path: Path) -> None:
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "results_x.json"
     path.write_text("{}")
-    with pytest.raises(StoreError, match="no results file of lm-eval"):
+    with pytest.raises(StoreError, match="is not a results file of lm-eval"):
         list(read_lm_eval(path))
     path.write_text("{")
     with pytest.raises(StoreError, match="is damaged"):

@@ -54,8 +54,8 @@ def test_scores_without_requests_are_listed_and_make_the_run_partial(tmp_path: P
     kept = helm(tmp_path, states, scores, helm_stat("exact_match", 0.5))
     assert kept.missing == 2
     assert (
-        "helm has scores of 2 units whose requests did not come along (id2, id3): they are not in the "
-        "numbers here; see imported/missing.jsonl"
+        "helm has scores of 2 units whose requests are not in its files (id2, id3): evalkit's numbers "
+        "leave them out; see imported/missing.jsonl"
     ) in kept.notes
     assert [row["instance_id"] for row in read_lines(kept.path / "imported" / "missing.jsonl")] == [
         "id2",
@@ -317,7 +317,7 @@ def test_a_sample_without_the_scorer_or_any_score_is_named(tmp_path: Path) -> No
 def test_a_score_that_is_never_a_number_is_named(tmp_path: Path, case: str) -> None:
     samples = [inspect_sample(i, "A", ODD_VALUES[case]) for i in (1, 2)]
     kept = inspect(tmp_path, inspect_header(samples=2), *samples)
-    assert "2 of 2 samples have a value that is no number" in kept.notes[0]
+    assert "2 of 2 samples have a value that is not a number" in kept.notes[0]
     assert status(kept) == "partial"
 
 
@@ -459,7 +459,7 @@ def test_samples_of_another_time_are_told(tmp_path: Path) -> None:
     samples.rename(samples.with_name("samples_mc_2025-01-01T00-00-00.jsonl"))
     (run,) = read_lm_eval(path)
     assert run.notes == [
-        "the samples (samples_mc_2025-01-01T00-00-00.jsonl) are of another time than the results"
+        "the samples (samples_mc_2025-01-01T00-00-00.jsonl) were written at another time than the results"
     ]
 
 

@@ -86,7 +86,7 @@ def test_nothing_relevant_is_no_division_by_zero() -> None:
 
 
 def test_what_is_wrong_is_told() -> None:
-    with pytest.raises(UsageError, match=r"'ndcg.10' is no measure .* did you mean 'ndcg_cut.10'"):
+    with pytest.raises(UsageError, match=r"'ndcg.10' is not a measure .* did you mean 'ndcg_cut.10'"):
         built("ranking", RANKING, measure_names=["ndcg.10"])
     with pytest.raises(DataError, match="'relevance=much'"):
         built("ranking", RANKING).check(passages(("relevance=much",)))

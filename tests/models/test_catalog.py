@@ -125,7 +125,7 @@ def test_a_model_of_which_all_deployments_are_deprecated_means_the_last(catalog:
 
 
 def test_a_retired_model_that_nobody_serves_is_refused(shipped: ModelCatalog) -> None:
-    with pytest.raises(UnknownNameError, match="serves it no more"):
+    with pytest.raises(UnknownNameError, match="no longer serves it"):
         shipped.resolve("openai/curie")
 
 
@@ -198,7 +198,7 @@ def test_a_known_name_that_is_sent_elsewhere_is_reported(
     path.write_text(f"model_deployments:\n  - name: {name}\n    {spec}\n", encoding="utf-8")
     told = ModelCatalog.load([path]).moved[name]
     assert str(path) in told
-    assert f"'{name}' goes to " in told
+    assert f"'{name}' sends requests to " in told
     assert told.endswith(f", not to {there}")
 
 

@@ -161,10 +161,10 @@ def test_what_is_shipped_stays_and_the_notes_say_what_was_left(files: list[Path]
     catalog = ModelCatalog.load(files)
     assert catalog.metadata("openai/gpt2").display_name == "GPT-2 (1.5B)"
     notes = "\n".join(catalog.notes)
-    assert "2 of 8 deployments can't be asked" in notes
+    assert "2 of 8 deployments can't be used" in notes
     assert "1 names are known already and stay as they are, such as openai/gpt2" in notes
-    assert "1 names are there twice, the later one holds, such as old/twice" in notes
-    assert "prompts of these deployments are not fitted to the window" in notes
+    assert "1 names occur twice and the later entry counts, such as old/twice" in notes
+    assert "does not fit their prompts to the window" in notes
 
 
 def test_a_mistyped_key_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_prompts_are_changed_for_models_as_in_helm(
 
 @pytest.mark.parametrize("name", ["openai/curie", "tsinghua/glm"])
 def test_models_that_helm_runs_for_nothing_are_refused(shipped: ModelCatalog, name: str) -> None:
-    with pytest.raises(UsageError, match="serves it no more"):
+    with pytest.raises(UsageError, match="no longer serves it"):
         expand_entries([ConfEntry(f"gsm:model={name}")], shipped, ExpandOptions())
 
 

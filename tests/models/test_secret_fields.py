@@ -286,12 +286,12 @@ def test_names_of_accounts_and_models_in_paths_are_taken(path: str) -> None:
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("X Title", "'X Title', which is no name of a header: ' ' must"),
-        ("Größe", "'Größe', which is no name of a header: '\\xf6' must"),
-        ("X-Title:", "'X-Title…', which is no name of a header: ':' must"),
-        (f"X-A: {KEY}", "'X-A…', which is no name of a header: ':' must"),
-        (f"X-A\n{KEY}", "'X-A…', which is no name of a header: '\\n' must"),
-        (f"Authorization {KEY}", "'Authorization…', which is no name of a header: ' ' must"),
+        ("X Title", "'X Title', which is not a valid header name: ' ' must"),
+        ("Größe", "'Größe', which is not a valid header name: '\\xf6' must"),
+        ("X-Title:", "'X-Title…', which is not a valid header name: ':' must"),
+        (f"X-A: {KEY}", "'X-A…', which is not a valid header name: ':' must"),
+        (f"X-A\n{KEY}", "'X-A…', which is not a valid header name: '\\n' must"),
+        (f"Authorization {KEY}", "'Authorization…', which is not a valid header name: ' ' must"),
         ("sk-0123456789abcdef0123 x", "'…', which"),
         (" ", "a header without a name"),
     ],

@@ -125,8 +125,8 @@ def test_bytes_stand_in_for_what_is_known_but_not_here() -> None:
     assert usable("simple/tokenizer1") == ("simple/tokenizer1", "")
     name, note = usable("openai/o200k_base")
     assert name == "bytes"
-    assert "o200k_base.tiktoken is not kept at" in note
-    assert "prompts are fitted by bytes, which is stricter" in note
+    assert "o200k_base.tiktoken is not stored at" in note
+    assert "fits prompts by their bytes, which is stricter" in note
     assert not is_tokenizer("openai/o200k_base")
     with pytest.raises(UnknownNameError):
         usable("nobody/nothing")

@@ -85,7 +85,7 @@ def test_several_of_one_name_are_told_apart_by_their_arguments(data: DataStore) 
     asked = spec(("style", {"suffix": "oil"}), ("style", {"suffix": "ink"}), LOWER)
     made, _ = Augmenter.of(asked).augmented([instance("A dog")], [], data)
     assert [i.perturbation_label for i in made] == ["style(suffix=oil)", "style(suffix=ink)", "lowercase"]
-    with pytest.raises(UsageError, match="'style' is asked for twice"):
+    with pytest.raises(UsageError, match="'style' is named twice"):
         Augmenter.of(spec(("style", {"suffix": "oil"}), ("style", {"suffix": "oil"})))
 
 

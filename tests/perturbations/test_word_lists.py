@@ -81,7 +81,7 @@ def test_other_genders_come_from_a_file(data: DataStore) -> None:
     assert changed(" OLD, grey ", data, "gender", **args, mapping_file_genders=["Old", "Young"]) == (
         " YOUNG, blond "
     )
-    with pytest.raises(UsageError, match="go together"):
+    with pytest.raises(UsageError, match="set both mapping_file_path and"):
         changed("", data, "gender", **args)
     with pytest.raises(UsageError, match="'young' is not one of old, middle"):
         changed("", data, "gender", **args, mapping_file_genders=["old", "middle"])

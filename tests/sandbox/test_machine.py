@@ -109,7 +109,7 @@ def test_another_bubblewrap_is_tried_where_the_first_does_not_work(
 def test_a_sandbox_that_is_open_is_refused(sandbox: None, monkeypatch: pytest.MonkeyPatch) -> None:
     judge._tried.cache_clear()
     monkeypatch.setattr(bubblewrap, "_DEVICES", (*bubblewrap._DEVICES, Path("/dev/full")))
-    with pytest.raises(UsageError, match="does not keep its promises"):
+    with pytest.raises(UsageError, match="does not isolate programs"):
         require_sandbox()
 
 

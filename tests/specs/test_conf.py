@@ -129,9 +129,9 @@ def test_mistakes_are_named_with_their_place(text: str, message: str) -> None:
         ("", "1:1: the file is empty"),
         ("entries: &x\n - *x", "anchors and aliases"),
         ("? [a]\n: b", "a key must be text"),
-        ("entries: 2020-99-99", "this is no YAML"),
+        ("entries: 2020-99-99", "this is not YAML"),
         ("entries: !!python/object:os.system x", "could not determine a constructor"),
-        ("entries: \x00", "this is no YAML"),
+        ("entries: \x00", "this is not YAML"),
         ("[" * 5000, "nested too deeply"),
     ],
 )

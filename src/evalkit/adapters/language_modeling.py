@@ -167,8 +167,8 @@ def _fitted(
                 nearest = Piece(whole, max(least, tokenizer.count(whole) - len(kept))), len(kept)
     if nearest is None:
         raise UsageError(
-            f"the tokenizer makes a text longer than {longest} tokens of its own tokens; "
-            "this text can't be cut into windows with it"
+            f"the tokenizer makes more than {longest} tokens of a text that it decoded from fewer; "
+            "evalkit can't cut this text into windows with it"
         )
     return nearest
 

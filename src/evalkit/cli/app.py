@@ -32,7 +32,7 @@ from evalkit.errors import EvalkitError, os_error_in_words
 
 app = typer.Typer(
     name="evalkit",
-    help="Evaluate language models: from a run entry to kept, resumable, scored results.",
+    help="Evaluate language models: send the requests of run entries, keep every answer, and score them.",
     epilog="Exit codes: 0 complete, 1 some instances failed, 2 usage, 3 stopped, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,

@@ -22,7 +22,8 @@ def check_engines_command(
     options: RunOptions,
     model: Annotated[str, typer.Argument(help="A folder, a shipped model, or a name on the Hub.")],
     engines: Annotated[
-        str, typer.Option("--engines", help="Engines or deployments, the first being the yardstick.")
+        str,
+        typer.Option("--engines", help="Engines or deployments; evalkit compares the others with the first."),
     ] = "transformers,vllm",
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0.0, help="Largest difference of a log-probability, in nats.")
@@ -76,7 +77,7 @@ def _show(found: EngineParity) -> None:
         margin = "unknown" if parted.margin is None else f"{parted.margin:.2e}"
         ours, theirs = parted.tokens
         echo(
-            f"{parted.key}: texts part after {parted.position} tokens, {ours!r} and {theirs!r}; "
+            f"{parted.key}: the texts differ after {parted.position} tokens, {ours!r} and {theirs!r}; "
             f"the first was preferred by {margin} nats"
         )
     if (more := len(found.divergences) - MAX_SHOWN) > 0:

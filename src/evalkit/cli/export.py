@@ -101,7 +101,7 @@ def _report_left_out(name: str, exported: Exported) -> None:
 
     failed = exported.failed_scores
     for count, noun, what in (
-        (exported.num_left_out, "request", "without an answer left out; HELM has no place for failures"),
+        (exported.num_left_out, "request", "without an answer left out; HELM's files have no failures"),
         (exported.num_unscored, "instance", "without scores left out of the numbers"),
         *((n, "instance", f"left out of {score}: its metric failed") for score, n in failed.items()),
     ):

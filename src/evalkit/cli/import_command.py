@@ -22,11 +22,11 @@ import_app = typer.Typer(help="Read runs of another harness.", no_args_is_help=T
 _Output = Annotated[Path, typer.Option("--output-path", "-o", help="The output path to write to.")]
 _Suite = Annotated[str | None, typer.Option("--suite", help="The suite to put them in.")]
 _Plugins = Annotated[
-    list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins with metrics to compute anew.")
+    list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins with the metrics to compute.")
 ]
 _MaxFileMb = Annotated[
     float | None,
-    typer.Option("--max-file-mb", help="Read files up to this size; unpacked, where they are packed.  [256]"),
+    typer.Option("--max-file-mb", help="Largest file to read, in MB, unpacked if it is packed.  [256]"),
 ]
 _DEFAULT_OUTPUT = Path("benchmark_output")
 
@@ -156,17 +156,17 @@ def _print(reports: Iterable[ImportReport]) -> None:
             _say(f"  {line}")
         if report.uncompared:
             names = ", ".join(report.uncompared)
-            _say(f"  not compared, as the source gives no number over the whole run: {names}")
+            _say(f"  not compared, since the source has no number over the whole run: {names}")
         if report.num_carried:
             numbers = counted(report.num_carried, "number")
-            _say(f"  carried over as given: {numbers} over the whole run, not made here")
+            _say(f"  carried over as given: {numbers} over the whole run that evalkit did not compute")
         for name, count in report.differences.items():
             _say(f"  {name}: other than given: {counted(count, 'score')}; see imported/differences.jsonl")
         if report.failed:
             _say(f"  {counted(report.failed, 'request')} without an answer, and so without a score")
         if report.leftovers:
             fields = ", ".join(f"{name} ({count})" for name, count in report.leftovers.items())
-            _say(f"  kept under imported/ only: {fields}")
+            _say(f"  written to imported/ only: {fields}")
         for note in report.notes:
             _say(f"  note: {note}")
 
@@ -177,7 +177,7 @@ def _compared(report: ImportReport) -> Iterator[str]:
         if what:
             yield f"{label}: {', '.join(what)}"
     if report.num_scores_compared:
-        yield f"compared: {counted(report.num_scores_compared, 'score')} of instances with those made here"
+        yield f"compared: {counted(report.num_scores_compared, 'score')} of instances with evalkit's own"
     if report.num_compared:
         outcome = f"different: {report.num_different}" if report.num_different else "all agree"
         yield f"compared: {counted(report.num_compared, 'number')} over the whole run, {outcome}"

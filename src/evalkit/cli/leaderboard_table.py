@@ -11,7 +11,7 @@ from evalkit.reports.cell import Cell
 from evalkit.reports.leaderboard import Leaderboard
 from evalkit.reports.markup import BEST, NOISE, interval_text, name_title, number_text, titles
 
-_SEE_ALL = "a wider terminal, a pipe, or --format markdown shows everything"
+_SEE_ALL = "use a wider terminal, a pipe or --format markdown to see all"
 
 
 @dataclass(frozen=True, slots=True)

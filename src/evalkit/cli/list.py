@@ -53,7 +53,7 @@ def list_command(
     else:
         for each, entries in found.items():
             if not entries and wanted:
-                echo(f"no {each}: evalkit brings none, and no plugin that was loaded registers one")
+                echo(f"no {each}: evalkit has none built in, and no loaded plugin registers one")
             elif entries:
                 echo(each, style="bold")
                 print_columns([(f"  {e['name']}", signature(e), e["doc"]) for e in entries])

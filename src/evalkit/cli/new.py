@@ -12,7 +12,7 @@ from evalkit.cli.output import echo
 
 new_app = typer.Typer(help="Write a plugin to start from.", no_args_is_help=True)
 
-_PLUGIN = '''"""{title}: a benchmark of one's own.
+_PLUGIN = '''"""{title}: your own benchmark.
 
     evalkit run --plugin {name}.py --run-entries {name}:model=evalkit/majority
 """
@@ -120,7 +120,8 @@ def new_scenario(
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UsageError(
-            f"'{name}' can't be a plugin's name: small letters, digits and underscores, a letter first"
+            f"'{name}' is not a valid plugin name; use small letters, digits and underscores, and begin "
+            "with a letter"
         )
     load_builtins()
     if name in RUN_SPECS:

@@ -15,7 +15,7 @@ from evalkit.redaction import CONTROLS, without_controls
 _WIDEST_COLUMN = 60
 _BOLD, _DIM, _PLAIN = "\033[1m", "\033[2m", "\033[0m"
 _LINE_AT_THE_MARGIN, _SET_IN = re.compile(r"\n(?=\S)"), "\n  "
-_SEE_ALL = "a wider terminal, a pipe, or --json has all"
+_SEE_ALL = "use a wider terminal, a pipe or --json to see all"
 
 
 def echo(text: str = "", *, err: bool = False, style: str = "") -> None:

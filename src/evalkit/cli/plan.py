@@ -101,18 +101,20 @@ def cost_notes(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     thinking = {row["thinking_tokens_per_completion"]: row["name"] for row in reversed(rows)}
     for tokens, name in thinking.items():
         if tokens:
-            yield f"the completion tokens are + {tokens:,} for thinking each (in {name})"
+            yield f"thinking may take {tokens:,} more completion tokens per request (in {name})"
     priced = [row for row in rows if row["max_cost_usd"] is not None]
     if priced:
         about_usd, most_usd = (
             sum(row[name] for row in priced) for name in ("max_cost_usd", "max_cost_usd_by_bytes")
         )
         yield (
-            f"in all ≈ ${about_usd:.4f} with the prompt tokens as estimated and every completion at its "
-            f"longest, ≤ ${most_usd:.4f} with one token for every byte of the prompts"
+            f"in all ≈ ${about_usd:.4f} with estimated prompt tokens and completions of full length, "
+            f"≤ ${most_usd:.4f} with one token per byte of the prompts"
         )
     if any(row["num_requests"] is not None and row["max_completion_tokens"] is None for row in rows):
-        yield "a model is sent no limit of length, and its window is not known: there is no bound on the cost"
+        yield (
+            "evalkit sends a model no length limit, and does not know its window: the cost has no upper bound"
+        )
 
 
 def show_requests(plan: Plan, context: PlanContext, *, as_json: bool) -> None:

@@ -16,10 +16,10 @@ GC_THRESHOLD = 20_000
 def run_command(
     *,
     options: RunOptions,
-    as_json: Annotated[bool, typer.Option("--json", help="End with the table's rows as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table's rows as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the table.")] = False,
 ) -> None:
-    """Evaluate models: run entries or conf files to scored, kept results. The same command again resumes."""
+    """Evaluate models on run entries or conf files. The same command again resumes an interrupted run."""
     import asyncio
     import gc
 
@@ -38,7 +38,7 @@ def run_command(
     from evalkit.runs.events import Note
     from evalkit.runs.runner import exit_code, run_all
 
-    # Little of what a run makes is garbage in cycles: looking for it less often saves 5 to 15 % of the CPU.
+    # A run makes few reference cycles, so collecting them less often is safe and saves 5 to 15 % of the CPU.
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     with progress_for(quiet=quiet) as observer:

@@ -41,7 +41,9 @@ def score_command(
             try:
                 problems = score_run(directory, allow_fewer=allow_fewer).problems
             except UnknownNameError as error:
-                message = f"{directory.path.name}: {error}; if a plugin has it, name that with --plugin"
+                message = (
+                    f"{directory.path.name}: {error}; if a plugin defines it, name the plugin with --plugin"
+                )
                 raise UsageError(message) from None
         for problem in problems:
             is_sound = False

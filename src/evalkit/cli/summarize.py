@@ -198,7 +198,7 @@ def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bo
         for line in without_answer(rows):
             echo_note(line)
         for line in _unfinished(rows):
-            echo_note(f"{line}; its numbers are over what was answered")
+            echo_note(f"{line}; its numbers cover only the answered requests")
     return len(found)
 
 
@@ -224,7 +224,7 @@ def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> int:
         if not has_numbers(row):
             echo_note(f"{row['run']} has no efficiency numbers; baselines report none")
     for line in _unfinished([row for row in rows if has_numbers(row)]):
-        echo_note(f"{line}; its numbers are over what was answered")
+        echo_note(f"{line}; its numbers cover only the answered requests")
     return len(rows)
 
 

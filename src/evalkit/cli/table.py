@@ -108,7 +108,7 @@ def show_results(
     if bad_entries:
         # What is wrong with each was said at the start.
         entries = ", ".join(dict.fromkeys(bad.entry for bad in bad_entries))
-        echo(f"left out, since wrong (see the notes above): {entries}", err=True)
+        echo(f"left out because they are wrong (see the notes above): {entries}", err=True)
     if not as_json:
         if cost := _cost_line(results):
             echo(cost)
@@ -122,7 +122,7 @@ def without_answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     }
     return [
         f"{run}: {100 * share:.3g} % of the completions have no answer and are scored as empty; "
-        "thinking took all tokens, perhaps: allow more (reasoning_tokens, increase_max_tokens)"
+        "perhaps thinking used all tokens: allow more (reasoning_tokens, increase_max_tokens)"
         for run, share in shares.items()
         if share
     ]

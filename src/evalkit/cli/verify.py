@@ -20,7 +20,7 @@ _MOST_SHOWN = 8
 def verify_command(
     paths: Annotated[list[Path], typer.Argument(help="Runs, suites or output paths.")],
     repair: Annotated[
-        bool, typer.Option("--repair", help="Make anew what can be made from journal and run spec.")
+        bool, typer.Option("--repair", help="Rebuild damaged files from the journal and the run spec.")
     ] = False,
     plugins: Annotated[
         list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins that repairs need.")
@@ -76,7 +76,7 @@ def _rows(report: RunReport) -> Iterator[tuple[str, ...]]:
 
     name = report.directory.path.name
     if report.holder is not None:
-        yield name, "", "", f"in use by {report.holder}", "look again when it has ended"
+        yield name, "", "", f"in use by {report.holder}", "verify it again when that has ended"
         name = ""
     findings = sorted(report.findings, key=lambda finding: not finding.is_damage)
     for finding in findings[:_MOST_SHOWN]:

@@ -139,7 +139,8 @@ class AnthropicClient(ApiClient):
             completion = _completion(answer)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             detail = f"{type(error).__name__}: {error}"
-            raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
+            message = f"the server's answer has an unexpected shape ({detail})"
+            raise TransientError(message, "malformed") from None
         refuse_blocked([completion])
         usage = _usage(answer.get("usage"), wrote=bool(completion.text))
         completion = self._answers.answer(request, completion)
@@ -151,7 +152,7 @@ class AnthropicClient(ApiClient):
 def _failure_in(answer: Mapping[str, Any]) -> Any:
     reason = answer.get("stop_reason")
     if is_broken_off(reason):
-        return answer.get("error") or {"message": f"the server broke off ({reason})"}
+        return answer.get("error") or {"message": f"the server ended the answer early ({reason})"}
     return None if answer.get("content") else error_in(answer)
 
 
@@ -163,7 +164,7 @@ def _completion(answer: Mapping[str, Any]) -> Completion:
     if blocks is not None and not isinstance(blocks, list):
         raise TypeError(f"the content is {type(blocks).__name__}")
     if not blocks and reason == "unknown":
-        raise ValueError("neither a text nor why it ended")
+        raise ValueError("it has neither a text nor a reason why it ended")
     texts, thoughts, has_thought = [], [], False
     for block in blocks or ():
         if block["type"] == "text":

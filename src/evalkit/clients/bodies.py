@@ -32,7 +32,7 @@ async def read_body(answer: aiohttp.ClientResponse, max_mb: float) -> bytes:
     packing = (packing or "identity").strip().lower() or "identity"
     if packing not in ("identity", "gzip", "x-gzip", "deflate"):
         answer.close()
-        raise BodyError(f"the answer is packed with '{packing[:40]}', though none was asked for")
+        raise BodyError(f"the answer is compressed with '{packing[:40]}', which evalkit did not ask for")
     if (length or 0) > max_bytes:
         answer.close()
         raise BodyError(too_long)
@@ -69,9 +69,9 @@ async def _unpacked(body: bytes, packing: str, max_bytes: int, too_long: str) ->
             if num_bytes > max_bytes:
                 raise BodyError(too_long)
             if not step and not rest:
-                raise BodyError(f"the answer is no whole {packing}")
+                raise BodyError(f"the answer is incomplete {packing}")
             steps.append(step)
             await asyncio.sleep(0)
     except zlib.error as error:
-        raise BodyError(f"the answer is no {packing} ({error})") from None
+        raise BodyError(f"the answer is not valid {packing} ({error})") from None
     return b"".join(steps)

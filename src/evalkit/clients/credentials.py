@@ -65,7 +65,7 @@ def sent_headers(
     for name, variable in (headers_from_env or {}).items():
         if names_header(headers, name):
             raise UsageError(
-                f"'{shown_name(name)}' is in extra_headers and in headers_from_env; one of them must go"
+                f"'{shown_name(name)}' is in extra_headers and in headers_from_env; remove one of them"
             )
         headers[name.strip()] = _read_header(name.strip(), variable)
     return headers
@@ -92,7 +92,7 @@ def key_advice(
         held = f"the whole value of the header {name.strip()}"
         sources.append(f"the environment variable {shown_variable(variable)}, {held}")
     if not sources:
-        return "the deployment names no API key: api_key_env or api_key_file does, or headers_from_env"
+        return "the deployment names no API key; name it with api_key_env, api_key_file or headers_from_env"
     return f"check {', and '.join(sources)}"
 
 

@@ -163,7 +163,10 @@ class Endpoint:
         if not raw.strip():
             return "the server's answer is empty"
         if raw.lstrip().startswith((b"data:", b"event:", b": ")):
-            return "the server streams its answer, which nobody asked for; try extra_body: {stream: false}"
+            return (
+                "the server streams its answer, though evalkit did not ask for a stream; try extra_body: "
+                "{stream: false}"
+            )
         # Cleaned before it is cut, so that no half of a key is left at the end.
         return f"the server's answer is not JSON: {self._clean(raw[:1000].decode('utf-8', 'replace'))[:80]!r}"
 

@@ -86,7 +86,7 @@ class OpenAIClient(ApiClient):
         self.key_advice = key_advice(api_key_env, self.api_key_file, self.headers_from_env)
         if key is not None and has_own:
             raise UsageError(
-                "the key is named twice: by headers_from_env, and by api_key_env or api_key_file"
+                "headers_from_env names the key, and so does api_key_env or api_key_file; remove one"
             )
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"

@@ -63,7 +63,7 @@ def completions_of(
     try:
         choices = _in_order(answer.get("choices") or [])
         if len(choices) < wanted:
-            raise TransientError(f"{len(choices)} of {wanted} completions came back", "malformed")
+            raise TransientError(f"{len(choices)} of {wanted} completions arrived", "malformed")
         if chat:
             completions = tuple(_chat_completion(choice, scored) for choice in choices[:wanted])
         else:
@@ -74,7 +74,7 @@ def completions_of(
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         detail = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
-        raise TransientError(f"the server's answer has another shape ({detail})", "malformed") from None
+        raise TransientError(f"the server's answer has an unexpected shape ({detail})", "malformed") from None
     refuse_blocked(completions)
     if not any(c.text or c.thinking for c in completions):
         _refuse_other_answers(answer, choices[:wanted], chat=chat)
@@ -138,7 +138,7 @@ def failure_in(answer: Mapping[str, Any]) -> Any:
     for choice in listed:
         reason = choice.get("finish_reason")
         if choice.get("error") or is_broken_off(reason):
-            return choice.get("error") or {"message": f"the server broke off ({reason})"}
+            return choice.get("error") or {"message": f"the server ended the answer early ({reason})"}
     # Beside choices that came to their end an error says nothing of them.
     if (error := answer.get("error")) and not _UNFINISHED.isdisjoint(map(_end_of, listed)):
         return error
@@ -209,9 +209,9 @@ def _chat_completion(choice: Mapping[str, Any], scored: bool) -> Completion:
     text = _text(message.get("refusal") or "") if content is None else content
     stated = next((value for name in _THINKING_FIELDS if (value := message.get(name))), None)
     if stated is not None and not isinstance(stated, str):
-        raise TypeError(f"the thinking is {type(stated).__name__}, no string")
+        raise TypeError(f"the thinking is {type(stated).__name__}, not a string")
     if content is None and reason == "unknown" and not (text or stated or message.get("tool_calls")):
-        raise ValueError("neither a text nor why it ended")
+        raise ValueError("it has neither a text nor a reason why it ended")
     if not text and (other := _unread(message)) is not None:
         raise ValueError(f"the answer is in '{other}', and its content is empty")
     tokens = _readable(choice.get("logprobs"), scored=scored)
@@ -327,7 +327,7 @@ def _listed_tokens(listed: Mapping[str, Any], echoed: bool) -> tuple[Token, ...]
     tops = listed.get("top_logprobs")
     for name, values_there in (("tokens", texts), ("token_logprobs", values), ("top_logprobs", tops or [])):
         if not isinstance(values_there, list):
-            raise ValueError(f"'{name}' is {type(values_there).__name__}, no list")
+            raise ValueError(f"'{name}' is {type(values_there).__name__}, not a list")
     tops = tops or [None] * len(texts)
     if not len(texts) == len(values) == len(tops):
         raise ValueError(
@@ -364,7 +364,7 @@ def _alternatives(tops: Any) -> dict[str, float] | None:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"a text is {type(value).__name__}, no string")
+        raise TypeError(f"a text is {type(value).__name__}, not a string")
     return value
 
 

@@ -64,12 +64,12 @@ class RefusedParameters:
                 raise error  # what it wants instead is not known
             if self._length_field is None:
                 self._length_field = other
-                self._note(f"the server refuses {name}; the length limit is sent as {other}")
+                self._note(f"the server refuses {name}; evalkit sends the length limit as {other}")
             return
         self._check(name, sent[name], error)
         if name not in self.omitted:
             self.omitted.add(name)
-            self._note(_NOTES.get(name, f"the server refuses {name}; it is left out"))
+            self._note(_NOTES.get(name, f"the server refuses {name}; evalkit leaves it out"))
 
     def _check(self, name: str, value: Any, error: BadRequestError) -> None:
         """Nothing, if the parameter can be left out without another result.
@@ -81,7 +81,7 @@ class RefusedParameters:
             return
         raise BadRequestError(
             f"the server refuses {name}, and leaving {name}={value} out would change the result; "
-            f"ask for none, or accept the server's own way with omit_fields: [{name}] ({error})"
+            f"do not set it, or accept the server's default with omit_fields: [{name}] ({error})"
         ) from None
 
     def _note(self, note: str) -> None:
@@ -89,8 +89,8 @@ class RefusedParameters:
 
 
 _NOTES = {
-    "temperature": "the server refuses temperature; it is left out, so the model samples in its own way",
-    "stop": "the server refuses stop; stop sequences are applied here",
-    "stop_sequences": "the server refuses stop_sequences; they are applied here",
-    "seed": "the server refuses seed; it is left out",
+    "temperature": "the server refuses temperature; evalkit leaves it out, and the server's default applies",
+    "stop": "the server refuses stop; evalkit applies stop sequences itself",
+    "stop_sequences": "the server refuses stop_sequences; evalkit applies them itself",
+    "seed": "the server refuses seed; evalkit leaves it out",
 }

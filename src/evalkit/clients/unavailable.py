@@ -19,4 +19,4 @@ class UnavailableClient(Client):
     """
 
     def __init__(self, reason: str) -> None:
-        raise UsageError(f"it can't be asked: {reason}")
+        raise UsageError(f"evalkit can't send requests to it: {reason}")

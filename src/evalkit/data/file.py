@@ -90,7 +90,7 @@ class DataFile:
         if {"", ".", ".."} & set(parts) or "\\" in self.path or ":" in parts[0]:
             raise DataError(f"'{self.path}' is not the path of a file within a data directory")
         if (self.archive is None) != (self.member is None):
-            raise DataError(f"data file '{self.path}': archive and member go together")
+            raise DataError(f"data file '{self.path}': set both archive and member, or neither")
 
     @property
     def local_path(self) -> Path | None:

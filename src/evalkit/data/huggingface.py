@@ -91,7 +91,7 @@ def _library(hub: HubSplit) -> Any:
         raise DataError(f"{hub.source} needs the library datasets: {_INSTALL}") from None
     if hub.script and int(library.__version__.split(".")[0]) >= _FIRST_WITHOUT_SCRIPTS:
         raise DataError(
-            f"{hub.source} is made by a script of its own, which datasets {library.__version__} does not "
+            f"{hub.source} comes with a loading script, which datasets {library.__version__} does not "
             f"run: {_INSTALL_FOR_SCRIPTS}"
         )
     return library

@@ -120,8 +120,8 @@ class DataStore:
         if content is None or content == archive.sha256 or archive.sha256 is None:
             return
         how = (
-            f"accepted by an earlier --unverified-data; delete what is of it in {self.cache} to unpack the "
-            "pinned one"
+            f"accepted by an earlier --unverified-data; delete its files in {self.cache} to unpack the "
+            "pinned archive"
             if self.verify
             else "accepted by --unverified-data"
         )
@@ -150,7 +150,9 @@ class DataStore:
         return self.cache / "local" / content_sha256(archive)[:16] / file.path
 
     def _fetch(self, file: DataFile) -> Path:
-        why = f"offline, so not from {file.source}" if self.offline and not _has_local_archive(file) else ""
+        why = ""
+        if self.offline and not _has_local_archive(file):
+            why = f"evalkit is offline and does not download it from {file.source}"
         if file.local_path is not None:
             why = "it is read in place"
         elif file.source is None:

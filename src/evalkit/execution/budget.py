@@ -206,8 +206,8 @@ class TokenEstimator:
         allowed = self._allowance(request)
         if allowed.completion_tokens is None:
             raise SystemicError(
-                "a budget can't be kept: no limit of length is sent; name max_sequence_length, or don't omit "
-                "the limit"
+                "evalkit can't keep a budget without a length limit; set max_sequence_length, or don't "
+                "omit the limit"
             )
         completion_tokens = allowed.completion_tokens + self._completion_excess
         return Usage(self.most_prompt_tokens(request), completion_tokens)

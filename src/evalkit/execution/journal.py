@@ -164,7 +164,7 @@ class Journal:
         self._write_anew(beside)
         raise StoreError(
             f"{self.path} was replaced by another file while the run was going; the run stops. Its answers "
-            f"so far are in {beside}: put that in the other's place, and start the run again"
+            f"so far are in {beside}: move that file to the journal's place, and start the run again"
         )
 
     def _write_anew(self, path: Path) -> None:

@@ -222,7 +222,9 @@ class _Scan:
             return None
         unit = unit_of(plain)
         if unit in self._right:
-            return None if size == self._right[unit] else f"its unit_size {size} is not that of the others"
+            if size == self._right[unit]:
+                return None
+            return f"its unit_size {size} differs from that of the unit's other lines"
         if unit in self.at_odds:
             self.at_odds[unit][size] += 1
         elif self._sizes.setdefault(unit, size) != size:

@@ -228,7 +228,7 @@ def to_record(plain: dict[str, Any], offset: int, length: int) -> Record | Damag
     try:
         return _to_record(plain)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return Damage(offset, length, f"it does not make a record: {error}")
+        return Damage(offset, length, f"it is not a valid record: {error}")
 
 
 def is_whole(tail: bytes) -> bool:
@@ -293,7 +293,7 @@ def _key_problem(plain: Mapping[str, Any]) -> str | None:
         plain.get("perturbation"),
     ) + turn_parts(turn or 1)
     if key != parts and not (key.startswith(parts) and _PART.fullmatch(key, len(parts))):
-        return f"its key is not that of its parts, which is {parts}"
+        return f"its key does not match its parts, which give {parts}"
     return None
 
 
@@ -301,7 +301,7 @@ def _plain_problem(plain: Mapping[str, Any]) -> str | None:
     """What is wrong with a line that no checksum protects: nothing of it is taken on trust."""
     for name, value in plain.items():
         if type(value) not in _TYPES.get(name, ()):
-            return f"'{name}' is no field of a line, or of another type"
+            return f"'{name}' is not a field of a line, or has the wrong type"
     is_one_of_several = "reference_index" in plain or "turn" in plain
     if not is_one_of_several and not _PART.search(plain["key"][-7:]):
         if plain.get("unit_size", 1) != 1:
@@ -322,7 +322,7 @@ def _plain_problem(plain: Mapping[str, Any]) -> str | None:
         return "the request has no prompt"
     if strange := request.keys() - _REQUEST_FIELDS:
         return f"the request has a field '{min(strange)}'"
-    return None if isinstance(to_record(dict(plain), 0, 0), Record) else "it does not make a record"
+    return None if isinstance(to_record(dict(plain), 0, 0), Record) else "it is not a valid record"
 
 
 def _to_plain(state: RequestState, outcome: Outcome) -> dict[str, Any]:

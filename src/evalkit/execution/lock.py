@@ -31,7 +31,7 @@ class RunLock:
             ReadOnlyError: The folder can't be written to.
         """
         if self._descriptor is not None:
-            raise StoreError(f"{self.path} is already locked by this very lock")
+            raise StoreError(f"{self.path} is already locked by this process")
         self._descriptor = self._take()
         return self
 

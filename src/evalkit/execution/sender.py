@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _OUTAGE_GRACE_S = 30.0
 _MESSAGE_CHARACTERS = 2000
 _FREE = Cost()
-_ABSURD_USAGE = "the server reports more tokens than a request can take; those counts are not reported"
+_ABSURD_USAGE = "the server reports more tokens than a request can have; evalkit ignores those counts"
 _QUOTA_ADVICE = "check the account's credit"
 
 
@@ -106,7 +106,9 @@ class Sender:
         self.name = name
         self.budget = budget or Budget()
         if self.budget.max_usd is not None and prices is None and not (client.is_free or client.resident):
-            raise UsageError(f"{name} has no prices, so a budget in USD can't be kept; add prices or drop it")
+            raise UsageError(
+                f"{name} has no prices, so evalkit can't keep a budget in USD; add prices, or drop the budget"
+            )
         self._client = client
         self._lifecycle = lifecycle or ClientLifecycle(client)
         if client.resident:

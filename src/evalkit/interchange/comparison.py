@@ -29,8 +29,8 @@ def note_missing_units(directory: RunDirectory, run: ImportedRun) -> int:
     missing = {unit: scores for unit, scores in run.given.items() if scores and unit not in there}
     if missing:
         run.left_out(
-            f"{run.source.harness} has scores of {len(missing)} units whose requests did not come along "
-            f"({_some(missing)}): they are not in the numbers here; see imported/missing.jsonl"
+            f"{run.source.harness} has scores of {len(missing)} units whose requests are not in its files "
+            f"({_some(missing)}): evalkit's numbers leave them out; see imported/missing.jsonl"
         )
         rows = ({**asdict(unit), "scores": scores} for unit, scores in missing.items())
         write_lines(directory.imported_path / "missing.jsonl", rows)

@@ -185,7 +185,9 @@ def _request_states(
             continue
         instance = instances.get((state.instance_id, state.perturbation))
         if instance is None:
-            raise StoreError(f"the journal has an answer for '{state.key}', which is no instance of this run")
+            raise StoreError(
+                f"the journal has an answer for '{state.key}', which is not an instance of this run"
+            )
         unit = (state.instance_id, state.trial, state.perturbation)
         known = _facts(state, response, instance, adapter.num_train_trials)
         if state.reference_index is None and instance.references and response.completions:

@@ -89,7 +89,7 @@ def read_helm_run(path: Path, files: ForeignFiles | None = None) -> ImportedRun:
     plain, state = documents["run_spec"], files.read(path / "scenario_state.json")
     per_instance = files.read(path / "per_instance_stats.json")
     if plain is None or documents["stats"] is None:
-        raise StoreError(f"{path} is no HELM run: it needs run_spec.json and stats.json")
+        raise StoreError(f"{path} is not a HELM run: it needs run_spec.json and stats.json")
     documents = {name: document for name, document in documents.items() if document is not None}
     check(HelmRunSpec, plain, f"{path / 'run_spec.json'} is not as HELM writes it")
     _check_each(HelmStat, documents["stats"], path / "stats.json")
@@ -112,7 +112,7 @@ def read_helm_run(path: Path, files: ForeignFiles | None = None) -> ImportedRun:
             note_missing_instances(run, documents["stats"])
         run.whole_run = whole_run_numbers(run, documents["stats"])
     if state is None:
-        run.notes.append("no scenario_state.json: only the numbers were taken over")
+        run.notes.append("no scenario_state.json: evalkit imported only the numbers")
     run.notes += files.notes()
     return run
 

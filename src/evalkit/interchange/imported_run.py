@@ -116,7 +116,7 @@ def _moved(report: ImportReport, suite_path: Path, subject: RunIdentity) -> Impo
     if target.exists() and _is_whole(choice.directory):
         if _is_current(choice.directory):  # the same run twice in one import
             return ImportReport(target, already_there=True)
-        notes = (*notes, "an earlier evalkit imported it, by other rules; it is imported anew")
+        notes = (*notes, "an earlier evalkit imported it by other rules; evalkit has imported it again")
     if target.exists():
         # What an earlier evalkit left of a failed import, or what was damaged since.
         notes = (*notes, f"what was there is set aside as {set_aside(choice.directory)}")
@@ -266,7 +266,7 @@ def _write_run(
         return ledger.close(status, message).counts["num_failed"]
     unscored = score_run(directory).unscored
     if run.is_partial:
-        message = "a part of what the source has is not here; see the notes of the import"
+        message = "a part of the source is missing here; see the notes of the import"
         return ledger.close("partial", message, unscored).counts["num_failed"]
     return ledger.close(unscored=unscored).counts["num_failed"]
 

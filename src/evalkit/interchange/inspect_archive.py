@@ -128,7 +128,7 @@ class InspectArchive:
         self._left -= size
         content = b"".join(parts)
         if size != info.file_size or zlib.crc32(content) != info.CRC:
-            raise ValueError("its size or checksum is another than the archive says")
+            raise ValueError("its size or checksum differs from what the archive says")
         return content
 
     def _blocks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:

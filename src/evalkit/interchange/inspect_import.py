@@ -119,9 +119,9 @@ def _json_log(path: Path, files: ForeignFiles) -> tuple[dict[str, Any], Iterator
     try:
         whole = files.read(path)
     except StoreError as error:
-        raise StoreError(f"{path} is no log of Inspect: {error}") from None
+        raise StoreError(f"{path} is not a log of Inspect: {error}") from None
     if not isinstance(whole, dict):
-        raise StoreError(f"{path} is no log of Inspect: it does not hold a JSON object")
+        raise StoreError(f"{path} is not a log of Inspect: it does not hold a JSON object")
     samples = whole.pop("samples", None) or []
     if not isinstance(samples, list):
         raise StoreError(f"{path} is not as Inspect writes it: its samples are not a list")
@@ -131,7 +131,7 @@ def _json_log(path: Path, files: ForeignFiles) -> tuple[dict[str, Any], Iterator
 def _header(path: Path, archive: InspectArchive) -> dict[str, Any]:
     head = next((n for n in ("header.json", "_journal/start.json") if n in archive.names), None)
     if head is None:
-        raise StoreError(f"{path} is no log of Inspect: it has no header.json")
+        raise StoreError(f"{path} is not a log of Inspect: it has no header.json")
     # A run that was killed has only what it began with.
     return {"status": "started", "plan": {}, **archive.read(head)}
 
@@ -389,8 +389,8 @@ def _note_unread(run: ImportedRun, unread: Counter[tuple[str, str]]) -> None:
     """Say which scores are no numbers; Inspect's own metrics take most of them for 0."""
     for (name, kind), count in unread.items():
         run.left_out(
-            f"{name}: {count} of {len(run.records)} samples have a value that is no number ({kind}) and are "
-            "not in its mean here; the values are in imported/leftovers.jsonl"
+            f"{name}: {count} of {len(run.records)} samples have a value that is not a number ({kind}) "
+            "and are not in its mean here; the values are in imported/leftovers.jsonl"
         )
 
 

@@ -71,7 +71,7 @@ def read_lm_eval(path: Path, files: ForeignFiles | None = None) -> Iterator[Impo
     files = files or ForeignFiles()
     results = files.read(path)
     if not isinstance(results, dict) or not isinstance(results.get("results"), dict):
-        raise StoreError(f"{path} is no results file of lm-eval: it has no 'results'")
+        raise StoreError(f"{path} is not a results file of lm-eval: it has no 'results'")
     if "configs" not in results:
         with reading(str(path), "lm-eval"):
             yield from read_old_results(path, results, files)
@@ -111,10 +111,12 @@ def _read_task(
     )
     run.notes += notes
     if samples_path is None:
-        run.notes.append(f"no samples_{name}_*.jsonl: only the numbers were taken over (see --log_samples)")
+        run.notes.append(f"no samples_{name}_*.jsonl: evalkit imported only the numbers (see --log_samples)")
     else:
         if not samples_path.stem.endswith(_moment(path)):
-            run.notes.append(f"the samples ({samples_path.name}) are of another time than the results")
+            run.notes.append(
+                f"the samples ({samples_path.name}) were written at another time than the results"
+            )
         _read_samples(run, files, samples_path, task)
         _note_missing(run, results, name)
     content = _sha256(path, samples_path, files)

@@ -36,12 +36,12 @@ def read_old_results(path: Path, results: Mapping[str, Any], files: ForeignFiles
     general = results.get("config_general") or results.get("config")
     if not isinstance(general, Mapping):
         raise StoreError(
-            f"{path} is no results file of lm-eval: beside 'results' it has neither 'configs' (lm-eval since "
-            "0.4) nor 'config' (before) nor 'config_general' (the first Open LLM Leaderboard)"
+            f"{path} is not a results file of lm-eval: besides 'results' it has neither 'configs' "
+            "(lm-eval since 0.4) nor 'config' (before) nor 'config_general' (the first Open LLM Leaderboard)"
         )
     check(LmEvalOldResults, results, f"{path} is not as lm-eval writes it")
     notes = [
-        f"{path.name} is of lm-eval before 0.4, which has no samples: only its numbers were taken over",
+        f"{path.name} is of lm-eval before 0.4, which has no samples: evalkit imported only its numbers",
         *files.notes(),
     ]
     versions = results.get("versions") or {}

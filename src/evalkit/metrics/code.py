@@ -123,7 +123,8 @@ class CodeMetric(Metric):
             return ()
         return (
             f"{counted(self._num_fenced, 'completion')} with code between fences (```), as chat models do: "
-            "this fails, as in HELM; with answers=blocks in the entry the code between the fences is run",
+            "this fails, as in HELM; with answers=blocks in the entry evalkit runs the code between the "
+            "fences",
         )
 
     def _verdicts(self, unit: Unit) -> list[Verdict]:

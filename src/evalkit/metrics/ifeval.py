@@ -304,7 +304,7 @@ def _is_language(text: str, code: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _language_profiles() -> Any:
-    require_module("langdetect", "telling languages in the metric ifeval")
+    require_module("langdetect", "language detection in the metric ifeval")
     from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
 
     profiles = DetectorFactory()

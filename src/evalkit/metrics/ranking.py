@@ -182,7 +182,7 @@ def _parse_measure(name: str) -> tuple[str, Measure, bool, int]:
         nearest = nearest_names(known or name, _MEASURES)
         hint = f"; did you mean '{nearest[0]}.10'?" if nearest else ""
         raise UsageError(
-            f"metric 'ranking': '{name}' is no measure such as recip_rank.10 or ndcg_cut.10{hint}"
+            f"metric 'ranking': '{name}' is not a measure such as recip_rank.10 or ndcg_cut.10{hint}"
         )
     shown, measure, binary = _MEASURES[known]
     return f"{shown}@{cut}", measure, binary, int(cut)
@@ -195,5 +195,5 @@ def _tag(reference: Reference, name: str, instance: Instance) -> int | None:
             try:
                 return int(tag.partition("=")[2])
             except ValueError:
-                raise DataError(f"instance '{instance.id}': the tag '{tag}' is no whole number") from None
+                raise DataError(f"instance '{instance.id}': the tag '{tag}' is not a whole number") from None
     return None

@@ -124,7 +124,8 @@ class ModelCatalog:
             self._by_model[replaced.model_name].remove(replaced)
         known = replaced or described_by_name(deployment.name)
         if known is not None and (there := place_of(known)) != (here := place_of(deployment)):
-            self.moved[deployment.name] = f"{place}: '{deployment.name}' goes to {here}, not to {there}"
+            name = deployment.name
+            self.moved[name] = f"{place}: '{name}' sends requests to {here}, not to {there}"
         deployment = as_its_family(deployment)
         self._deployments[deployment.name] = deployment
         self._by_model.setdefault(deployment.model_name, []).append(deployment)
@@ -146,7 +147,7 @@ class ModelCatalog:
             return name, next((d for d in reversed(served) if not d.deprecated), served[-1]).name
         known = self._models.get(name)
         if known is not None and known.retired:
-            hint = "(its maker serves it no more; a deployment of yours in a file would make it usable)"
+            hint = "(its maker no longer serves it; add a deployment of your own to use it)"
             raise UnknownNameError("model deployment of the retired model", name, (), hint)
         deployment = self.deployment(name)
         return deployment.model_name, deployment.name

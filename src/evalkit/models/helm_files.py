@@ -198,7 +198,7 @@ def _deployment(given: _HelmDeployment, place: str) -> ModelDeployment:
             }
         )
     except ValueError as error:
-        raise ConfigError(f"{place}: the deployment '{given.name}' is impossible: {error}") from None
+        raise ConfigError(f"{place}: the deployment '{given.name}' is not valid: {error}") from None
 
 
 def _client(class_name: str, args: dict[str, Any], model_name: str) -> ClientSpec:
@@ -266,13 +266,13 @@ def _notes(path: Path, deployments: Any, twice: list[str], unknown_tokenizers: i
         shown = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
         more = f"; and {len(reasons) - 3} other reasons" if len(reasons) > 3 else ""
         notes.append(
-            f"{path}: {reasons.total()} of {len(deployments)} deployments can't be asked: {shown}{more}"
+            f"{path}: {reasons.total()} of {len(deployments)} deployments can't be used: {shown}{more}"
         )
     if unknown_tokenizers:
         notes.append(
-            f"{path}: {unknown_tokenizers} times a tokenizer is named that is not here; "
-            "prompts of these deployments are not fitted to the window"
+            f"{path}: {unknown_tokenizers} deployments name a tokenizer that evalkit does not have; "
+            "evalkit does not fit their prompts to the window"
         )
     if twice:
-        notes.append(f"{path}: {len(twice)} names are there twice, the later one holds, such as {twice[0]}")
+        notes.append(f"{path}: {len(twice)} names occur twice and the later entry counts, such as {twice[0]}")
     return notes

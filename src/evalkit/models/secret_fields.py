@@ -63,7 +63,9 @@ def refuse_secrets(args: Mapping[str, Any]) -> None:
     for place, value in _texts(args, ""):
         _refuse_what_is_no_plain_address(place, value)
     for place in _secrets({name: value for name, value in args.items() if name not in SOURCES}, ""):
-        raise UsageError(f"'{place}' must not hold a secret, since it is written down; {_remedy(place)}")
+        raise UsageError(
+            f"'{place}' must not hold a secret, since evalkit writes it into files; {_remedy(place)}"
+        )
 
 
 def written(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +126,9 @@ def _refuse_what_is_no_header(field: str, name: str) -> None:
         shown = name
     else:
         shown += "…"
-    raise UsageError(f"'{field}' has {shown!r}, which is no name of a header: {wrong!a} must not be in one")
+    raise UsageError(
+        f"'{field}' has {shown!r}, which is not a valid header name: {wrong!a} must not be in one"
+    )
 
 
 def _refuse_what_is_no_text(field: str, value: Any) -> None:
@@ -147,8 +151,11 @@ def _refuse_what_is_no_plain_address(place: str, value: str) -> None:
     if not is_address or not (found := _found_in_address(value.strip())):
         return
     if found == [_UNREADABLE]:
-        raise UsageError(f"'{place}' is no address: its {_UNREADABLE}")
-    message = f"'{place}' must be a plain address, since it is written down; it holds {' and '.join(found)}"
+        raise UsageError(f"'{place}' is not an address: its {_UNREADABLE}")
+    message = (
+        f"'{place}' must be a plain address, since evalkit writes it into files; it holds "
+        f"{' and '.join(found)}"
+    )
     if any("@" in part for part in found):
         basic = _REMEDY.format("headers_from_env: {Authorization: VARIABLE}")
         message += f"; for a user and password, {basic}, where the variable holds 'Basic …'"

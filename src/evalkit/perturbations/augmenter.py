@@ -42,7 +42,7 @@ class Augmenter:
         for perturbation_spec in spec.perturbation_specs:
             variant = _arguments(perturbation_spec) if counts[perturbation_spec.name] > 1 else ""
             if (perturbation_spec.name, variant) in made:
-                raise UsageError(f"the perturbation '{perturbation_spec.name}' is asked for twice")
+                raise UsageError(f"the perturbation '{perturbation_spec.name}' is named twice")
             made[perturbation_spec.name, variant] = build_perturbation(perturbation_spec)
         return cls(spec, tuple((perturbation, variant) for (_, variant), perturbation in made.items()))
 

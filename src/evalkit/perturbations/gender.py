@@ -96,7 +96,7 @@ class Gender(Perturbation):
             self._file = DataFile(mapping_file_path)
             self._genders = tuple(gender.lower() for gender in mapping_file_genders)
         elif mapping_file_path is not None or mapping_file_genders is not None:
-            raise UsageError("mapping_file_path and mapping_file_genders go together")
+            raise UsageError("set both mapping_file_path and mapping_file_genders, or neither")
         self._source, self._target = source_class.lower(), target_class.lower()
         for gender in (self._source, self._target):
             if gender not in self._genders:

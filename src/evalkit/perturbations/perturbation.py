@@ -99,5 +99,5 @@ def checked_probability(value: float) -> float:
         UsageError: It is no probability.
     """
     if not 0 <= value <= 1:
-        raise UsageError(f"a probability lies between 0 and 1, not at {value}")
+        raise UsageError(f"a probability must be between 0 and 1, not {value}")
     return value

@@ -65,5 +65,5 @@ def read_substitutes(path: Path) -> dict[str, list[str]]:
     for word, substitutes in found.items():
         texts = isinstance(substitutes, list) and all(isinstance(s, str) for s in substitutes)
         if not texts or not substitutes:
-            raise DataError(f"{path}: '{word}' has no list of words to stand in its place")
+            raise DataError(f"{path}: '{word}' has no list of words to replace it")
     return found

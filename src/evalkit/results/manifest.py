@@ -142,7 +142,7 @@ def _problem(plain: Mapping[str, Any]) -> str | None:
     counts, usage = plain.get("counts", {}).values(), plain.get("usage", {}).values()
     for name, values in (("counts", counts), ("usage", [count for count in usage if count is not None])):
         if any(type(count) is not int or count < 0 for count in values):
-            return f"its {name} are no counts"
+            return f"its {name} are not counts"
     return _identity_problem(plain)
 
 
@@ -151,10 +151,10 @@ def _identity_problem(plain: Mapping[str, Any]) -> str | None:
     identity = plain["identity"]
     judges = identity.get("judges", [])
     if not isinstance(judges, list) or not all(isinstance(judge, dict) for judge in judges):
-        return "its judges are no list of objects"
+        return "its judges are not a list of objects"
     if "metric_specs" not in identity:
         return None
     digest = run_digest(identity)
     if digest.full != plain["digest"] or digest.judgements != plain.get("judgement_digest", ""):
-        return "its digest is not that of its identity"
+        return "its digest does not match its identity"
     return None

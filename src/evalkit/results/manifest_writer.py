@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 
 _MAY_BE_BILLED = (
-    "attempts failed after the server may have done the work: it may bill them, and no cost has them in it"
+    "attempts failed after the server may have done the work: it may bill them, and the costs shown leave "
+    "them out"
 )
 
 

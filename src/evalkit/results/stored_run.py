@@ -82,7 +82,7 @@ class StoredRun:
         manifest = directory.manifest()
         if manifest is None:
             lost = DamageError if directory.journal_path.exists() else StoreError
-            raise lost(f"{path} is no run directory: it has no manifest.json; if it lost that, {REMEDY}")
+            raise lost(f"{path} is not a run directory: it has no manifest.json; if it lost that, {REMEDY}")
         names = ("run_spec.json", "stats.json")
         require_unchanged(directory, manifest, names)
         return cls(directory, directory.run_spec(), manifest, read_stats(directory), set(names))

@@ -229,7 +229,7 @@ class _Verification:
             spec = self._directory.run_spec()
             if manifest is not None and "metric_specs" in manifest.identity:
                 if not fits(spec, manifest.identity):
-                    problem, spec = problem or "is not the one that the manifest is about", None
+                    problem, spec = problem or "is not the run spec of this manifest", None
                 elif spec.name != manifest.name:
                     problem = problem or f"its name is not the manifest's: {manifest.name}"
         except StoreError as error:
@@ -415,7 +415,7 @@ class _Verification:
         except StoreError as error:
             return self._words(error)
         except (AttributeError, KeyError, TypeError):
-            return "a line is no score of an instance"
+            return "a line is not a score of an instance"
         if spec is None or instances is None:
             return None
         expected = Counter(each_unit(spec, instances))

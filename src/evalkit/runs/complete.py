@@ -84,7 +84,7 @@ async def _score_again(directory: RunDirectory, handle: RunHandle, session: Sess
         session.note(handle, [f"{error}; made anew from the stored answers"])
     stats = (await asyncio.to_thread(score_run, directory)).stats
     if before is not None and (changes := changed_means(before, stats)):
-        rescored = "an earlier evalkit scored it; its stored answers, scored by today's rules"
+        rescored = "an earlier evalkit scored it; evalkit has scored its stored answers by today's rules"
         session.note(handle, [f"{rescored}: {', '.join(changes)}"])
     manifest = directory.manifest()
     assert manifest is not None

@@ -176,8 +176,8 @@ def _undeclared(run: PlannedRun, read: Iterable[str], context: PlanContext) -> t
     named = ", ".join(missed[:MAX_UNDECLARED_SHOWN])
     more = f" and {len(missed) - MAX_UNDECLARED_SHOWN} more" if len(missed) > MAX_UNDECLARED_SHOWN else ""
     return (
-        f"scenario '{run.run_spec.scenario_spec.name}' reads {named}{more}, declared by none of its files(): "
-        "after an edit the run still counts as the same. Let files() give "
+        f"scenario '{run.run_spec.scenario_spec.name}' reads {named}{more}, which its files() does not "
+        "declare: evalkit does not notice when it changes. Let files() return "
         f"DataFile.local({os.path.basename(missed[0])!r}), and open data.path(file)",
     )
 

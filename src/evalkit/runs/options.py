@@ -30,7 +30,7 @@ class RunOptions(Spec):
         default=(), description="Conf files with run entries (HELM's format or YAML)."
     )
     models_to_run: tuple[str, ...] = Field(
-        default=(), description="Models or deployments that take the place of a wildcard or missing model."
+        default=(), description="Models or deployments to use where an entry has a wildcard or no model."
     )
     groups_to_run: tuple[str, ...] = Field(
         default=(), description="Keep only runs that belong to one of these groups."
@@ -49,7 +49,7 @@ class RunOptions(Spec):
     )
     skip_bad_entries: bool = Field(
         default=False,
-        description="Leave out run entries that are wrong, say so, and do the others (exit code 1 at least).",
+        description="Leave out wrong run entries with a note, and run the others (exit code 1 or higher).",
     )
     suite: str = Field(default="default", description="Name of the folder that the runs are kept in.")
     output_path: Path = Field(default=Path("benchmark_output"), description="The folder that results go to.")
@@ -84,7 +84,7 @@ class RunOptions(Spec):
         default=(), description="Plugins to load: a module name or a path to a .py file."
     )
     fresh: bool = Field(
-        default=False, description="Start over: set aside what these runs have, answer everything anew."
+        default=False, description="Start over: move these runs' results aside, and send all requests again."
     )
     cache: bool = Field(
         default=False,

@@ -162,7 +162,7 @@ def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:
     moved = context.models.moved
     notes += dict.fromkeys(moved[name] for run in kept if (name := run.deployment.name) in moved)
     notes += dict.fromkeys(run.note for run in kept if run.note)
-    notes += [f"left out, since it is wrong: {entry}" for entry in first_of(list(dict.fromkeys(bad)))]
+    notes += [f"left out a wrong entry: {entry}" for entry in first_of(list(dict.fromkeys(bad)))]
     return Plan(tuple(kept), (*notes, *_changed_for_models(kept), *more_notes), tuple(dict.fromkeys(bad)))
 
 
@@ -245,7 +245,7 @@ def _missing_variable(deployment: ModelDeployment) -> str:
     from evalkit.clients.credentials import missing_header
 
     missing = missing_header(deployment.client_spec.args.get("headers_from_env"))
-    return f"'{deployment.name}' can't be asked on this machine: {missing}" if missing else ""
+    return f"'{deployment.name}' can't be used on this machine: {missing}" if missing else ""
 
 
 def _with_usable_tokenizer(deployment: ModelDeployment) -> tuple[ModelDeployment, str]:
@@ -298,7 +298,7 @@ def _likely_typos(runs: list[PlannedRun], models: ModelCatalog) -> list[str]:
     """Any name under a provider's prefix can be asked for; one that is nearly a known model may be a slip."""
     names = dict.fromkeys(run.deployment.name for run in runs)
     return [
-        f"'{name}' is no registered model and is asked for as it stands; did you mean '{meant}'?"
+        f"'{name}' is not a registered model, and evalkit uses the name as given; did you mean '{meant}'?"
         for name in names
         if (meant := models.likely_meant(name)) is not None
     ]
@@ -322,7 +322,10 @@ def _with_distinct_names(runs: list[PlannedRun]) -> tuple[list[PlannedRun], list
         first = by_name.setdefault(run.name, run)
         if first is not run:
             fields = ", ".join(differing_fields(first.identity, run.identity))
-            notes.append(f"two runs are named {run.name}; kept apart by digest, they differ in {fields}")
+            notes.append(
+                f"two runs are named {run.name}, and evalkit keeps each in a directory of its own; they "
+                f"differ in {fields}"
+            )
         kept.append(run)
     if len(repeated) > MAX_REPEATED_SHOWN:
         more = len(repeated) - MAX_REPEATED_SHOWN

@@ -94,7 +94,7 @@ def _tried() -> tuple[str | None, str]:
                 continue
             if verdict.has_passed:
                 return bwrap, ""
-            missing = missing or _refusal(f"{bwrap} does not keep its promises ({verdict.message})")
+            missing = missing or _refusal(f"{bwrap} does not isolate programs ({verdict.message})")
     except UsageError as error:
         missing = str(error)
     return None, missing

@@ -187,7 +187,7 @@ def _user_id(process_id: int) -> int | None:
     for user_id in (_FIRST_USER_ID + process_id, _NOBODY):
         if any(start <= user_id < start + size for start, _, size in ranges):
             return user_id
-    raise NoSandboxError("root has no ordinary user to become")
+    raise NoSandboxError("evalkit runs as root, and the machine has no ordinary user to run programs as")
 
 
 @lru_cache(maxsize=1)

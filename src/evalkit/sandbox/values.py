@@ -45,7 +45,7 @@ def decode(data: bytes) -> Any:
     except (IndexError, KeyError, TypeError, OverflowError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"not a value: {error}") from None
     if end != len(data):
-        raise ValueError("not a value: it goes on behind its end")
+        raise ValueError("not a value: bytes follow after its end")
     return value
 
 
@@ -142,7 +142,7 @@ def _read(data: bytes, at: int) -> tuple[Any, int]:
         return float.fromhex(number.decode()), at
     size = int(number, 16)
     if not 0 <= size <= len(data) - at:
-        raise ValueError("not a value: it is cut")
+        raise ValueError("not a value: it is incomplete")
     if tag in _SIZED:
         return _SIZED[tag](data[at : at + size]), at + size
     items = []

@@ -201,7 +201,7 @@ def build_metric(spec: MetricSpec, adapter_spec: AdapterSpec) -> Metric:
         require_module(module, f"the metric {spec.name}")
     if isinstance(target, type):
         if not issubclass(target, Metric):
-            raise PluginError(f"metric '{spec.name}' ({origin_of(target)}) is a class but no Metric")
+            raise PluginError(f"metric '{spec.name}' ({origin_of(target)}) is a class but not a Metric")
         _refuse_old_names(spec.name, target)
         args = bind_arguments("metric", spec.name, target, spec.args, skip=("adapter_spec",))
         if "adapter_spec" in inspect.signature(target).parameters:

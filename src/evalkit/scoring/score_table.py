@@ -185,8 +185,7 @@ class ScoreTable:
         if position is None or not (0 <= trial < self.num_train_trials and 0 <= sample < self.num_samples):
             raise UsageError(
                 f"instance '{_named(instance_id, perturbation)}', trial {trial}, sample {sample} "
-                "is no part of this run "
-                f"({len(self.instances)} instances, {self.num_train_trials} trials, "
+                f"is not part of this run ({len(self.instances)} instances, {self.num_train_trials} trials, "
                 f"{self.num_samples} samples)"
             )
         return (trial * len(self.instances) + position) * self.num_samples + sample

@@ -324,9 +324,9 @@ def _read_yaml(page: _Page) -> _Node:
         return _yaml_node(loader, root, page, set())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        page.fail(error.problem or "this is no YAML", mark.index if mark else 0)
+        page.fail(error.problem or "this is not YAML", mark.index if mark else 0)
     except (yaml.YAMLError, ValueError) as error:
-        page.fail(f"this is no YAML: {error}", 0)
+        page.fail(f"this is not YAML: {error}", 0)
     except RecursionError:
         page.fail("nested too deeply", 0)
 

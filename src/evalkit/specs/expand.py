@@ -34,7 +34,7 @@ from evalkit.specs.run_spec import RunSpec
 from evalkit.specs.spec import Spec
 
 MAX_WRONG_SHOWN = 20
-"""Of the entries that are wrong, so many are shown; the rest are counted."""
+"""How many wrong entries an error shows; it counts the rest."""
 _MODEL, _DEPLOYMENT = "model", "model_deployment"
 
 
@@ -42,15 +42,15 @@ class ExpandOptions(Spec):
     """What the user asks of all entries together."""
 
     models_to_run: tuple[str, ...] = ()
-    """Models (or deployments) that take the place of wildcards; runs of other models are left out."""
+    """Models (or deployments) to use for wildcards; runs of other models are left out."""
     groups_to_run: tuple[str, ...] = ()
     """Keep only runs that belong to one of these groups."""
     priority: int | None = None
     """Leave out entries of a larger priority number; entries without one stay."""
     max_eval_instances: int | None = Field(default=None, ge=1)
-    """Evaluate at most so many instances where neither entry nor benchmark says how many."""
+    """Most instances to evaluate, where neither entry nor benchmark sets a number."""
     num_train_trials: int | None = Field(default=None, ge=1)
-    """So many draws of few-shot examples, whatever the entry says; always 1 without examples."""
+    """Number of draws of few-shot examples, in place of the entry's; always 1 without examples."""
     skip_bad_entries: bool = False
     """Go on without the entries that are wrong, as long as any other gives a run."""
 

@@ -92,7 +92,7 @@ class AdapterSpec(Spec):
     stop_sequences: tuple[str, ...] = ()
     """The completion ends before any of these."""
     random: str | None = None
-    """Tells apart otherwise equal requests."""
+    """Makes otherwise equal requests differ."""
     multi_label: bool = False
     """More than one reference can be right at once."""
     eval_splits: tuple[SplitName, ...] | None = None
@@ -126,7 +126,7 @@ class DataAugmenterSpec(Spec):
     """Which perturbed copies of instances a run has. Names, defaults and meaning are HELM's."""
 
     perturbation_specs: tuple[PerturbationSpec, ...] = ()
-    """The perturbations; each makes a copy of its own of every instance."""
+    """The perturbations; each makes one copy of every instance."""
     should_augment_train_instances: bool = False
     """Put perturbed copies into the few-shot pool."""
     should_include_original_train: bool = False
@@ -140,7 +140,7 @@ class DataAugmenterSpec(Spec):
     should_skip_unchanged_eval: bool = False
     """Where copies are evaluated: leave out those whose input is that of the original."""
     seeds_per_instance: int = Field(default=1, ge=1)
-    """So many copies per instance and perturbation, each of another draw."""
+    """Number of copies per instance and perturbation, each from another draw."""
 
 
 class RunSpec(Spec):

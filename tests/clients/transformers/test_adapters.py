@@ -109,13 +109,13 @@ def test_adapters_that_fit_are_right(model_of: MakeModel, tmp_path: Path, kind: 
         (
             "lora",
             lambda t: {k: v for k, v in t.items() if "layers.1" not in k},
-            r"for 4 places it has no tensor \(base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight",
+            r"it has no tensor for 4 places \(base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight",
         ),
-        ("lora", lambda t: {}, "for 8 places it has no tensor"),
+        ("lora", lambda t: {}, "it has no tensor for 8 places"),
         (
             "dora",
             lambda t: {k: v for k, v in t.items() if "magnitude" not in k},
-            "for 4 places it has no tensor",
+            "it has no tensor for 4 places",
         ),
         ("saved", lambda t: {k: v for k, v in t.items() if "lm_head" not in k}, "lacks the tensor .*lm_head"),
         (
@@ -265,6 +265,6 @@ def test_rows_that_nobody_brings_are_not_made_up(model_of: MakeModel, tmp_path: 
     with_new_tokens(model_of(), tmp_path / "adapter")
     rewritten(tmp_path / "adapter", lambda t: {k: v for k, v in t.items() if "embed_tokens" not in k})
     with pytest.raises(
-        UsageError, match=r"trained with 4\d\d tokens, the model has rows for 4\d\d, and the adapter"
+        UsageError, match=r"trained with 4\d\d tokens, the model has embeddings for 4\d\d, and the adapter"
     ):
         loaded(model_of(), tmp_path / "adapter")

@@ -51,7 +51,7 @@ def check_weights(model_name: str, model: Any, info: Mapping[str, Any]) -> Check
     if mismatched:
         shapes = [f"{name} {_shape(files)}, not {_shape(wanted)}" for name, files, wanted in mismatched]
         raise UsageError(
-            f"the model {model_name} can't be used: in its files {_tensors(len(mismatched))} of another "
+            f"the model {model_name} can't be used: in its files {_tensors(len(mismatched))} have another "
             f"shape than config.json says: {named(shapes)}; get the config.json that was saved with them"
         )
     if missing and not lacks_head:
@@ -67,8 +67,8 @@ def check_weights(model_name: str, model: Any, info: Mapping[str, Any]) -> Check
         notes.append("its files hold no output head: it gives embeddings, and neither generates nor scores")
     if unexpected:
         notes.append(
-            f"its files hold {_tensors(len(unexpected))} that the model has no place for, and that are not "
-            f"used: {named(unexpected)}"
+            f"its files hold {_tensors(len(unexpected))} that the model does not have; evalkit ignores "
+            f"them: {named(unexpected)}"
         )
     if computed:
         notes.append(

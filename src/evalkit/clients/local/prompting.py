@@ -96,11 +96,13 @@ class Prompter:
             names = ", ".join(list(unknown.values())[:_NUM_SHOWN])
             more = f" and {len(unknown) - _NUM_SHOWN} more" if len(unknown) > _NUM_SHOWN else ""
             notes.append(
-                f"its tokenizer knows tokens that the model has no embedding for, which has {num_rows:,} "
-                f"({names}{more}); prompts with one of them are refused"
+                f"the model has {num_rows:,} embeddings, and none for some tokens of its tokenizer "
+                f"({names}{more}); evalkit refuses prompts with one of them"
             )
         if asks_for_date(self._chat.template):
-            notes.append(f"its chat template writes the date: {self._chat.day} for all runs (chat_date)")
+            notes.append(
+                f"its chat template writes a date; evalkit gives it {self._chat.day} in all runs (chat_date)"
+            )
         return tuple(notes)
 
     def prompts(self, requests: Sequence[Request]) -> list[Prompt | BadRequestError]:
@@ -124,7 +126,9 @@ class Prompter:
         if request.messages is None and not self._chat.wrap:
             return request.prompt, False
         if request.echo_prompt:
-            raise BadRequestError("a chat can't be scored: what its template adds is no part of the prompt")
+            raise BadRequestError(
+                "a chat can't be scored: the text that its template adds is not part of the prompt"
+            )
         messages = [{"role": m.role, "content": m.content} for m in request.messages or ()]
         return self._rendered(messages or [{"role": "user", "content": request.prompt}]), True
 
@@ -178,7 +182,7 @@ class Prompter:
         if self._unknown and (token := next(filter(self._unknown.__contains__, ids), None)) is not None:
             return BadRequestError(
                 f"the prompt has the token {self._unknown[token]!r} ({token}), for which the model has no "
-                "embedding: its tokenizer was given tokens that the model was not"
+                "embedding: its tokenizer has added tokens that the model lacks"
             )
         return Prompt(tuple(ids), tuple(pieces), first_scored)
 

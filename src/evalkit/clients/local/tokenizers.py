@@ -55,7 +55,8 @@ def open_tokenizer(
     said = f"{_FILE} and transformers' {type(tokenizer).__name__} make different tokens of {apart}"
     if trust_remote_code and not tokenizer.is_fast:
         return tokenizer, (
-            f"{said}; the class that comes with the model is used, so that plans may count otherwise",
+            f"{said}; evalkit uses the class that comes with the model, so plans may count tokens "
+            "differently",
         )
     by_file = PreTrainedTokenizerFast.from_pretrained(named, **common)
     if _difference(by_file, file, path) is not None:
@@ -63,7 +64,7 @@ def open_tokenizer(
         by_file.chat_template = tokenizer.chat_template
     if _difference(by_file, file, path) is not None:
         raise UsageError(
-            f"the tokenizer in {named}: {said}, and can't be made as the file says; remove the one of "
+            f"the tokenizer in {named}: {said}, and evalkit can't build it from the file; remove the one of "
             f"{_FILE} and tokenizer_config.json that is wrong"
         )
     return by_file, (f"{said}; {_FILE} is used",)

@@ -68,8 +68,8 @@ def _check_kind(adapter: str, config: Any) -> None:
 def _not_applied(adapter: str, config: Any) -> str:
     kind = getattr(config.peft_type, "value", config.peft_type)
     return (
-        f"the adapter {adapter} is of the kind {kind}, which can't be merged into a model's weights; evalkit "
-        "applies those that can (LoRA, DoRA, IA3, …)"
+        f"the adapter {adapter} is of the kind {kind}, which can't be merged into a model's weights; use "
+        "one that can (LoRA, DoRA, IA3, …)"
     )
 
 
@@ -94,7 +94,7 @@ def _check_fit(
         placeless = named(sorted(unplaced))
         wrong.append(f"{len(unplaced)} of its {num_tensors} tensors have no place in the model ({placeless})")
     if unfilled:
-        wrong.append(f"for {len(unfilled)} places it has no tensor ({named(sorted(unfilled))})")
+        wrong.append(f"it has no tensor for {len(unfilled)} places ({named(sorted(unfilled))})")
     if wrong:
         raise UsageError(
             f"the adapter {adapter} does not fit the model: {'; '.join(wrong)}. Name the model that it was "
@@ -123,8 +123,8 @@ def _resize_embeddings(model: Any, adapter: str, config: Any, weights: Mapping[s
     has_all = bool(brought) if tied else len(brought) == len(whole)
     if wanted > rows and not has_all and not (by_token and (tied or "output" in brought)):
         raise UsageError(
-            f"the adapter {adapter} was trained with {wanted:,} tokens, the model has rows for {rows:,}, and "
-            "the adapter does not bring the others: save it with its embeddings "
+            f"the adapter {adapter} was trained with {wanted:,} tokens, the model has embeddings for "
+            f"{rows:,}, and the adapter's files lack the others: save it with its embeddings "
             "(save_embedding_layers=True), or name the model with the added tokens"
         )
     model.resize_token_embeddings(wanted, mean_resizing=False)

@@ -121,14 +121,14 @@ class TransformersClient(Client):
         pooling: str = "mean",
     ) -> None:
         if pooling not in ("mean", "last"):
-            raise UsageError(f"pooling is '{pooling}'; it may be mean or last")
+            raise UsageError(f"pooling is '{pooling}'; it must be mean or last")
         for name, value in (
             ("max_length", max_length),
             ("max_batch_size", max_batch_size),
             ("max_batch_tokens", max_batch_tokens),
         ):
             if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}; it has to be at least 1")
+                raise UsageError(f"{name} is {value}; it must be at least 1")
         self._source = ModelSource(
             model=model,
             revision=revision,

@@ -161,7 +161,7 @@ class Engine:
                 size = f"its {len(job.prompt.ids)} tokens do not fit into memory, even alone"
                 job.finish(BadRequestError(f"{size}: {said}", "out_of_memory"))
             else:
-                job.finish(BadRequestError(f"the model failed on it: {said}", "engine_error"))
+                job.finish(BadRequestError(f"the model failed on this request: {said}", "engine_error"))
         elif short_of_memory and len(left) > 1:
             rows = sum(job.num_rows for job in left)
             self._limit.halve(rows * max((job.width_tokens for job in left), default=1), rows)

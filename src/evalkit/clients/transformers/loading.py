@@ -80,10 +80,10 @@ class ModelSource:
 
     def __post_init__(self) -> None:
         if self.dtype not in _DTYPES:
-            raise UsageError(f"dtype is '{self.dtype}'; it may be {', '.join(_DTYPES)}")
+            raise UsageError(f"dtype is '{self.dtype}'; it must be one of {', '.join(_DTYPES)}")
         if isinstance(self.quantization, str) and self.quantization not in ("int8", "int4"):
             raise UsageError(
-                f"quantization is '{self.quantization}'; it may be int8, int4, or a quantization config"
+                f"quantization is '{self.quantization}'; it must be int8, int4, or a quantization config"
             )
         if self.adapter is not None and importlib.util.find_spec("peft") is None:
             raise UsageError("an adapter needs peft; run: pip install peft")

@@ -60,7 +60,7 @@ class VllmModel(Client):
     def __post_init__(self) -> None:
         for name in ("max_length", "tensor_parallel_size", "max_num_seqs"):
             if (value := getattr(self, name)) is not None and value < 1:
-                raise UsageError(f"{name} is {value}; it has to be at least 1")
+                raise UsageError(f"{name} is {value}; it must be at least 1")
         self.day = day_of(self.chat_date)
         self.window = _WINDOW if self.max_num_seqs is None else _WINDOW_PER_SEQUENCE * self.max_num_seqs
 

@@ -135,7 +135,7 @@ class VllmServerClient(VllmModel):
         """
         assert self._client is not None, "not opened"
         if request.embedding:
-            raise BadRequestError("the client 'vllm_server' gives no embeddings; 'vllm' does")
+            raise BadRequestError("the client 'vllm_server' gives no embeddings; use 'vllm'")
         try:
             return await self._client.send(request)
         except TransientError as error:

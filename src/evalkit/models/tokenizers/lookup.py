@@ -32,7 +32,7 @@ def tokenizer(name: str) -> Tokenizer:
     if not isinstance(made, Tokenizer):
         raise PluginError(
             f"the tokenizer '{name}' ({origin_of(target)}) is a {type(made).__name__}; "
-            "it must derive from evalkit.adapters.window.Tokenizer"
+            "it must derive from evalkit.tokenization.Tokenizer"
         )
     return made
 
@@ -57,7 +57,7 @@ def usable(name: str) -> tuple[str, str]:
     try:
         tokenizer(name)
     except MissingTokenizerError as error:
-        return FALLBACK, f"{error}. Until then prompts are fitted by bytes, which is stricter"
+        return FALLBACK, f"{error}. Until then evalkit fits prompts by their bytes, which is stricter"
     return name, ""
 
 
@@ -74,7 +74,7 @@ def _plugin_of(name: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     if name in TOKENIZERS:
         target = TOKENIZERS.get(name)
         if wanted := _wanted(target):
-            raise UsageError(f"the tokenizer '{name}' is only half a name; write {name}/<{wanted[0].name}>")
+            raise UsageError(f"the tokenizer '{name}' needs an argument; write {name}/<{wanted[0].name}>")
         return target, ()
     if is_folder(name) or name in (".", ".."):
         return TOKENIZERS.get("folder"), (str(SHIPPED.get(name, name)),)
@@ -95,7 +95,7 @@ def _wanted(target: Callable[..., Any]) -> list[Parameter]:
 def _argument(source: str, target: Callable[..., Any], wanted: list[Parameter], rest: str) -> Any:
     """The rest of a name as the value that a source wants."""
     if len(wanted) > 1:
-        raise PluginError(f"the tokenizer '{source}' ({origin_of(target)}) wants more than one argument")
+        raise PluginError(f"the tokenizer '{source}' ({origin_of(target)}) needs more than one argument")
     try:
         return parse_value(rest, wanted[0].type)
     except UsageError as error:

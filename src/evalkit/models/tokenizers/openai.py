@@ -75,7 +75,7 @@ class OpenAITokenizer(Tokenizer):
         require_library("tiktoken", f"openai/{encoding}")
         for url in FILES[encoding]:
             if not kept_at(url).is_file():
-                raise self._missing(f"{url} is not kept at {kept_at(url)}")
+                raise self._missing(f"{url} is not stored at {kept_at(url)}")
 
     @cached_property
     def _backend(self) -> Any:

@@ -31,7 +31,7 @@ class SlowTokenizer(Tokenizer):
             require_library("transformers", name)
         except MissingTokenizerError:
             raise MissingTokenizerError(
-                f"{folder} has no tokenizer.json, and what it has only transformers reads; "
+                f"{folder} has no tokenizer.json, and only transformers reads its other files; "
                 "run: pip install 'evalkit[hf]'"
             ) from None
         self._folder, self._name = folder, name
