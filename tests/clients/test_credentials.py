@@ -174,7 +174,7 @@ def test_a_client_sends_the_header_instead_of_a_key(
 def test_a_key_is_named_once(planted: Planted) -> None:
     planted.set("GATEWAY", "bearer")
     planted.set("A_KEY")
-    with pytest.raises(UsageError, match="named twice"):
+    with pytest.raises(UsageError, match="names the key, and so does"):
         OpenAIClient(
             model="m",
             base_url="http://127.0.0.1/v1",

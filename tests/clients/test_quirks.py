@@ -138,7 +138,7 @@ QUIRKS = [
         chat({"content": "ha"}, "error"),
         TransientError,
         "server_error",
-        "broke off",
+        "ended the answer early",
     ),
     Quirk(
         "OpenRouter: no credit",
@@ -437,7 +437,11 @@ QUIRKS = [
     Quirk("content null, ended", chat({"content": None}), Completion("", "stop")),
     Quirk("Gemini: no content, out of tokens", chat({}, "length"), Completion("", "length")),
     Quirk(
-        "content null, and no reason", chat({"content": None}, None), TransientError, "malformed", "nor why"
+        "content null, and no reason",
+        chat({"content": None}, None),
+        TransientError,
+        "malformed",
+        "neither a text nor a reason",
     ),
     Quirk("no reason (llama.cpp, older)", chat({"content": "a"}, None), Completion("a", "unknown")),
     Quirk("a reason of one's own", chat({"content": "a"}, "eos_token"), Completion("a", "unknown")),

@@ -66,7 +66,10 @@ def test_thinking_is_part_of_the_bound_and_of_the_budget(workspace: Workspace, s
     row = json.loads(planned.out)
     assert row["max_completion_tokens"] == 100 * (8192 + row["run_spec"]["adapter_spec"]["max_tokens"])
     assert row["max_cost_usd"] > row["max_completion_tokens"] / 1e6
-    assert "thinking may take 8,192 more completion tokens per request" in workspace.evalkit("plan", "-r", entry).err
+    assert (
+        "thinking may take 8,192 more completion tokens per request"
+        in workspace.evalkit("plan", "-r", entry).err
+    )
 
     finished = workspace.evalkit("run", "-q", "--budget-usd", 0.05, "-n", 64, "-r", entry)
     assert finished.code == 3

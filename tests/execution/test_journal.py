@@ -237,7 +237,7 @@ def test_an_unreadable_line_in_the_middle_is_reported_with_its_place(tmp_path: P
     [
         ("[1]", "not a JSON object"),
         ("{}", "no key"),
-        ('{"key":"t0/j","instance_id":"i","trial":0,"request":{},"failure":{}}', "not that of its parts"),
+        ('{"key":"t0/j","instance_id":"i","trial":0,"request":{},"failure":{}}', "does not match its parts"),
         ('{"key":"t0/i","instance_id":"i","trial":0}', "no request"),
         ('{"key":"t0/i","instance_id":"i","trial":0,"request":{},"failure":{}}', "failure is incomplete"),
         (

@@ -179,6 +179,6 @@ def test_what_an_earlier_evalkit_imported_is_imported_anew(tmp_path: Path) -> No
     again = imported(tmp_path, [score("max", accuracy=1.0)])
     assert (again.already_there, again.path) == (False, kept.path)
     assert StoredRun.open(again.path).stat("match/accuracy,max").mean == 1.0
-    assert any("imported anew" in note for note in again.notes)
+    assert any("imported it again" in note for note in again.notes)
     assert any("set aside" in note for note in again.notes)
     assert imported(tmp_path, [score("max", accuracy=1.0)]).already_there

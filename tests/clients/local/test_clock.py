@@ -78,7 +78,7 @@ def test_prompts_have_the_day_and_say_so() -> None:
 
     text, (note,) = prompt()
     assert "Today: 26 Jul 2024." in text
-    assert "2024-07-26 for all runs (chat_date)" in note
+    assert "2024-07-26 in all runs (chat_date)" in note
     assert "Today: 31 Jan 2025." in prompt(day="2025-01-31")[0]
     assert "Today: yesterday." in prompt(args={"date_string": "yesterday"})[0]
 

@@ -113,7 +113,7 @@ def test_tensors_without_a_place_are_noted(model_of: MakeModel, tmp_path: Path) 
     (answer,), notes = opened(folder, GREEDY)
     assert answer.completions == opened(model_of(), GREEDY)[0][0].completions
     (note,) = notes
-    assert "9 tensors that the model has no place for" in note
+    assert "9 tensors that the model does not have" in note
     assert "model.layers.2.input_layernorm.weight" in note
     assert "5 more" in note
 
