@@ -19,6 +19,7 @@ TITLES = {
     "expander": "Run expanders",
     "perturbation": "Perturbations",
     "tokenizer": "Tokenizers",
+    "tracker": "Trackers",
 }
 USES = {
     "run_spec": "The name a run entry starts with; parameters are its arguments.",
@@ -30,6 +31,7 @@ USES = {
     "expander": "Arguments that every run entry may have, written `name=value`.",
     "perturbation": "What a `PerturbationSpec` names: instances to changed copies of them.",
     "tokenizer": "What a deployment's `tokenizer_name` names, with its parameter after a slash.",
+    "tracker": "What `--tracker` names, with parameters as in a run entry: where runs are reported to.",
 }
 _INTRO = """\
 # Catalogue

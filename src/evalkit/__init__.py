@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         run_spec_function,
         scenario,
         tokenizer,
+        tracker,
     )
     from evalkit.request import Request
     from evalkit.response import Completion, Response, Usage
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from evalkit.scoring.unit import Unit
     from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec, metric_specs
     from evalkit.tokenization import Tokenizer
+    from evalkit.trackers.tracker import Tracker
 
 __all__ = [
     "AdapterSpec",
@@ -58,6 +60,7 @@ __all__ = [
     "Scenario",
     "ScenarioSpec",
     "Tokenizer",
+    "Tracker",
     "Unit",
     "Usage",
     "UsageError",
@@ -78,6 +81,7 @@ __all__ = [
     "run_spec_function",
     "scenario",
     "tokenizer",
+    "tracker",
 ]
 
 # Where each public name lives: nothing is imported before it is used, so `import evalkit` is cheap.
@@ -103,6 +107,7 @@ _HOME_OF = {
     "Scenario": "evalkit.scenarios.scenario",
     "ScenarioSpec": "evalkit.specs.run_spec",
     "Tokenizer": "evalkit.tokenization",
+    "Tracker": "evalkit.trackers.tracker",
     "Unit": "evalkit.scoring.unit",
     "Usage": "evalkit.response",
     "UsageError": "evalkit.errors",
@@ -122,6 +127,7 @@ _HOME_OF = {
     "run_spec_function": "evalkit.registry",
     "scenario": "evalkit.registry",
     "tokenizer": "evalkit.registry",
+    "tracker": "evalkit.registry",
 }
 
 

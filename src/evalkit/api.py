@@ -36,6 +36,7 @@ def run(
         UsageError: Something asked for is not possible; nothing was sent.
     """
     from evalkit.runs.runner import run_all
+    from evalkit.trackers.tracking import tracking
 
     context = open_plan_context(_options(run_entries, options))
     prepared = make_plan(context, fetch=True)
@@ -43,7 +44,8 @@ def run(
     events = Emitter(observers)
     for note in prepared.notes:
         events.note(note)
-    return _run_to_end(run_all(prepared, context, *observers))
+    with tracking(context.trackers, events.note) as tracked:
+        return _run_to_end(run_all(prepared, context, *observers, *tracked))
 
 
 def plan(run_entries: str | Iterable[str] = (), **options: Any) -> Plan:
@@ -66,7 +68,7 @@ def load_run(path: str | Path) -> StoredRun:
 
 def _options(run_entries: str | Iterable[str], options: dict[str, Any]) -> RunOptions:
     entries = (run_entries,) if isinstance(run_entries, str) else tuple(run_entries)
-    for name in ("models_to_run", "groups_to_run", "plugins", "conf_paths", "model_deployments"):
+    for name in ("models_to_run", "groups_to_run", "plugins", "conf_paths", "model_deployments", "trackers"):
         if isinstance(options.get(name), str | Path):
             options[name] = (options[name],)
     return read_options(None, {"run_entries": entries, **options})

@@ -23,6 +23,7 @@ BUILTIN_PACKAGES = {
     "evalkit.clients",
     "evalkit.models.tokenizers",
     "evalkit.specs",
+    "evalkit.trackers",
 }
 # Engines are packages of their own; only these modules of theirs register something.
 BUILTIN_ENGINES = (

@@ -123,6 +123,7 @@ CLIENTS = Registry("client")
 EXPANDERS = Registry("run expander")
 PERTURBATIONS = Registry("perturbation")
 TOKENIZERS = Registry("tokenizer")
+TRACKERS = Registry("tracker")
 
 REGISTRIES: dict[str, Registry] = {
     "run_spec": RUN_SPECS,
@@ -134,6 +135,7 @@ REGISTRIES: dict[str, Registry] = {
     "expander": EXPANDERS,
     "perturbation": PERTURBATIONS,
     "tokenizer": TOKENIZERS,
+    "tracker": TRACKERS,
 }
 
 
@@ -238,6 +240,11 @@ def tokenizer(name: str) -> Callable[[T], T]:
     after the first part of `mine/of/this`.
     """
     return _decorator(TOKENIZERS, name)
+
+
+def tracker(name: str) -> Callable[[T], T]:
+    """Register a `Tracker` class; its parameters are what `--tracker name:key=value` may set."""
+    return _decorator(TRACKERS, name)
 
 
 def _ambiguous(parameter: str, run_spec: str, origin: str) -> PluginError:

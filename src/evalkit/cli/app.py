@@ -26,6 +26,7 @@ from evalkit.cli.run import run_command
 from evalkit.cli.score import score_command
 from evalkit.cli.show import show_command
 from evalkit.cli.summarize import summarize_command
+from evalkit.cli.track import track_command
 from evalkit.cli.validate import validate_command
 from evalkit.cli.verify import verify_command
 from evalkit.errors import EvalkitError, os_error_in_words
@@ -46,6 +47,7 @@ app.command("validate")(validate_command)
 app.command("check-engines")(check_engines_command)
 app.command("score")(score_command)
 app.command("verify")(verify_command)
+app.command("track")(track_command)
 app.command("summarize")(summarize_command)
 app.add_typer(export_app, name="export")
 app.add_typer(import_app, name="import")

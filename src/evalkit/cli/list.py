@@ -20,6 +20,7 @@ KINDS = (
     "client",
     "expander",
     "tokenizer",
+    "tracker",
     "model",
 )
 

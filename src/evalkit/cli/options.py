@@ -25,6 +25,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "output_path": ("-o",),
     "dry_run": ("-d",),
     "plugins": ("--plugin",),
+    "trackers": ("--tracker",),
 }
 # Flags that take several values after one mention, as HELM's do: `-r ENTRY ENTRY`.
 MANY_VALUED = tuple(

@@ -11,7 +11,9 @@ from evalkit.cli.output import echo
 
 
 def show_command(
-    name: Annotated[str, typer.Argument(help="A run spec, scenario, metric, client, expander or model.")],
+    name: Annotated[
+        str, typer.Argument(help="A run spec, scenario, metric, client, tracker or model, or any other.")
+    ],
     kind: Annotated[str | None, typer.Option("--kind", help="Which kind, if the name has several.")] = None,
     plugins: Annotated[
         list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins to load first.")

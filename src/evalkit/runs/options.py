@@ -90,6 +90,10 @@ class RunOptions(Spec):
         default=False,
         description="Reuse answers of earlier runs to the very same request of the same deployment.",
     )
+    trackers: tuple[str, ...] = Field(
+        default=(),
+        description="Trackers that report the runs elsewhere, such as jsonl:path=events.jsonl.",
+    )
     budget_usd: float | None = Field(
         default=None, gt=0, description="Stop before spending more than this, in US dollars."
     )
@@ -195,13 +199,21 @@ def _read_yaml(config: Path) -> dict[str, Any]:
     return {key: _relative_to(config, key, value) for key, value in loaded.items()}
 
 
+_LISTS = (
+    "run_entries",
+    "models_to_run",
+    "groups_to_run",
+    "plugins",
+    "conf_paths",
+    "model_deployments",
+    "trackers",
+)
 _PATH_OPTIONS = (CONF_FILE, "conf_paths", "output_path", "data_dir", "model_deployments")
 
 
 def _relative_to(config: Path, key: str, value: Any) -> Any:
     """Paths in a config file are meant from the file's own folder; a lone string may stand for a list."""
-    lists = ("run_entries", "models_to_run", "groups_to_run", "plugins", "conf_paths", "model_deployments")
-    if key in lists and isinstance(value, str):
+    if key in _LISTS and isinstance(value, str):
         value = [value]
     folder = config.parent
     if key in _PATH_OPTIONS and isinstance(value, str):

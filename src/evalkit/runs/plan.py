@@ -16,6 +16,7 @@ from evalkit.specs.conf import ConfEntry, read_conf
 from evalkit.specs.digest import RunDigest, differing_fields, identity, run_digest
 from evalkit.specs.expand import BadEntry, ExpandOptions, expand_entries, first_of
 from evalkit.specs.fixups import AppliedFixUp
+from evalkit.specs.plugin_call import PluginCall, parse_plugin_call
 from evalkit.specs.run_spec import RunSpec
 
 if TYPE_CHECKING:
@@ -30,11 +31,12 @@ MAX_REPEATED_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class PlanContext:
-    """What plans are made from: options, models, and data."""
+    """What plans are made from: options, models, data, and the trackers that will hear of the runs."""
 
     options: RunOptions
     models: ModelCatalog
     data: DataStore
+    trackers: tuple[PluginCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def open_plan_context(
     Raises:
         PluginError: A plugin that was named does not load.
         ConfigError: A model file is wrong.
+        EntryError: A tracker is unknown, or an argument of it is wrong.
     """
     from evalkit.data import DataStore
     from evalkit.data.download import Downloader
@@ -114,7 +117,8 @@ def open_plan_context(
         verify=not options.unverified_data,
         downloader=Downloader(progress=on_download),
     )
-    return PlanContext(options, ModelCatalog.load(options.deployment_files()), data)
+    trackers = tuple(parse_plugin_call("tracker", text) for text in options.trackers)
+    return PlanContext(options, ModelCatalog.load(options.deployment_files()), data, trackers)
 
 
 def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:

@@ -22,7 +22,7 @@ from evalkit.errors import (
     nearest_names,
     without_nearest_names,
 )
-from evalkit.parameters import Parameter, ValueProblem, check_count, parameters_of, parse_value
+from evalkit.parameters import parameters_of
 from evalkit.registry import EXPANDERS, RUN_SPECS
 from evalkit.specs.conf import ConfEntry
 from evalkit.specs.entry import Arg, RunEntry, Span, parse_run_entry
@@ -30,6 +30,7 @@ from evalkit.specs.expanders import suffixed
 from evalkit.specs.fixups import AppliedFixUp, fix_up
 from evalkit.specs.helm_names import NotPortedError, refuse_if_helms
 from evalkit.specs.model_names import ModelNames
+from evalkit.specs.plugin_call import check_form, check_once, value_of
 from evalkit.specs.run_spec import RunSpec
 from evalkit.specs.spec import Spec
 
@@ -196,7 +197,7 @@ def _resolve(entry: RunEntry) -> _Call:
         NotPortedError: HELM has this run spec, evalkit not yet.
         PluginError: The run-spec function or an expander has an impossible signature.
     """
-    _check_form(entry)
+    check_form(entry, "the run entry names no run spec")
     if entry.name not in RUN_SPECS:
         refuse_if_helms(entry.name, RUN_SPECS.names())
     try:
@@ -209,35 +210,13 @@ def _resolve(entry: RunEntry) -> _Call:
         if arg.key in EXPANDERS:
             steps.append(_step(entry, arg))
         elif arg.key in parameters:
-            given[arg.key] = _value(entry, arg, parameters[arg.key])
+            given[arg.key] = value_of(entry, arg, parameters[arg.key])
         else:
             raise _unknown_parameter(entry, arg, parameters)
-    _check_once(entry, [(step.expander, step.name, step.span) for step in steps])
+    check_once(entry, [(step.expander, step.name, step.span) for step in steps])
     if missing := [p.name for p in parameters.values() if p.required and p.name not in given]:
         raise entry.error(f"run spec '{entry.name}' needs {' and '.join(missing)}", entry.name_span)
     return _Call(entry, _base(entry, function, given), tuple(steps))
-
-
-def _check_form(entry: RunEntry) -> None:
-    """Refuse what HELM's grammar lets through but nobody means."""
-    if not entry.name:
-        raise entry.error("the run entry names no run spec; write name:key=value,…")
-    for arg in entry.args:
-        if not arg.key:
-            raise entry.error("this argument has no name; write key=value", arg.span)
-        if any(char.isspace() for char in arg.key):
-            raise entry.error(f"blanks in the key '{arg.key}'; write none around ',' and '='", arg.key_span)
-    _check_once(entry, [(arg.key, arg.key, arg.span) for arg in entry.args])
-
-
-def _check_once(entry: RunEntry, things: Iterable[tuple[object, str, Span]]) -> None:
-    """Refuse a thing that comes twice, perhaps under two names."""
-    first: dict[object, str] = {}
-    for thing, name, span in things:
-        if thing in first:
-            same = "is given twice" if first[thing] == name else f"says the same as '{first[thing]}'"
-            raise entry.error(f"'{name}' {same}; leave one out", span)
-        first[thing] = name
 
 
 def _unknown_parameter(entry: RunEntry, arg: Arg, parameters: Iterable[str]) -> EntryError:
@@ -246,21 +225,12 @@ def _unknown_parameter(entry: RunEntry, arg: Arg, parameters: Iterable[str]) -> 
     return entry.error(f"run spec '{entry.name}' has no parameter '{arg.key}'{hint}", arg.key_span)
 
 
-def _value(entry: RunEntry, arg: Arg, parameter: Parameter) -> Any:
-    try:
-        value = parse_value(arg.raw, parameter.type)
-        check_count(arg.key, value)
-        return value
-    except ValueProblem as problem:
-        raise entry.error(f"{arg.key}: {problem}", arg.value_span) from None
-
-
 def _step(entry: RunEntry, arg: Arg) -> _Step:
     expander = EXPANDERS.get(arg.key)
     parameters = parameters_of(expander)
     if len(parameters) not in (2, 3):
         raise PluginError(f"run expander '{arg.key}' must take (run_spec, value[, models])")
-    value = _value(entry, arg, parameters[1])
+    value = value_of(entry, arg, parameters[1])
     return _Step(arg.key, expander, value, len(parameters) == 3, arg.span)
 
 
