@@ -57,7 +57,7 @@ class StageStarted:
 
     Attributes:
         stage: `answers`.
-        num_requests: All requests of the stage.
+        num_requests: All requests of the stage; an upper bound where requests depend on answers.
         num_answered: Those which earlier starts have answered; they are not sent again.
     """
 
