@@ -19,7 +19,7 @@ BOS, EOS = "<s>", "</s>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 MAX_SHOTS = 5
 NUM_HELD_OUT = 200
-"""So many test questions of each task are not trained on."""
+"""How many test questions of each task are not trained on."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def task(share: float, run_spec: str, questions: Sequence[Instance], chat: bool 
 
 
 def tasks(num_function_calls: int, seed: int) -> list[Task]:
-    """The mixture; function calls are drawn from so many."""
+    """The mixture, which draws from `num_function_calls` function calls."""
     two_digit_sums = sums("add", 2)
     return [
         task(30, "arithmetic", two_digit_sums),
@@ -163,7 +163,7 @@ def lessons(tasks: Sequence[Task], rng: random.Random) -> Iterator[Lesson]:
 
 
 def vocabulary_texts(tasks: Sequence[Task]) -> Iterator[str]:
-    """What tokens are made of: prompts, and so many questions that each name in them becomes one token."""
+    """What tokens are made of: prompts, and enough questions that each name in them becomes one token."""
     for task in tasks:
         for question in task.questions[:4000]:
             yield question.input

@@ -47,7 +47,7 @@ CHAT_TEMPLATE = """\
 {%- endif -%}
 """
 STEPS_SORTED = 8
-"""So many steps' texts are sorted by length at a time."""
+"""Of how many steps the texts are sorted by length at a time."""
 SUMS = f"arithmetic:operation=add,digits=2,num_test={NUM_HELD_OUT}"
 ENTRIES = {
     "two-digit sums": SUMS,
@@ -150,7 +150,8 @@ def batch_of(texts: Sequence[Lesson], tokenizer: Tokenizer) -> Batch:
 def batches_of(stream: Iterator[Lesson], tokenizer: Tokenizer, size: Size) -> Iterator[Sequence[Batch]]:
     """The batches of one step after the other.
 
-    Lessons of like length are put together, so that little is padded; a step has batches of several lengths.
+    Lessons of similar length are put together, so that little is padded; a step has batches of several
+    lengths.
     """
     rng = random.Random(0)
     while True:
@@ -225,7 +226,7 @@ def train(
     steps: int,
     report: Callable[[int, float], None],
 ) -> None:
-    """Train in place; `report` is told of each step, from 1, and its loss."""
+    """Train in place; `report` gets each step, from 1, and its loss."""
     matrices = [parameter for parameter in model.model.layers.parameters() if parameter.ndim == 2]
     others = [parameter for parameter in model.parameters() if all(parameter is not one for one in matrices)]
     optimizers: list[tuple[torch.optim.Optimizer, float]] = [

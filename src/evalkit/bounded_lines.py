@@ -23,7 +23,7 @@ class Unread:
 
     Attributes:
         length: Its bytes, with the line break if it has one.
-        reason: Why nobody could read it.
+        reason: Why it can't be read.
         is_last: It has no line break: the file ends in it.
     """
 

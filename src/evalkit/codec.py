@@ -23,7 +23,7 @@ _MARK = "$number"
 _MARK_BYTES = b'"$number"'
 _NON_FINITE = ("NaN", "Infinity", "-Infinity")
 _DIGITS_TO_ZERO = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else byte for byte in range(256))
-# An integer of so many digits may exceed 64 bits, and orjson reads those as floats.
+# An integer of this many digits may exceed 64 bits, and orjson reads those as floats.
 _LONG_NUMBER = b"0" * 19
 # The standard library refuses to read longer ones.
 _LONGEST_INTEGER_DIGITS = 4300
@@ -183,8 +183,8 @@ def _with_numbers(value: Any, spell: Callable[[float], Any], mark: bool = False)
 
     Args:
         value: The value.
-        spell: What stands for such a number.
-        mark: Do so with long integers too, and tell objects that look like what stands for a number apart.
+        spell: What replaces such a number.
+        mark: Do so with long integers too, and mark objects that look like such a replacement.
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else spell(value)

@@ -57,7 +57,7 @@ class Reads:
     Attributes:
         package: First part of the name of the plugin's module; its code counts as the plugin's wherever it is
             installed.
-        written: What was opened for writing: reading that again is no news.
+        written: What was opened for writing: reading that again is not noted.
     """
 
     package: str
@@ -128,7 +128,7 @@ def _is_data(path: str) -> bool:
 
 @cache
 def _other_folders() -> tuple[str, ...]:
-    """Folders whose files are nobody's benchmark: Python, its packages, caches of libraries, the system."""
+    """Folders whose files are not benchmark data: Python, its packages, caches of libraries, the system."""
     caches = [os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HF_HOME", "")]
     folders = {*sysconfig.get_paths().values(), *filter(None, caches), *_SYSTEM_FOLDERS}
     folders.add(os.path.join(sys.prefix, "share"))

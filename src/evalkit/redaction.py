@@ -16,7 +16,7 @@ _SPELLING = re.compile(
     r"%(?:25)*([0-9a-f]{2})|\\+u00([0-9a-f]{2})|\\+x([0-9a-f]{2})|&#x([0-9a-f]{2});|&#(\d{1,3});|.",
     re.IGNORECASE | re.DOTALL,
 )
-# The same where `%25` is a percent sign and what follows stands for itself.
+# The same where `%25` is a percent sign and what follows is literal.
 _SPELLING_ONCE = re.compile(_SPELLING.pattern.replace("(?:25)*", ""), _SPELLING.flags)
 # A piece of a key that is this long is not there by chance; of shorter keys, two thirds are.
 _PIECE = 8

@@ -103,7 +103,7 @@ class Request:
 
 
 def _plain_fields() -> tuple[tuple[str, Any], ...]:
-    """What `to_json` writes as it is, with its default: every field that tells requests apart."""
+    """What `to_json` writes as it is, with its default: every field in which requests can differ."""
     plain = []
     for known in fields(Request):
         if known.compare and known.name not in ("prompt", "messages"):
@@ -137,7 +137,7 @@ class RequestState:
         unit_size: How many requests are scored together (one per reference, say); 1 for generation. Of a
             conversation: how many turns it has at most.
         perturbation: Label of the perturbed copy it asks about; None for the original instance.
-        num_conditioning_tokens: So many tokens at the start of the prompt are context and not scored.
+        num_conditioning_tokens: How many tokens at the start of the prompt are context and not scored.
         turn: Which turn of a conversation this asks for, from 1; None: it belongs to no conversation.
     """
 

@@ -58,14 +58,14 @@ class Completion:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Efficiency:
-    """How an answer came about: what efficiency stats are made of. None and 0 stand for "not known".
+    """How an answer came about: what efficiency stats are made of. None and 0 mean "not known".
 
     The time it took from `started_at` on is the response's `latency_s`. Not frozen, since the executor adds
     the time for which it held the request back; to make another one for every answer costs too much.
 
     Attributes:
         started_at: When work on it began, in Unix seconds.
-        queue_s: From being handed over to that moment.
+        queue_s: From its submission to that moment.
         first_token_s: From that moment to the first token.
         padded_tokens: Positions computed for it, padding included; its share where they were shared.
         reused_tokens: Prompt tokens that were computed for an earlier request, or once for several.

@@ -114,7 +114,7 @@ class ThinkingStyle:
     """How a model thinks.
 
     Attributes:
-        marks: What may stand around its thinking; none: its texts are answers as they stand.
+        marks: What may enclose its thinking; none: its whole texts are answers.
         is_known: Whether it is known to think. Its stop sequences are then applied to the answer here, and
             not by a server, which may apply them to the thinking.
         begins_open: Whether its prompts end with the opening mark: a completion begins with thinking.
@@ -150,7 +150,7 @@ class ThinkingStyle:
         """What a deployment's argument `thinking` says.
 
         Args:
-            declared: `true`: it thinks; `false`: it does not, and its texts are taken as they stand; or its
+            declared: `true`: it thinks; `false`: it does not, and its whole texts are answers; or its
                 marks, `{open: …, close: …}`, with `begins_open: true` where the prompt ends with the opening
                 one. None: what the model's name says.
             model: The model's name.

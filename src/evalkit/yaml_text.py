@@ -24,7 +24,7 @@ MAX_FILE_BYTES = CONFIG_BYTES
 # Of a whole number, however it is written: none of 64 bits has more, and no setting means one that has.
 MAX_DIGITS = 66
 _WHOLE_NUMBER = "tag:yaml.org,2002:int"
-# So many levels the parser takes in any thread; a text that can't have more needs no look beforehand.
+# The parser takes this many levels in any thread; a text that can't have more needs no look beforehand.
 _HARMLESS_DEPTH = 2_000
 _BLOCK_STARTS = re.compile(r"^[ \-?:]*", re.MULTILINE)
 
@@ -48,7 +48,7 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
 def compose(loader: type[yaml.SafeLoader], text: str) -> tuple[yaml.SafeLoader, yaml.Node | None]:
     """The tree of a text, and the loader that makes values of its nodes; the caller disposes of it.
 
-    Aliases are in it as they stand: walk it with `check_values` before values are made.
+    Aliases are in it, not what they mean: walk it with `check_values` before values are made.
 
     Raises:
         yaml.MarkedYAMLError: The text is no YAML, or is nested too deeply; says where.

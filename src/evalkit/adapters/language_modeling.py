@@ -16,8 +16,8 @@ from evalkit.specs.run_spec import AdapterSpec
 from evalkit.tokenization import Tokenizer
 
 _CUT_CHARACTER = "\ufffd"
-# What is tried where a window would begin or end inside a character or a word: up to so many tokens fewer at
-# its end, and so many fewer, or more, at its beginning. A character has at most four, one for each byte.
+# What is tried where a window would begin or end inside a character or a word: up to this many tokens fewer
+# at its end, and this many fewer, or more, at its beginning. A character has at most four, one for each byte.
 _MOST_FEWER = 4
 _SHIFTS = (0, 1, 2, 3, -1, -2, -3)
 
@@ -26,7 +26,7 @@ class Piece(NamedTuple):
     """A part of a document.
 
     Attributes:
-        num_conditioning_tokens: So many tokens at its start are context and not scored.
+        num_conditioning_tokens: How many tokens at its start are context and not scored.
     """
 
     text: str

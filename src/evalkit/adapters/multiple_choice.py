@@ -120,7 +120,7 @@ class MultipleChoiceJointChainOfThoughtAdapter(MultipleChoiceJointAdapter):
     """Like multiple_choice_joint, with reasoning before the letter in each few-shot example."""
 
     def shown(self, instance: Instance) -> str:
-        """Reasoning, and the right letter as it stands before its option.
+        """Reasoning, and the right letter as its option shows it.
 
         Raises:
             DataError: The instance has no `chain_of_thought` in its extra data.

@@ -23,7 +23,7 @@ class Prompt(NamedTuple):
     Attributes:
         num_train_instances: Few-shot examples that are left in it.
         truncated: Whether the text was cut to fit the window.
-        num_conditioning_tokens: So many tokens at its start are context and not scored.
+        num_conditioning_tokens: How many tokens at its start are context and not scored.
         messages: The prompt as a chat, of which `text` is what a reader sees; None: the text is sent.
     """
 

@@ -22,7 +22,7 @@ def downsample(
 
     Args:
         instances: All instances of the scenario.
-        max_eval_instances: Draw so many where there are more; None: all.
+        max_eval_instances: Draw this many if there are more; None: all.
         eval_splits: The splits to evaluate; None: valid and test together.
 
     Returns:

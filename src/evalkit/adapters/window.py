@@ -16,7 +16,7 @@ class Window(Protocol):
     """How much text a model takes.
 
     Attributes:
-        fitted_at_once: So many prompts are best looked at together.
+        fitted_at_once: How many prompts are best fitted together.
     """
 
     fitted_at_once: int
@@ -54,7 +54,7 @@ class TokenWindow:
 
     Args:
         tokenizer: The model's tokenizer.
-        max_request_length: Prompt and completion together take at most so many tokens.
+        max_request_length: Most tokens of prompt and completion together.
         max_sequence_length: Longest text the model was made for, without a prefix token; the same if left
             out. It and `max_total_length` matter to language modeling only.
         max_total_length: Where the server has a limit of its own for prompt and completion together.

@@ -1,9 +1,9 @@
 """Do two engines say the same of one model? The same prompts through each, compared token by token.
 
 Two engines never add up the same numbers in the same order, so their log-probabilities differ in the last
-digits, and where two tokens are as good as equally likely, greedy texts part. That is no fault. A template, a
-beginning token, a precision or a mask that differs is one, and shows: as differences in the log-probabilities
-of one and the same text, or as texts that part where the choice was clear.
+digits, and where two tokens are almost equally likely, greedy texts differ. That is not a fault. A template,
+a beginning token, a precision or a mask that differs is one, and shows: as differences in the
+log-probabilities of one and the same text, or as texts that part where the choice was clear.
 """
 
 from __future__ import annotations

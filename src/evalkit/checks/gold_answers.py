@@ -51,7 +51,7 @@ class Validation:
 
 
 def with_stand_in(options: RunOptions) -> RunOptions:
-    """Options in which an entry without a model of its own gets a stand-in: validation asks none anyway."""
+    """Options in which an entry without its own model gets a stand-in: validation sends no requests."""
     if options.models_to_run:
         return options
     entries = [*options.run_entries, *(e.description for path in options.conf_paths for e in read_conf(path))]

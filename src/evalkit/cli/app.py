@@ -76,7 +76,7 @@ def command() -> Any:
 
 
 def main() -> None:
-    """The `evalkit` command. What can't be written never changes its exit code, unless it was for nothing."""
+    """The `evalkit` command. Ends with 3 where standard output can't be written and nothing else failed."""
     with prepared_streams():
         code = _run()
         if why := lost_output():

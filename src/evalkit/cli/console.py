@@ -123,7 +123,7 @@ class RobustStream:
 
     @property
     def reader_is_gone(self) -> bool:
-        """Whether nobody reads what is written: there is no use in writing more."""
+        """Whether the reader of the output has gone, so that writing more is useless."""
         return self.lost is not None and self.lost.errno in _READER_GONE
 
     def _give_up(self, error: OSError) -> None:
@@ -154,7 +154,7 @@ def prepared_streams() -> Iterator[None]:
 
 
 def nobody_reads() -> bool:
-    """Whether the reader of standard output has gone, so that there is no use in making more for it."""
+    """Whether the reader of standard output has gone, so that making more output is useless."""
     return getattr(sys.stdout, "reader_is_gone", False)
 
 

@@ -23,7 +23,7 @@ def show_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array, one object per kind.")] = False,
 ) -> None:
-    """Show what a name stands for: every parameter with type, default and meaning."""
+    """Show what a name means: every parameter with type, default and meaning."""
     from evalkit.cli.list import KINDS, entries_of
     from evalkit.cli.output import print_json
     from evalkit.errors import UnknownNameError

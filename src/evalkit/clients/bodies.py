@@ -14,7 +14,7 @@ _GZIP_OR_ZLIB, _RAW_DEFLATE = 47, -15
 
 
 class BodyError(ValueError):
-    """A body is too long, or packed in a way that nobody asked for; says how."""
+    """A body is too long, or compressed in a way that evalkit did not ask for; says how."""
 
 
 async def read_body(answer: aiohttp.ClientResponse, max_mb: float) -> bytes:

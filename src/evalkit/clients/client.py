@@ -37,7 +37,7 @@ class Client:
     A *resident* client holds a model in memory. It is opened when the first request is about to be sent,
     which may take minutes, and closed after the last run that uses it. As many requests as it names in
     `window` are handed to it at once, so that it can order and batch them as it likes; each is answered when
-    it is finished, in any order. How long one waits inside is its own affair: there is no time limit.
+    it is finished, in any order. There is no time limit on how long a request waits inside.
 
     Attributes:
         resident: Whether it holds a model.
@@ -89,7 +89,7 @@ class Client:
         return Allowance(request.max_tokens * request.num_completions)
 
     def configure(self, *, timeout_s: float) -> None:
-        """Told once before the first request: an attempt that takes longer than this has failed."""
+        """Called once before the first request: an attempt that takes longer than this fails."""
 
     async def open(self) -> None:
         """Load the model, or whatever it takes; called once, before the first `send`, if it is resident.

@@ -273,7 +273,7 @@ def _text_completion(choice: Mapping[str, Any], echoed: bool, scored: bool) -> C
 
 
 def _readable(logprobs: Any, *, scored: bool, echoed: bool = False) -> tuple[Token, ...] | None:
-    """The tokens; None where they can't be read and nobody has asked for them."""
+    """The tokens; None where they can't be read and the request did not ask for them."""
     try:
         return _tokens(logprobs, echoed)
     except (KeyError, TypeError, AttributeError, ValueError):

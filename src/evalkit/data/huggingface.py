@@ -58,7 +58,7 @@ def shuffled(count: int, seed: int, limit: int | None = None) -> list[int]:
     Args:
         count: How many rows there are.
         seed: As in `shuffle`.
-        limit: Only the first so many of the order.
+        limit: Only this many, from the start of the order.
 
     Raises:
         DataError: numpy is not installed.

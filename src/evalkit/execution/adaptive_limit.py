@@ -8,7 +8,7 @@ rejections may come back sooner than answers):
 
 - Hardly any: the limit grows, fast at first, and beyond what was too much before only after waiting.
 - Some: the limit goes back one step.
-- Many: a *trial*. The limit becomes what the server seems to bear, `limit * (1 - share of rejections)`. If
+- Many: a *trial*. The limit becomes what the server seems to handle, `limit * (1 - share of rejections)`. If
   the share falls, that was right. If it does not, the rejections don't depend on the load: the limit is
   restored, and that share is the *baseline*, which counts as no rejections from then on.
 """
@@ -28,7 +28,7 @@ _SATURATED = 0.8
 _CLEAN = 0.02
 _TOLERATED = 0.03
 _MOST_BASELINE = 0.5
-# A trial starts a little below what the server seems to bear, and ends when the odds are 50 to 1.
+# A trial starts a little below what the server seems to handle, and ends when the odds are 50 to 1.
 _TRIAL_MARGIN = 0.95
 _LEAST_LEFT = 1 / 16
 _DECISIVE = math.log(50)
@@ -57,7 +57,8 @@ class _Trial:
 class AdaptiveLimit:
     """How many requests may be in flight, learned from which are rejected.
 
-    Each request is told of twice: when it is sent, which gives the number of its round, and when it is back.
+    Call `sent` for each request when it is sent, which gives the number of its round, and `back` when it
+    returns.
 
     Attributes:
         value: The limit as a real number.
@@ -132,7 +133,7 @@ class AdaptiveLimit:
         return math.sqrt(share * (1 - share) / self._size)
 
     def _is_excess(self) -> bool:
-        """Whether so many rejections are hardly chance."""
+        """Whether this number of rejections is unlikely to be chance."""
         usual = self.baseline + _TOLERATED
         return self._num_rejected > 1 and self._share > usual + 3 * self._deviation(usual)
 
@@ -193,7 +194,7 @@ class AdaptiveLimit:
 
     def _grow(self) -> None:
         if self.value >= self._ceiling:
-            self._ceiling = math.inf  # it bears more than it did
+            self._ceiling = math.inf  # the server handles more than it did
         following = 2 * self.value if self._doubles else self.value + self._step()
         if self._peak < _SATURATED * int(self) or self.value == self._maximum:
             self._begin_round()

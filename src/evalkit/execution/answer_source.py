@@ -35,7 +35,7 @@ class AnswerSource(Protocol):
 
 
 def content_key(identity_digest: str, request: Request, sample: int) -> bytes:
-    """What tells answers apart: who is asked (the deployment's identity), what, and which repetition."""
+    """What identifies an answer: the deployment's identity, the request, and the repetition."""
     plain = {"deployment": identity_digest, "request": request.to_json(), "sample": sample}
     return hashlib.sha256(encode(plain, sort_keys=True)).digest()
 

@@ -6,7 +6,7 @@ import asyncio
 
 
 class FeedLock:
-    """The right to hand over requests to an executor. One at a time has it; the others wait in order."""
+    """The right to submit requests to an executor. One stream at a time has it; the others wait in order."""
 
     def __init__(self, lock: asyncio.Lock) -> None:
         self._lock, self._is_held = lock, False

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from evalkit.models.deployment import Limits
 
 _LONGEST_PAUSE_S = 600.0
-# So many rejections in a row, with nothing answered between, pause all sending; more where they are frequent,
-# since then they come in a row by chance.
+# This many rejections in a row, with nothing answered between, pause all sending; more where they are
+# frequent, since then they come in a row by chance.
 _REJECTIONS_IN_A_ROW = 5
 _BY_CHANCE = 1e-5
 _SMOOTHING = 0.1
@@ -58,10 +58,10 @@ class Permit:
 
 
 class Limiter:
-    """Hands out permits in the order asked for, within the adaptive limit and the rates.
+    """Grants permits in the order of the calls, within the adaptive limit and the rates.
 
     Attributes:
-        in_use: Permits handed out and not yet back.
+        in_use: Permits granted and not yet released.
         overloads: How often the server asked for less.
     """
 
@@ -113,7 +113,7 @@ class Limiter:
             raise
 
     def succeeded(self, permit: Permit, tokens: float) -> None:
-        """The permit's request was answered and really used so many tokens."""
+        """The permit's request was answered and used `tokens` tokens."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         took_s = now - permit.sent_at

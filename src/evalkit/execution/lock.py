@@ -96,7 +96,7 @@ class RunLock:
 
 
 def holder_of(path: Path) -> str | None:
-    """Who holds the lock file `path` at the moment, in words; None: nobody. Makes and changes nothing.
+    """Who holds the lock file `path` at the moment, in words; None: no process. Changes nothing.
 
     Raises:
         StoreError: The file is there and can't be read.

@@ -14,7 +14,7 @@ _OUTAGE_S = 90.0
 _LONGEST_RETRY_AFTER_S = 600.0
 # By which share of Retry-After requests come later than that, at most: not all at once.
 _SPREAD = 0.1
-# Of many in flight so many fail one after the other on a server that answers the others.
+# With many requests in flight, this many fail in a row on a server that answers the others.
 _BY_CHANCE_IN_A_ROW = 5
 
 
@@ -41,7 +41,7 @@ class RetryPolicy:
             attempts: Attempts made so far, the last one included.
             elapsed_s: Time since the first attempt was sent.
             failures_in_a_row: Attempts of all requests since one was answered; None: this one's. While others
-                are answered the server is there, and waiting longer and longer helps nobody.
+                are answered the server works, and longer and longer pauses do not help.
         """
         if isinstance(error, OverloadError) and error.retry_after_s is not None:
             if error.retry_after_s > _LONGEST_RETRY_AFTER_S:

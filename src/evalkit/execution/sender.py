@@ -404,7 +404,7 @@ class Sender:
         except asyncio.CancelledError:
             if task.cancelling():
                 raise
-            # Nobody cancelled this request: the client lost something of its own.
+            # This request was not cancelled: the client cancelled a task inside.
             raise RuntimeError("the client was cancelled from within") from None
         finally:
             self._sending.discard(task)

@@ -61,7 +61,7 @@ class ImportedRun:
     """What a reader found.
 
     Attributes:
-        run_spec: As far as it can be told; its metric specs are what the other harness computed.
+        run_spec: As far as it is known; its metric specs are what the other harness computed.
         given: The scores per unit as given.
         whole_run: Numbers over the whole run: those without scores per instance (perplexity, corpus BLEU),
             and those to be compared with what comes out here.

@@ -1,7 +1,7 @@
 """What the files of other harnesses must look like for their readers here: one place that says no.
 
 Only the fields that a reader uses are here; whatever else a file has is left as it is. Types are strict: a
-text is no number. Counts have an upper limit, since so many things are made.
+text is no number. Counts have an upper limit, since evalkit creates as many objects.
 """
 
 from __future__ import annotations

@@ -304,7 +304,7 @@ def _scalar(text: str) -> Any:
 
 
 def _facts(state: RequestState, response: Response, instance: Instance, num_train_trials: int) -> Facts:
-    """HELM's bookkeeping of one request; None for what it counts but nobody measures."""
+    """HELM's bookkeeping of one request; None for what HELM counts and evalkit does not measure."""
     usage, completions = response.usage, response.completions
     reason = completions[0].finish_reason if completions else "unknown"
     if reason not in _FINISH_REASONS:

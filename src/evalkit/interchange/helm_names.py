@@ -134,7 +134,7 @@ def metrics_to_helm(specs: Sequence[MetricSpec]) -> list[dict[str, Any]]:
 
 
 def metrics_from_helm(specs: Iterable[Mapping[str, Any]]) -> list[MetricSpec]:
-    """The metrics that HELM's specs stand for, each once; without a short name, under HELM's class name."""
+    """The metrics that HELM's specs mean, each once; without a short name, under HELM's class name."""
     found: dict[str, MetricSpec] = {}
     for spec in specs:
         class_name, args = spec["class_name"], dict(spec.get("args") or {})

@@ -216,7 +216,7 @@ def _groups_of(subtasks: Mapping[str, Sequence[str]], task: str) -> tuple[str, .
 
 
 def _temperature(generation: Mapping[str, Any]) -> float:
-    """lm-eval is greedy unless told to sample."""
+    """lm-eval is greedy unless its arguments ask for sampling."""
     temperature = generation.get("temperature")
     if not generation.get("do_sample"):
         return 0.0

@@ -118,7 +118,7 @@ class CodeMetric(Metric):
         return f"{case['prompt']}{completion.text}"
 
     def remarks(self) -> tuple[str, ...]:
-        """A remark on completions that can't run as they stand."""
+        """A remark on completions that can't run unchanged."""
         if not self._num_fenced:
             return ()
         return (

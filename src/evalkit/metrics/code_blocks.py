@@ -25,7 +25,7 @@ _PYTHON = ("", "python", "python3", "py")
 # A closing fence stands at most so much further to the right than the opening one, as in CommonMark; in a
 # docstring it is further.
 _MOST_SHIFT = 3
-# Unfenced code is cut before its last words, of which there are at most so many lines.
+# Unfenced code is cut before its last words, of which there are at most this many lines.
 _MAX_CUTS = 60
 
 

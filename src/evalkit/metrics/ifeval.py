@@ -1,4 +1,4 @@
-"""Whether an answer does as it was told: the 25 verifiable instructions of IFEval (arXiv:2311.07911)."""
+"""Whether an answer follows its instructions: the 25 verifiable instructions of IFEval (arXiv:2311.07911)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class IfEval(Metric):
 
     Instructions are in `Instance.extra`: `instruction_ids`, and `instruction_kwargs` in the same order, whose
     None values are ignored. A sign to be counted (`#`) is counted, where the official script draws a random
-    letter in its place. Two checks depend on libraries: languages are told by langdetect with a fixed
+    letter in its place. Two checks depend on libraries: langdetect detects languages, with a fixed
     seed (the official script's has none), sentences and capitalised words by `evalkit.metrics.english`.
     """
 

@@ -37,7 +37,7 @@ class _UnusualLatex(ValueError):
 def math_equiv(gold: str, prediction: str) -> float:
     """Whether both texts are the same LaTeX expression after MATH's normalisation of spelling and units.
 
-    A text that the rules can't read (two units, a root of nothing) is compared as it stands.
+    A text that the rules can't read (two units, a root of nothing) is compared unchanged.
     """
     try:
         return float(normalize_latex(gold) == normalize_latex(prediction))

@@ -13,7 +13,7 @@ from evalkit.registry import metric
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
-# The dot stands for any character, as it does in HELM: "1/2" is one number, and scores must agree.
+# The dot matches any character, as in HELM: "1/2" is one number, and scores must agree.
 _NUMBER = re.compile(r"-?[\d,]+(?:.\d+)?")
 _EMPTY_SET = "Nothing."
 

@@ -138,7 +138,7 @@ class ModelCatalog:
         that is not deprecated, else its last one, as in HELM.
 
         Raises:
-            UnknownNameError: Nothing has this name, or it is a retired model's, which nobody serves.
+            UnknownNameError: Nothing has this name, or it is a retired model's, which no API serves.
         """
         if name in self._deployments:
             return self._deployments[name].model_name, name
@@ -166,7 +166,7 @@ class ModelCatalog:
         return self.deployment(deployment).tokenizer_name
 
     def wildcard(self, name: str) -> list[str] | None:
-        """The models a wildcard stands for, in order of registration; None if `name` is none.
+        """The models that a wildcard matches, in order of registration; None if `name` is not a wildcard.
 
         Left out are models tagged as deprecated or unsupported and those that no usable deployment serves.
         """

@@ -81,7 +81,7 @@ models with the ablation tag, and `ablation` alone is `ablation_all`."""
 RETIRED_WILDCARDS = frozenset(
     {"summarization_zs", "biomedical", "interactive_qa", "opinions_qa_openai", "opinions_qa_ai21"}
 )
-"""Wildcards of HELM's conf files that stand for no model any more: all of theirs are retired."""
+"""Wildcards of HELM's conf files that match no model any more: all of theirs are retired."""
 
 
 class ModelMetadata(Spec):

@@ -131,11 +131,11 @@ PROVIDERS: Mapping[str, Provider] = {
         "openai", "", "OPENAI_COMPATIBLE_API_KEY", base_url_env="OPENAI_COMPATIBLE_BASE_URL"
     ),
 }
-"""First component of a name to the API it stands for."""
+"""First component of a name to its API."""
 
 
 def prefixed_deployment(name: str) -> ModelDeployment | None:
-    """The deployment that a name of the shape `provider/[organization/]model` stands for.
+    """The deployment that a name of the shape `provider/[organization/]model` means.
 
     Its model is the last two components; what the API is asked for, or the engine loads, is everything after
     the provider. An engine also takes a folder: `transformers/./out/mine`, `vllm//models/mine`. None where

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _PIECE = re.compile(r"\\(?P<command>boxed|fbox)(?![A-Za-z])\s*(?P<brace>\{)?|\\.|[{}]", re.DOTALL)
-# What stands for an answer where a text only speaks of the box.
+# What the box holds where a text only speaks of the box.
 _PLACEHOLDER = re.compile(
     r"(?:[\s.…_?]|\\(?:[lcd]?dots|quad|[ ,;!]))*|\s*(?:\\text\{)?(?:(?:your|the) )?(?:final )?answer\}?\s*",
     re.IGNORECASE,

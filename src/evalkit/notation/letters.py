@@ -67,7 +67,7 @@ def settled_option(text: str, options: Mapping[str, str]) -> str | None:
 
     Args:
         text: What the model wrote.
-        options: Letters (capital) to what they stand for; other letters are no answers.
+        options: Capital letters to their options; other letters are not answers.
     """
     found = [*_after_cues(text, options), *_declared_right(text, options)]
     found += [*_in_a_box(text, options), *_alone_on_the_last_line(text, options)]

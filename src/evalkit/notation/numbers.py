@@ -11,7 +11,7 @@ from fractions import Fraction
 _SPELLINGS = str.maketrans("−﹣－‐‑‒–０１２３４５６７８９，．＄％＋／", "-------0123456789,.$%+/")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _LONGEST_DIGITS = 1000
-# A sign is a sign by what stands before it; so many characters tell.
+# Whether a sign is one depends on what precedes it: this many characters decide.
 _FAR_ENOUGH = 20
 _SEPARATORS = r"(?:,|\{,\}|\\,|['’_\ \u00a0\u202f\u2009])"
 _WHOLE = rf"""

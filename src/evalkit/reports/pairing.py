@@ -19,7 +19,7 @@ _LEAST_COMMON = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ScoredRun:
-    """A run with the number that stands for it."""
+    """A run with the number that represents it."""
 
     run: StoredRun
     stat: Stat

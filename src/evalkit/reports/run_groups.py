@@ -1,4 +1,4 @@
-"""Run groups: the metric and split that stand for each; facts of HELM's classic, lite and other schemas."""
+"""Run groups: the metric and split that represent each; facts of HELM's classic, lite and other schemas."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ LOWER_IS_BETTER = frozenset(_LOWER_IS_BETTER.split())
 
 @dataclass(frozen=True, slots=True)
 class RunGroup:
-    """A set of runs that one number stands for.
+    """A set of runs that one number represents.
 
     Attributes:
         metrics: The metrics that can be that number, the best choice first; empty: a run's first score.
@@ -88,10 +88,10 @@ RUN_GROUPS = _read_groups()
 
 
 def run_group(name: str, metric: str | None = None) -> RunGroup:
-    """The group of this name; one that nobody described is summed up by the first score of its runs.
+    """The group of this name; the first score of its runs represents a group without a description.
 
     Args:
-        name: As it stands in a run spec's `groups`.
+        name: As in a run spec's `groups`.
         metric: Use this metric instead, over all that was evaluated.
     """
     if metric is not None:
@@ -106,7 +106,7 @@ def lower_is_better(metric: str) -> bool:
 
 
 def main_score(groups: Iterable[str], names: Collection[str]) -> str | None:
-    """The score among `names` that stands for a run of these groups; the first one where no group tells.
+    """The score among `names` that represents a run of these groups; the first where no group names one.
 
     Args:
         groups: The groups of a run spec, the first that names one of its scores decides.
@@ -120,7 +120,7 @@ def main_score(groups: Iterable[str], names: Collection[str]) -> str | None:
 
 
 def main_stat(group: RunGroup, stats: Iterable[Stat]) -> Stat | None:
-    """The number of a run that stands for it in a group; None if the run has no such number.
+    """The number that represents a run in a group; None if the run has no such number.
 
     A run that was asked for `quasi_exact_match` but has only `exact_match` (multiple choice, each option by
     itself) is summed up by that, as in HELM; one with `answer_reader=robust` by the robust metric.

@@ -65,7 +65,7 @@ class Selection:
         num_left_out: Runs of these questions that are not among them.
         differs: The fields in which the runs differ; empty where nothing was left out.
         how: Which runs were chosen.
-        label: The values that tell this setting from the others; empty where there are no others.
+        label: The values in which this setting differs from the others; empty where there are no others.
     """
 
     runs: tuple[ScoredRun, ...]

@@ -236,7 +236,7 @@ class ManifestWriter:
 
     @property
     def _has_unknown(self) -> bool:
-        """Whether something was or may be billed, and nobody knows how much."""
+        """Whether something was or may be billed, and how much is not known."""
         return self._num_without_usage > 0 or self._num_unknown_bills > 0
 
     def note(self, notes: Iterable[str]) -> None:

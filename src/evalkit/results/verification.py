@@ -1,6 +1,6 @@
 """Is a run as the run left it? Looks at every file and every line of the journal; sends and changes nothing.
 
-What is found is told with file and byte, and with what makes it good. `evalkit.results.repair` does the part
+Each finding names the file, the byte, and what repairs it. `evalkit.results.repair` does the part
 of that for which no model need be asked.
 """
 

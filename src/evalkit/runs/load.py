@@ -115,7 +115,7 @@ def load_instances(run: PlannedRun, context: PlanContext, at_most: int | None = 
     Args:
         run: The run.
         context: Where its data is.
-        at_most: Stop making instances after so many to evaluate; for estimates.
+        at_most: Stop after this many instances to evaluate; for estimates.
 
     Raises:
         DataError: A data file is missing or damaged, or the scenario gives one id to two instances.
@@ -206,7 +206,7 @@ def num_evaluated(run: PlannedRun) -> int | None:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """No cyclic garbage collection: where all that is made stays, it is a third of the time for nothing."""
+    """No cyclic garbage collection: while all objects stay, it takes a third of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -212,7 +212,7 @@ _PATH_OPTIONS = (CONF_FILE, "conf_paths", "output_path", "data_dir", "model_depl
 
 
 def _relative_to(config: Path, key: str, value: Any) -> Any:
-    """Paths in a config file are meant from the file's own folder; a lone string may stand for a list."""
+    """Paths in a config file are relative to its folder; a single string may be given for a list."""
     if key in _LISTS and isinstance(value, str):
         value = [value]
     folder = config.parent

@@ -96,7 +96,7 @@ def open_plan_context(
 
     Args:
         options: What the user asks for.
-        on_download: Told of downloads: URL, bytes received, bytes expected (None if unknown).
+        on_download: Called during downloads: URL, bytes received, bytes expected (None if unknown).
 
     Raises:
         PluginError: A plugin that was named does not load.

@@ -45,7 +45,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that nobody trusts.
+    """An untrusted program.
 
     Attributes:
         source: Python source. It runs as a module without a main block: `__name__` is "builtins", as it is

@@ -231,7 +231,7 @@ def _encode_error(error: BaseException) -> bytes:
 
 
 def _become_ordinary(user_id: int | None) -> None:
-    """Root becomes a user that nobody else is; for others the sandbox has no user but theirs."""
+    """Root becomes a user without other processes; for other users the sandbox has no user but theirs."""
     if user_id is not None:
         os.setgroups([])
         os.setresgid(user_id, user_id, user_id)

@@ -119,7 +119,7 @@ _MACHINES = {
 
 
 def sandbox_filter() -> bytes:
-    """The filter for all processes of a sandbox: what only a way out, or memory that nobody counts, needs.
+    """The filter for all processes of a sandbox: what only a way out, or memory outside the limits, needs.
 
     Raises:
         UsageError: This machine's system calls are not known.

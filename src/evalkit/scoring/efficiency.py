@@ -176,7 +176,7 @@ class Workload:
             found["run_reused_tokens"] = self._reused_tokens
             found["run_reused_share"] = _ratio(self._reused_tokens, self._reusable_tokens)
         if self._batch_sizes:
-            # Each of the b requests of a batch tells of it, so that each stands for 1/b of a batch.
+            # Each of the b requests of a batch reports the batch, so that each counts as 1/b of it.
             num_batches = math.fsum(count / size for size, count in self._batch_sizes.items())
             found["run_batch_size"] = self._batch_sizes.total() / num_batches
         if self._peak_memory_bytes:
@@ -223,7 +223,7 @@ def busy_seconds(started_at: Sequence[float], took_s: Sequence[float]) -> float:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
-    """The smallest value that so many percent of the values do not exceed; None without values.
+    """The smallest value that `percent` percent of the values do not exceed; None without values.
 
     Args:
         ordered: The values, smallest first.

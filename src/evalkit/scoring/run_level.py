@@ -17,7 +17,7 @@ from evalkit.errors import PluginError
 Row = tuple[Any, ...]
 RunLevelFunction = Callable[[Sequence[Row]], Mapping[str, float]]
 
-# A bootstrap costs as much as so many evaluations of all rows; above the limit there is no standard error.
+# A bootstrap costs as much as this many evaluations of all rows; above the limit there is no standard error.
 NUM_RESAMPLES = 100
 MAX_RESAMPLED_ROWS = 1_000_000
 _SEED = 0

@@ -145,7 +145,7 @@ def _typo(prob: float) -> Perturbations:
 _FIRST_NAMES = "person_name_first_prob={}_source=white_target=black_preserve_gender={}"
 _LAST_NAMES = "person_name_last_prob={}_source=white_target=hispanic"
 
-# What an entry may write, to the runs that it stands for: suffix in the run name to perturbations.
+# What an entry may write, to the runs that it means: suffix in the run name to perturbations.
 _AUGMENTATIONS: dict[str, dict[str, Perturbations]] = {
     "extra_space": {"extra_space2": (_spec("extra_space", num_spaces=2),)},
     "contrast_sets": {"contrast_sets": (_spec("contrast_sets"),)},

@@ -96,7 +96,7 @@ class Expansion:
 
 
 def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: ExpandOptions) -> Expansion:
-    """The run specs that `entries` stand for.
+    """The run specs that `entries` mean.
 
     Entries of a conf file that name a run spec of HELM that is not here yet are skipped with that reason.
 

@@ -131,7 +131,7 @@ def eval_split(run_spec: RunSpec, value: Literal["test", "valid"]) -> Iterable[R
 def _swept(
     run_spec: RunSpec, field: str, value: int | str, named: Mapping[str, Sequence[int]]
 ) -> list[RunSpec]:
-    """One run spec for each number that `value` stands for, set in an adapter field of the same name."""
+    """One run spec for each number in `value`, set in an adapter field of the same name."""
     numbers = (value,) if isinstance(value, int) else named[value]
     return [suffixed(run_spec.with_adapter(**{field: n}), field, n) for n in numbers]
 
@@ -143,7 +143,7 @@ def num_output_tokens(run_spec: RunSpec, value: int | Literal["default_sweep"]) 
     return [suffixed(run_spec.with_adapter(max_tokens=n), "num_output_tokens", n) for n in lengths]
 
 
-# What the scenario is told
+# Arguments of the scenario
 
 
 @run_expander("num_prompt_tokens")
@@ -173,7 +173,7 @@ def _with_scenario_argument(run_spec: RunSpec, key: str, value: int | str) -> Ru
     return suffixed(run_spec.model_copy(update={"scenario_spec": changed}), key, value)
 
 
-# How it is sampled. These three change no name, as in HELM; what differs is told by the digest.
+# How it is sampled. These three change no name, as in HELM; the digest shows the difference.
 
 
 @run_expander("temperature")

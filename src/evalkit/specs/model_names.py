@@ -9,7 +9,7 @@ class ModelNames(Protocol):
     """Names of models and where they are served."""
 
     def wildcard(self, name: str) -> list[str] | None:
-        """The models that a wildcard such as `text` stands for, as registered; None if it is no wildcard."""
+        """The models that a wildcard such as `text` matches, as registered; None if it is not a wildcard."""
 
     def resolve(self, name: str) -> tuple[str, str]:
         """Model name and deployment name for the name of a model or of a deployment.

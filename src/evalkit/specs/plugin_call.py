@@ -67,7 +67,7 @@ def parse_plugin_call(kind: str, text: str) -> PluginCall:
 
 
 def check_form(entry: RunEntry, no_name: str) -> None:
-    """Refuse what HELM's grammar lets through but nobody means.
+    """Refuse what HELM's grammar accepts and no user means.
 
     Args:
         entry: What was written.

@@ -39,7 +39,7 @@ def make_tokenizer(
 
     Args:
         folder: Where; made if it is not there.
-        vocab_size: At most so many tokens, the special ones `<s>`, `</s>` and `<pad>` included.
+        vocab_size: Most tokens, the special ones `<s>`, `</s>` and `<pad>` included.
         text: What it is trained on, beside a few sentences.
         bos: Put `<s>` before every text.
     """

@@ -12,7 +12,7 @@ from evalkit.clients.thinking import lies_in
 from evalkit.response import Completion, FinishReason, Token
 from evalkit.thinking import KNOWN_STYLE, Reading, Span, ThinkingStyle
 
-# Some tokenizers drop the blank before a text's first word: so many tokens of the prompt stand before it.
+# Some tokenizers drop the blank before a text's first word: this many tokens of the prompt are put before it.
 _CONTEXT_TOKENS = 6
 _INCOMPLETE = "\ufffd"
 # In as many tokens at its end a prompt may open thinking.

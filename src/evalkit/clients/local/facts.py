@@ -81,7 +81,7 @@ def model_identity(args: Mapping[str, Any], transport: frozenset[str]) -> dict[s
         kept["chat_template"] = f"sha256:{digest_text(chat_template(None, template))}"
     if folder is not None or (template is not None and is_template_file(template)):
         kept.pop("chat_date", None)
-        with suppress(UsageError):  # a template that is not there is told when the model is opened
+        with suppress(UsageError):  # opening the model reports a missing template
             if asks_for_date(chat_template(folder, template, adapter_folder)):
                 kept["chat_date"] = day_of(args.get("chat_date"))
     return kept

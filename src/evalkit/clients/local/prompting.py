@@ -29,7 +29,7 @@ class ChatStyle:
         template: The chat template in Jinja; None: the model has none.
         args: More variables for the template (`enable_thinking`, …).
         wrap: Put a plain prompt into the template too, as the user's message.
-        day: What a template is told that asks for the date, such as 2024-07-26.
+        day: The date that evalkit gives to a template that asks for it, such as 2024-07-26.
     """
 
     template: str | None = None

@@ -14,7 +14,7 @@ Group = tuple[JobKind, Settings | None]
 """Jobs of one group may be computed together: they want the same thing in the same way."""
 
 _GROWTH = 1.1
-# A group goes on taking in new jobs while it runs; after so many, others that wait get their turn.
+# A group goes on taking in new jobs while it runs; after this many, others that wait get their turn.
 _TURN_JOBS = 2048
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate", "unable to allocate")
 
@@ -49,7 +49,7 @@ class BatchLimit:
         self.tokens, self.rows = self._max_tokens, self._max_rows
 
     def halve(self, tokens: int, rows: int) -> None:
-        """A batch of so many tokens in so many rows was too large."""
+        """A batch of `tokens` tokens in `rows` rows was too large."""
         self.tokens = max(1, min(self.tokens, tokens) // 2)
         self.rows = max(1, min(self.rows, rows) // 2)
 
@@ -86,7 +86,7 @@ class BatchSize:
 
 
 class JobQueue:
-    """Jobs that wait, by group. Within a group the longest goes first, so that rows are of like length.
+    """Jobs that wait, by group. Within a group the longest goes first, so that rows have similar lengths.
 
     Jobs that must run alone, since a batch with them failed, come before all others.
     """

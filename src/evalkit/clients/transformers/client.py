@@ -238,7 +238,7 @@ class TransformersClient(Client):
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
-    # The loop may be gone: then nobody waits any more.
+    # The loop may be closed: then no request waits any more.
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(function)
 

@@ -46,7 +46,7 @@ class Engine:
         model: Computes.
         limit: How large batches may be.
         arrivals: Called often while a batch runs: puts what has come in meanwhile into the queue. Raises
-            `Stopped` when there is nobody to work for any more.
+            `Stopped` when the client is closed.
     """
 
     def __init__(self, model: Model, limit: BatchLimit, arrivals: Callable[[JobQueue], None]) -> None:
@@ -127,7 +127,7 @@ class Engine:
         return []
 
     def _attempt(self, waiting: JobQueue, jobs: Sequence[Job], more: More) -> bool:
-        """Hand out answers as they come; whether all came. The others go back to the queue, or fail."""
+        """Deliver answers as they come; whether all came. The other jobs go back to the queue, or fail."""
         self._unfinished, self._together = dict.fromkeys(jobs), len(jobs)
         failure: Exception | None = None
         try:
@@ -171,11 +171,11 @@ class Engine:
 
 
 class Stopped(Exception):
-    """There is nobody to work for any more."""
+    """The client is closed."""
 
 
 def _by_width(jobs: Sequence[Job], limit: BatchLimit) -> list[list[Job]]:
-    """Batches of jobs of like length, longest first."""
+    """Batches of jobs of similar length, longest first."""
     batches: list[list[Job]] = []
     size = BatchSize(limit)
     for job in sorted(jobs, key=lambda job: -job.width_tokens):

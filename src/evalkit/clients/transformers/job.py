@@ -16,7 +16,7 @@ Answer = Response | Exception
 """What became of a job: the response, or the error of this request alone."""
 
 NO_PROMPT = Prompt((), ())
-"""Stands for the prompt of a job that was not tokenised yet."""
+"""The prompt of a job that was not tokenised yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Job:
     """A request, its prompt as tokens, and where its answer goes. Compared by identity.
 
     Attributes:
-        finish: Takes the answer, or the error that stands for it; called once, from the engine's thread.
-        queued_s: When it was handed over, by `time.perf_counter`.
-        cancelled: Set from outside when nobody waits for it any more; the engine drops it when it sees that.
+        finish: Takes the answer, or the error in its place; called once, from the engine's thread.
+        queued_s: When it was submitted, by `time.perf_counter`.
+        cancelled: Set from outside when the request was cancelled; the engine then drops the job.
     """
 
     request: Request

@@ -163,7 +163,7 @@ def _load_weights(source: ModelSource, named: str, common: Mapping[str, Any]) ->
     """The model with all of its weights, and what is to be known of its files."""
     from transformers import AutoModelForCausalLM
 
-    # What does not fit is told, and refused here, in place of being filled in.
+    # `check_weights` reports what does not fit and refuses it; transformers would fill it in.
     options: dict[str, Any] = {
         "dtype": source.dtype,
         "output_loading_info": True,
@@ -193,7 +193,7 @@ def _load_weights(source: ModelSource, named: str, common: Mapping[str, Any]) ->
 
 
 def _place(device_map: str | Mapping[str, Any] | None) -> tuple[str | None, Any]:
-    """A single device, or what accelerate is told."""
+    """A single device, or the device map for accelerate."""
     import torch
 
     if device_map is None:

@@ -171,5 +171,5 @@ class LocalModel:
 def _num_rows(model: Any) -> int:
     """How many tokens a model has an embedding for."""
     embedding = model.get_input_embeddings()
-    # Quantised weights may have another shape than they stand for.
+    # Quantised weights may be stored in another shape than the tensor they encode.
     return int(getattr(embedding, "num_embeddings", None) or embedding.weight.shape[0])

@@ -11,7 +11,7 @@ import torch
 
 from evalkit.clients.transformers.loading import LoadedModel
 
-# Logits are made for so many at once: 64 MB in float32, whatever the size of the vocabulary.
+# Logits are computed for this many positions at once: 64 MB in float32, whatever the size of the vocabulary.
 _MAX_LOGITS = 16 * 2**20
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 # Attention over a part of what stands before, reckoned in ways that no mask from outside can follow.

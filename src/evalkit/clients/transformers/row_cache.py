@@ -65,7 +65,7 @@ class FreshLayer(CacheLayerMixin):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class BufferSize:
-    """What a buffer is to hold: so many rows, `width` columns up to now, and `more` to come."""
+    """What a buffer must hold: `rows` rows, `width` columns up to now, and `more` to come."""
 
     rows: int
     width: int
@@ -103,7 +103,7 @@ class RowLayer(CacheLayerMixin):  # type: ignore[misc]
         return self.keys[used], self.values[used]
 
     def reserve(self, rows: int, width: int, more: int) -> None:
-        """Make room for so many rows, `width` columns up to now and `more` to come, if there is none yet."""
+        """Make room for `rows` rows, `width` columns up to now and `more` to come, if there is none yet."""
         assert self.keys is not None
         assert self.values is not None
         used = self.high - self.low
@@ -149,7 +149,7 @@ class RowLayer(CacheLayerMixin):  # type: ignore[misc]
         self.low = min(self.low, self.high - max(lengths))
 
     def keep(self, rows: int, to: torch.Tensor, source: torch.Tensor, low: int) -> None:
-        """Only so many rows stay: those at `source` move to `to`, and columns before `low` are given up."""
+        """Only `rows` rows stay: those at `source` move to `to`, and columns before `low` are dropped."""
         assert self.keys is not None
         assert self.values is not None
         if len(to):

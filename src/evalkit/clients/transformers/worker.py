@@ -80,7 +80,7 @@ class Worker:
     def _live(self) -> None:
         try:
             loaded = self._load(lambda: not self._closing.is_set())
-        except BaseException as error:  # noqa: BLE001 - told to whoever waits for the model
+        except BaseException as error:  # noqa: BLE001 - passed to the caller that waits for the model
             self._on_ready(error.with_traceback(None))
             return
         if loaded is None or self._closing.is_set():
@@ -103,7 +103,7 @@ class Worker:
             self._refuse([*engine.unfinished(), *waiting.drain()])
 
     def _refuse(self, jobs: list[Job]) -> None:
-        """Tell those that will get no answer, and whoever came later, so that nobody waits for ever."""
+        """Refuse jobs that will get no answer, and those submitted later, so that no caller hangs."""
         with suppress(queue.Empty):
             while True:
                 if (job := self._inbox.get_nowait()) is not None:

@@ -85,7 +85,7 @@ def efficiency_of(outputs: Sequence[Any], handed_over_s: float, now_s: float, nu
 
     Args:
         outputs: vLLM's `RequestOutput`s of one request.
-        handed_over_s: When it was handed over, by `time.monotonic`; vLLM's engine reads the same clock.
+        handed_over_s: When it was submitted, by `time.monotonic`; vLLM's engine reads the same clock.
         now_s: The time now, by the same clock.
         num_running: How many requests the engine computes at the moment.
     """

@@ -47,14 +47,14 @@ def check_model(
 ) -> Checkpoint:
     """Refuse a model whose files lack weights, and an adapter that does not fit it.
 
-    Nothing of the model is checked where vLLM is told to read it in another way than by the names of its
+    Nothing of the model is checked where the arguments make vLLM read it other than by the names of its
     tensors, where it is quantised, and where transformers does not know its architecture.
 
     Args:
         model_name: What messages call it.
         folder: Its files.
         adapter: Those of the adapter that is put on top.
-        engine_args: What vLLM is told besides.
+        engine_args: Other arguments of vLLM.
         trust_remote_code: Whether code that comes with the model may run.
         for_embeddings: Whether it is opened for embeddings, which need no output head.
 

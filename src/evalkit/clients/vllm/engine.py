@@ -86,7 +86,7 @@ class Engine:
             await asyncio.wait(pending, timeout=0.1)
         for task in (self._starting, self._restarting):
             if task is not None and not task.cancelled():
-                task.exception()  # was told to those who waited
+                task.exception()  # its waiters got the exception
         self._take()
         self._starting = self._restarting = self._starter = None
         await self._shut_down()

@@ -1,4 +1,4 @@
-"""What the engine and the server of vLLM are told of a model, in the same words."""
+"""The arguments of a model that vLLM's engine and vLLM's server share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class VllmModel(Client):
-    """A model that vLLM runs; the arguments are told with the clients that derive from this."""
+    """A model that vLLM runs; the clients that derive from this describe the arguments."""
 
     resident: ClassVar[bool] = True
     needs: ClassVar[tuple[tuple[str, ...], str]] = (("vllm",), "vllm")

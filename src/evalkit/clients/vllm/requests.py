@@ -278,7 +278,7 @@ class _Prompts:
             try:
                 requests = [request for request, _ in taken]
                 prompts: list[Any] = await asyncio.to_thread(self._prompter.prompts, requests)
-            except Exception as error:  # noqa: BLE001 - told to those who wait
+            except Exception as error:  # noqa: BLE001 - passed to those who wait
                 prompts = [error] * len(taken)
             for (_, made), prompt in zip(taken, prompts, strict=True):
                 if made.done():

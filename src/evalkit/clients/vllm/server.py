@@ -107,7 +107,7 @@ class VllmServerClient(VllmModel):
         if model_folder is not None:
             arguments |= await asyncio.to_thread(self._own_tokenizer, model_folder)
         words = [*self._command(arguments, model_folder), "--host", _HOST, "--port", str(port)]
-        # It is told to end, rather than killed, when we are: it has processes of its own to end.
+        # When this process is killed the server gets SIGTERM, not SIGKILL: it has its own processes to end.
         self._process = await asyncio.create_subprocess_exec(
             *launching(self._log_file, signal.SIGTERM),
             *words,
@@ -156,7 +156,7 @@ class VllmServerClient(VllmModel):
                 process.terminate()
             with suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), _STOPS_WITHIN_S)
-            # Whatever it has left behind, it leads a session of its own.
+            # Whatever it has left behind is in its session.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
@@ -165,7 +165,7 @@ class VllmServerClient(VllmModel):
             self._folder = None
 
     def _own_tokenizer(self, model_folder: Path) -> dict[str, Any]:
-        """What the server is told of the tokenizer, where it would make another one of the model's files."""
+        """The server's arguments for the tokenizer, where it would build a different one by itself."""
         assert self._folder is not None
         try:
             tokenizer, notes = self.tokenizer(model_folder)
@@ -224,7 +224,7 @@ class VllmServerClient(VllmModel):
 
 
 def _program(model: str) -> tuple[str, ...]:
-    """The module that serves a model, and what it is told first."""
+    """The module that serves a model, and its first arguments."""
     try:
         importlib.metadata.version("vllm")
     except importlib.metadata.PackageNotFoundError:

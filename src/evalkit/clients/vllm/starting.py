@@ -40,7 +40,7 @@ _RAISED = re.compile(r"^[\w.]*(Error|Exception|Interrupt)\b: ")
 
 
 class Starter:
-    """Starts one engine, in a thread; may be told to give up meanwhile.
+    """Starts one engine, in a thread; `give_up` stops it meanwhile.
 
     Args:
         arguments: For vLLM's `AsyncEngineArgs`.
@@ -100,7 +100,7 @@ class Starter:
         envs.disable_envs_cache()
         llm = AsyncLLM.from_engine_args(
             AsyncEngineArgs(**{"disable_log_stats": True, **self._arguments}),
-            # Batches as large as vLLM makes them where nobody waits for single answers.
+            # Batches as large as vLLM makes them where no caller waits for single answers.
             usage_context=UsageContext.LLM_CLASS,
             stat_loggers=[lambda config, index=0: _Recorder(self._record)],
         )
@@ -132,7 +132,7 @@ def environment_for(arguments: Mapping[str, Any]) -> dict[str, str]:
     Args:
         arguments: What the engine is started with.
     """
-    # Nothing of what is run here is told to its makers.
+    # vLLM must not report usage to its makers.
     wanted = {"VLLM_NO_USAGE_STATS": "1"}
     if "gpu_memory_utilization" not in arguments:
         # Without a GPU, it would take nearly all memory of the machine.

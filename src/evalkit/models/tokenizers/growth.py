@@ -1,6 +1,6 @@
 """How many tokens a tokenizer can make of a text at most, read off the way it works.
 
-Every token stands for one character, or one byte, of what reaches the tokenizer's model, or for more. So the
+Every token encodes at least one character, or one byte, of what reaches the tokenizer's model. So the
 bytes of a text are a limit to its tokens, wherever the steps before the model make no text longer, or by a
 known factor. Where a step is not known to do so, there is no limit, and tokens must be counted.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
 
 _BLANK = "\u2581"
-"""Stands for a blank in tokenizers of SentencePiece's kind; three bytes, but one token where it is known."""
+"""Replaces a blank in tokenizers of SentencePiece's kind; three bytes, but one token where it is known."""
 
 # By how much a text that is not ASCII may grow in UTF-8 (Unicode Standard Annex 15); ASCII stays as it is.
 _FACTORS = {"NFC": 3.0, "NFD": 3.0, "NFKC": 11.0, "NFKD": 11.0, "Strip": 1.0, "StripAccents": 1.0}

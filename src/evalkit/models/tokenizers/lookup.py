@@ -88,7 +88,7 @@ def _plugin_of(name: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
 
 
 def _wanted(target: Callable[..., Any]) -> list[Parameter]:
-    """What a plugin must be told by the rest of a name; nothing where its own name is all."""
+    """The required parameters of a plugin, of which the rest of a name gives the first."""
     return [parameter for parameter in parameters_of(target) if parameter.required]
 
 

@@ -109,7 +109,7 @@ class OpenAITokenizer(Tokenizer):
         return [len(ids) for ids in self.encode_many(texts)]
 
     def most_tokens(self, text: str) -> float:
-        """Its bytes: each token stands for one at least."""
+        """Its bytes: each token encodes at least one."""
         return num_bytes(text)
 
     def _missing(self, what: str) -> MissingTokenizerError:

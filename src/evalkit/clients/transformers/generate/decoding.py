@@ -187,7 +187,7 @@ class RowDecoder:
         return fresh, len(prefix) - len(known)
 
     def _chunks(self, prompts: Sequence[Tokens], shared: int) -> Iterator[list[Tokens]]:
-        """Prompts of like length, few enough to be computed at once."""
+        """Prompts of similar length, few enough to compute at once."""
         chunk: list[Tokens] = []
         for prompt in sorted(prompts, key=len, reverse=True):
             if chunk:
@@ -264,7 +264,7 @@ class OwnCacheDecoder:
         width = max(map(len, prompts))
         ids = torch.tensor([[*[0] * (width - len(p)), *p] for p in places], device=self._device)
         mask = torch.tensor([[*[0] * (width - len(p)), *[1] * len(p)] for p in places], device=self._device)
-        # Copies of a prompt are rows of their own from the start: a state can't be told apart later.
+        # Copies of a prompt are rows of their own from the start: a recurrent state can't be split later.
         repeats = [place for place, copies in enumerate(places.values()) for _ in copies]
         order = [index for copies in places.values() for index in copies]
         self._ids, options = ids[repeats], {"attention_mask": mask[repeats], "use_cache": True}

@@ -78,7 +78,7 @@ def _division(shared: Sequence[int], number: int) -> list[tuple[int, int, int]]:
 
 
 def _saved(length: int, first: int, last: int) -> int:
-    """Tokens that need not be computed when so many texts share so much; none where it is not worth it."""
+    """Tokens saved if texts `first` to `last` share `length` tokens; 0 where that is not worth it."""
     saved = length * (last - first - 1)
     return saved if length >= _LEAST_TOKENS and saved >= _LEAST_SAVED_TOKENS else 0
 

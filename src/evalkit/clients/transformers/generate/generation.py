@@ -1,4 +1,4 @@
-"""Generating text: rows are filled, stepped, handed back as they finish, and filled again."""
+"""Generates text: fills rows, steps them, returns those that finish, and fills them again."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Generator:
     def run(self, jobs: Sequence[Job], more: More) -> Iterator[tuple[Job, Answer]]:
         """Each job with its answer, as soon as it is finished.
 
-        Jobs that nobody waits for any more are dropped.
+        Drops cancelled jobs.
 
         Args:
             jobs: All of the same settings.
@@ -220,7 +220,7 @@ class _Batch:
             tasks = [self._generator.task(job) for job in self._admissible()]
             yield from self._answered(task for task in tasks if task.max_tokens == 0)
             tasks = [task for task in tasks if task.max_tokens > 0]
-            # Not around a yield: what the caller does between two answers is no affair of this mode.
+            # Not around a yield: this mode must not apply to what the caller does between two answers.
             with torch.inference_mode():
                 if tasks:
                     changed = self._admit(tasks)

@@ -66,7 +66,7 @@ class _Pack:
         return _Pack(min(span.first_needed, span.length), span.length, span.length, span.length)
 
     def grown(self, span: Span, shared: int) -> _Pack:
-        """Itself and one more, which shares so many tokens with the last."""
+        """Itself and one more, which shares `shared` tokens with the last."""
         return _Pack(
             shared=min(self.shared, shared, span.first_needed),
             nodes=self.nodes + span.length - shared,
@@ -132,9 +132,9 @@ def pack_by_length(spans: Sequence[Span], limits: Limits) -> list[list[int]]:
 
 
 def isolated_packs(spans: Sequence[Span], packs: Sequence[Sequence[int]]) -> list[bool]:
-    """Of each pack, whether what it begins with is of no use to the packs beside it.
+    """Of each pack, whether its prefix is useless to its neighbours.
 
-    Of a single pack nobody knows: what comes later may go on from it.
+    Never true of a single pack: a later one may continue it.
 
     Args:
         spans: The sequences.

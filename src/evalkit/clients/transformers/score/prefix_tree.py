@@ -15,7 +15,7 @@ def sort_key(ids: Sequence[int]) -> bytes:
 
 
 def token_count(key: bytes) -> int:
-    """How many tokens a sort key stands for."""
+    """How many tokens a sort key encodes."""
     return len(key) // _BYTES_PER_TOKEN
 
 

@@ -20,7 +20,7 @@ _ENDINGS_TOKENS = ((8, (5, 1, 9)), (3, (4, 6)))  # families: what they share, an
 # How far logits may be off, relative to how far they spread over the vocabulary.
 _TOLERANCES = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 2e-2}
 _TOLERANCE = 6e-2  # bfloat16, and what computes in it
-# Sharing may be so many times as far off as rows without it are, but no further than this.
+# Most times the error of rows without sharing that sharing may have, and the most error at all.
 _TIMES_NOISE, _MOST_NOISE = 4, 0.15
 
 
@@ -74,7 +74,7 @@ def _off(
         network: The model.
         texts: They begin alike.
         plain: Their logits.
-        known: So many tokens of them are a prefix that is computed first.
+        known: How many of their tokens are a prefix that is computed first.
         feed: How they are put to the model; infinitely far off where it refuses.
     """
     tree = PrefixTree.of([text[known:] for text in texts], known)

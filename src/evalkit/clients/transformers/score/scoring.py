@@ -227,7 +227,7 @@ class PromptScorer:
     def _is_quick(self, batch: Sequence[Job], keys: Sequence[bytes], before: bytes) -> bool:
         """Whether one pass over everything is better than two, of which the first is for what all share.
 
-        It is where nobody else will want that, so that it need not be kept, and the whole is small.
+        It is where no other sequence needs the prefix, so that it need not be kept, and the whole is small.
         """
         if not self._apart.issuperset(batch) or shared_length(before, keys[0]) >= SHORTEST_PREFIX_TOKENS:
             return False
