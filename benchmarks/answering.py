@@ -21,7 +21,7 @@ async def answer_all(
 ) -> tuple[float, float, list[Response]]:
     """Seconds until all are answered and until the first is, and the answers in order.
 
-    The client is opened, and warmed up with a request of its own, before the clock starts; it may be that of
+    The client is opened, and warmed up with its own request, before the clock starts; it may be that of
     the processor time of this process.
     """
     executor = Executor(Sender(client, name="local", limits=Limits()))

@@ -60,7 +60,7 @@ async def with_openai(url: str, bodies: list[dict[str, Any]], in_flight: int) ->
 
 
 def check(answer: dict[str, Any]) -> None:
-    """Fail if this is no answer."""
+    """Fail if this is not an answer."""
     if not isinstance(answer["choices"][0]["message"]["content"], str):
         raise TypeError("no text came back")
 

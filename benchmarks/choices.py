@@ -5,7 +5,7 @@
 - shared: about 1,000 tokens of the same five examples stand before each question;
 - apart: each question has about 225 tokens of its own, and nothing stands before it.
 
-Every choice is a request of its own, as the adapter `multiple_choice_separate_original` makes them: what
+Every choice is its own request, as the adapter `multiple_choice_separate_original` makes them: what
 stands before, a question, and a choice, of which the choice is scored. One small random Llama scores them
 through evalkit's executor, and through two loops that one would write by hand:
 
@@ -291,7 +291,7 @@ def measured(options: argparse.Namespace, setup: Setup) -> Measured:
 
 
 def _apart(function: Callable[..., T], *args: Any) -> T:
-    """What a function gives in a process of its own."""
+    """What a function gives in its own process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(function, *args).result()
 

@@ -94,7 +94,7 @@ def median(values: Sequence[Used]) -> Used:
 
 @contextmanager
 def double(latency_ms: float, folder: Path) -> Iterator[str]:
-    """A server in a process of its own that answers each request after `latency_ms`; gives its URL."""
+    """A server in its own process that answers each request after `latency_ms`; gives its URL."""
     process = subprocess.Popen(
         [PYTHON, "-m", "evalkit.testing.server", "--port", "0", "--latency-ms", str(latency_ms)],
         cwd=folder,

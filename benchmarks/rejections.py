@@ -2,7 +2,7 @@
 
     python benchmarks/rejections.py [--only NAME …] [--json]
 
-The server is a loopback process of its own. Where rejections are drawn (10 % 429 with Retry-After, 5 % 500,
+The server is its own loopback process. Where rejections are drawn (10 % 429 with Retry-After, 5 % 500,
 2 % drops), each attempt of each request has its own draw, so a simulated client that waits only where it must
 meets the very same ones. Where a capacity is the limit, what the server did from the fourth second on is
 counted over 10,000 requests; of a number at once, the part that was taken on average. Beside it stands what a
@@ -164,7 +164,7 @@ async def serve(case: Case) -> None:
 
 @contextmanager
 def server(case: Case, folder: Path) -> Iterator[str]:
-    """The case's server in a process of its own; gives its URL."""
+    """The case's server in its own process; gives its URL."""
     process = subprocess.Popen(
         [PYTHON, str(Path(__file__).resolve()), "--serve", json.dumps(asdict(case))],
         cwd=folder,

@@ -75,7 +75,7 @@ def _options(run_entries: str | Iterable[str], options: dict[str, Any]) -> RunOp
 
 
 def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine; where an event loop is running already (notebooks), on a thread of its own."""
+    """Run a coroutine; where an event loop is running already (notebooks), on its own thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -112,7 +112,7 @@ def _is_hole(descriptor: int, offset: int) -> bool:
 
 
 def _written_parts(descriptor: int, size: int) -> list[tuple[int, int]]:
-    """Start and end of the parts of a file that are no holes."""
+    """Start and end of the parts of a file that are not holes."""
     if not _HOLES:
         return [(0, size)]
     parts, start = [], 0

@@ -71,7 +71,7 @@ def decode(raw: bytes) -> Any:
     """The value of JSON that evalkit wrote, integers of any size and lone surrogates included.
 
     Raises:
-        ValueError: It is no JSON, or nested too deeply.
+        ValueError: It is not JSON, or nested too deeply.
     """
     return _decode(raw)
 
@@ -105,7 +105,7 @@ def decode_exact(line: bytes) -> Any:
     """The inverse of `encode_exact`.
 
     Raises:
-        ValueError: The line is no JSON, or nested too deeply.
+        ValueError: The line is not JSON, or nested too deeply.
     """
     # One byte is found much faster than several.
     if b"$" in line and _MARK_BYTES in line:
@@ -127,7 +127,7 @@ def decode_foreign(raw: bytes, oddities: Counter[str] | None = None) -> Any:
         oddities: Counts the numbers that are none (`NaN`, `Infinity`, `-Infinity`).
 
     Raises:
-        ValueError: It is no JSON, or nested too deeply.
+        ValueError: It is not JSON, or nested too deeply.
     """
 
     def constant(name: str) -> float:

@@ -32,7 +32,7 @@ class _HasLines(Protocol):
 
 
 class UnfitFileError(OSError):
-    """A file that is too large, or no regular file; `strerror` says so of "it"."""
+    """A file that is too large, or not a regular file; `strerror` says so of "it"."""
 
     def __init__(self, number: int, what: str) -> None:
         super().__init__(number, what)
@@ -45,7 +45,7 @@ def limit_bytes(default: int) -> int:
     """The limit for a kind of file: its default, unless the user has set another for all.
 
     Raises:
-        UsageError: What the user has set is no number.
+        UsageError: What the user has set is not a number.
     """
     given = os.environ.get(VARIABLE)
     return default if not given else mb_to_bytes(given, VARIABLE)
@@ -55,7 +55,7 @@ def unpacked_limit_bytes() -> int:
     """The limit for what is unpacked from an archive to the disk; what is set for files only ever raises it.
 
     Raises:
-        UsageError: What the user has set is no number.
+        UsageError: What the user has set is not a number.
     """
     return max(_UNPACKED_BYTES, limit_bytes(_UNPACKED_BYTES))
 
@@ -68,7 +68,7 @@ def mb_to_bytes(given: str | float, what: str) -> int:
         what: Where it was given, for the message.
 
     Raises:
-        UsageError: It is no positive number.
+        UsageError: It is not a positive number.
     """
     try:
         limit = int(float(given) * (1 << 20))
@@ -144,7 +144,7 @@ def read_bytes(path: Path, limit: int, *, remedy: str = "", may_be_pipe: bool = 
         may_be_pipe: Take a pipe of the shell as well.
 
     Raises:
-        UnfitFileError: It is larger, or no regular file.
+        UnfitFileError: It is larger, or not a regular file.
         OSError: It can't be read.
     """
     with open_regular(path, may_be_pipe=may_be_pipe) as file:

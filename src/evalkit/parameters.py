@@ -54,7 +54,7 @@ class Parameter:
 
 
 class ValueProblem(UsageError):
-    """A text is no value of the wanted type; says what is."""
+    """A text is not a value of the wanted type; says what is."""
 
 
 def parameters_of(target: Callable[..., Any], skip: Sequence[str] = ()) -> list[Parameter]:

@@ -85,7 +85,7 @@ def load_named(source: str) -> None:
         if source.endswith(".py") or path.is_file():
             _import_file(path)
         else:
-            sys.path.insert(0, str(Path.cwd()))  # a module beside the user's work, as `python -m` finds it
+            sys.path.insert(0, str(Path.cwd()))  # a module next to the user's work, as `python -m` finds it
             try:
                 with _noting_reads(source):
                     importlib.import_module(source)

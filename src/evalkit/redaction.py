@@ -201,7 +201,7 @@ def _in_base64(raw: bytes) -> list[str]:
     found = []
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + raw).decode()
-        # The characters at both ends also hold bits of what stands beside.
+        # The characters at both ends also hold bits of what is next to them.
         first, last = (0, 2, 3)[before], len(encoded) - (0, 3, 2)[(before + len(raw)) % 3]
         found.append(encoded[first:last].rstrip("="))
     return found

@@ -25,7 +25,7 @@ class Marks:
     Attributes:
         opening: Before it.
         closing: After it.
-        label: What the thinking itself may begin with and is no part of it.
+        label: What the thinking itself may begin with and is not part of it.
         answer: What may stand before and after the answer.
     """
 
@@ -55,7 +55,7 @@ KNOWN_MARKS = (
     Marks("<thought>", "</thought>"),  # EXAONE Deep
     Marks("<thinking>", "</thinking>"),
 )
-"""Looked for in every completion, in this order. Beside them, the channels of gpt-oss are known."""
+"""Looked for in every completion, in this order. Besides them, the channels of gpt-oss are known."""
 
 _FIRST_SIGNS = frozenset(marks.opening[0] for marks in KNOWN_MARKS)
 """All marks begin with one of these, closing ones too."""
@@ -299,7 +299,7 @@ def _thought(text: str, marks: Marks) -> str:
 
 
 def _trimmed(text: str, start: int, end: int, marks: Marks) -> Span:
-    """An answer without the blank lines before it, and without marks of its own."""
+    """An answer without the blank lines before it, and without its own marks."""
     if marks.answer is not None:
         before, after = marks.answer
         at = _skip(text, start)
@@ -312,7 +312,7 @@ def _trimmed(text: str, start: int, end: int, marks: Marks) -> Span:
 
 
 def _skip(text: str, start: int) -> int:
-    """The first place from `start` on that is no blank."""
+    """The first place from `start` on that is not a blank."""
     while start < len(text) and text[start].isspace():
         start += 1
     return start

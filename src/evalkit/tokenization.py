@@ -12,8 +12,8 @@ class Tokenizer(ABC):
     """What turns text into a model's tokens and back: the base of all tokenizers.
 
     A subclass has `encode` and `decode`; the rest follows, and is overridden where a library does it at once
-    or faster. Tokens that a model or a server adds by itself (a start token, the marks of a chat) are no part
-    of a text and are never counted.
+    or faster. Tokens that a model or a server adds by itself (a start token, the marks of a chat) are not
+    part of a text and are never counted.
 
     Attributes:
         prefix_token: What a text begins with, so that its first token is scored too; may be empty.

@@ -33,7 +33,7 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     """The text of a file that a user wrote.
 
     Raises:
-        ConfigError: It can't be read, is no text, or is longer than any such file.
+        ConfigError: It can't be read, is not text, or is longer than any such file.
     """
     try:
         return read_bytes(path, limit_bytes(MAX_FILE_BYTES), may_be_pipe=True).decode(encoding)
@@ -51,7 +51,7 @@ def compose(loader: type[yaml.SafeLoader], text: str) -> tuple[yaml.SafeLoader, 
     Aliases are in it, not what they mean: walk it with `check_values` before values are made.
 
     Raises:
-        yaml.MarkedYAMLError: The text is no YAML, or is nested too deeply; says where.
+        yaml.MarkedYAMLError: The text is not YAML, or is nested too deeply; says where.
         yaml.YAMLError: The text holds characters that YAML does not have.
     """
     import yaml

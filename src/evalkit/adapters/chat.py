@@ -35,7 +35,7 @@ class ChatAdapter(Adapter):
         """The instance's messages.
 
         Raises:
-            DataError: It has none, or one that is no message.
+            DataError: It has none, or one that is not a message.
         """
         given = (instance.extra or {}).get(MESSAGES)
         if not given:

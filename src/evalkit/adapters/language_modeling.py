@@ -158,7 +158,7 @@ def _fitted(
             least = 1 if context else 0
             again = tokenizer.encode(text)
             num_before = len(again) - len(kept)
-            # A document may have such a character of its own.
+            # A document may have such a character itself.
             is_cut = text.startswith(_CUT_CHARACTER) and again[:num_before] != list(context)
             if num_before >= least and again[num_before:] == list(kept) and not is_cut:
                 return Piece(text, num_before), len(kept)

@@ -57,7 +57,7 @@ class TokenWindow:
         max_request_length: Most tokens of prompt and completion together.
         max_sequence_length: Longest text the model was made for, without a prefix token; the same if left
             out. It and `max_total_length` matter to language modeling only.
-        max_total_length: Where the server has a limit of its own for prompt and completion together.
+        max_total_length: Where the server has its own limit for prompt and completion together.
     """
 
     fitted_at_once = 256

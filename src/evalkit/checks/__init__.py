@@ -1,1 +1,1 @@
-"""Checks that are no runs: gold answers through a benchmark's metrics, and two engines compared."""
+"""Checks that are not runs: gold answers through a benchmark's metrics, and two engines compared."""

@@ -69,7 +69,7 @@ def import_lm_eval(
     plugins: _Plugins = None,
     max_file_mb: _MaxFileMb = None,
 ) -> None:
-    """Read results of lm-eval, and the samples beside them (lm-eval writes those with --log_samples)."""
+    """Read results of lm-eval, and the samples next to them (lm-eval writes those with --log_samples)."""
     from evalkit.interchange.lm_eval_import import find_lm_eval_results, read_lm_eval
 
     files = _prepare(suite, plugins, max_file_mb)

@@ -19,7 +19,7 @@ class _Layout:
     """How the table is laid out.
 
     Attributes:
-        intervals: Beside the numbers, under them, or left out.
+        intervals: Next to the numbers, under them, or left out.
         is_transposed: One row per group, one column per model.
     """
 

@@ -14,7 +14,7 @@ import typer
 
 from evalkit.runs.options import RunOptions, read_options
 
-# HELM's spellings and the short ones, beside the name of the option itself.
+# HELM's spellings and the short ones, besides the name of the option itself.
 ALIASES: dict[str, tuple[str, ...]] = {
     "run_entries": ("-r",),
     "conf_paths": ("-c", "--conf-file"),

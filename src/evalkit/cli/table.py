@@ -17,7 +17,7 @@ COLUMNS = ("run", "metric", "mean", "± stderr", "95 % interval", "n", "failed")
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print summary rows; see `shown_rows`. What content filters blocked is bounded in a line of its own.
+    """Print summary rows; see `shown_rows`. What content filters blocked is bounded in its own line.
 
     Where there is no room, intervals go first; failures never.
     """

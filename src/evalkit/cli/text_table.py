@@ -219,7 +219,7 @@ def _pieces(title: str) -> Iterator[tuple[str, str]]:
 
 
 def _fold(title: str, width: int) -> list[str]:
-    """A heading in lines of `width` columns; a piece that is longer has a line of its own."""
+    """A heading in lines of `width` columns; a piece that is longer has its own line."""
     lines: list[str] = []
     for glue, piece in _pieces(title):
         if lines and cell_width(lines[-1] + glue + piece) <= width:

@@ -180,7 +180,7 @@ def _completion(answer: Mapping[str, Any]) -> Completion:
 def _usage(usage: Any, *, wrote: bool) -> Usage:
     """Tokens billed: those written to and read from the prompt cache are prompt tokens too.
 
-    Not reported as soon as one of them is no count, or where a text was written with none.
+    Not reported as soon as one of them is not a count, or where a text was written with none.
     """
     if not isinstance(usage, Mapping):
         return Usage()

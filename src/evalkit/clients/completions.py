@@ -37,7 +37,7 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
     "tool_use": "tool_calls",
 }
 """A provider's word for why a completion ended, as `_folded` spells it, to ours; else it is "unknown"."""
-# The server gave up half-way: what came is no answer, whatever it says.
+# The server gave up half-way: what came is not an answer, whatever it says.
 BROKEN_OFF = frozenset(
     {
         *("error", "abort", "aborted", "cancelled", "canceled", "timeout", "timed_out", "failed", "failure"),
@@ -113,12 +113,12 @@ def refuse_blocked(completions: Sequence[Completion]) -> None:
 
 
 def num_tokens(value: Any) -> int:
-    """A count of tokens, which servers also give as text or with a fraction; 0 for what is no count."""
+    """A count of tokens, which servers also give as text or with a fraction; 0 for what is not a count."""
     return token_count(value) or 0
 
 
 def token_count(value: Any) -> int | None:
-    """A count of tokens, also one given as text or with a fraction; None for what is no count.
+    """A count of tokens, also one given as text or with a fraction; None for what is not a count.
 
     No request takes a billion tokens: a larger number is none either.
     """

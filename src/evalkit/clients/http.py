@@ -237,7 +237,7 @@ def _decoded(raw: bytes, headers: Mapping[str, str]) -> Any:
     """JSON parsed: UTF-8, as it should be, else in the character set that the server declares.
 
     Raises:
-        ValueError: It is no JSON in either.
+        ValueError: It is not JSON in either.
     """
     # What is not quite JSON is read slowly, and nothing else happens meanwhile.
     read = decode_foreign if len(raw) <= _MOST_ODD_BYTES else orjson.loads
@@ -264,7 +264,7 @@ def _check_host(url: str) -> None:
     """Nothing, if a name server can be asked for the host.
 
     Raises:
-        UsageError: There is none, or it is no name of a host.
+        UsageError: There is none, or it is not a name of a host.
     """
     from urllib.parse import urlsplit
 

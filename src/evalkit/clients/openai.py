@@ -190,7 +190,7 @@ class OpenAIClient(ApiClient):
             body["logprobs"] = request.top_k_per_token
 
     async def _send_one(self, request: Request, body: Mapping[str, Any], index: int) -> Response:
-        """One of several sends for one request, each with a seed of its own."""
+        """One of several sends for one request, each with its own seed."""
         own = dict(body)
         if "seed" in own:
             own["seed"] += index

@@ -23,7 +23,7 @@ _FAILED = ("failed", "error", "cancelled", "canceled")
 _UNFINISHED: frozenset[FinishReason] = frozenset({"unknown", "length"})
 _HIGHEST_LOGPROB = 1e-3
 _THINKING_FIELDS = ("reasoning_content", "reasoning")
-# What a message may have beside an empty content; a text, list or object under any other name is an answer.
+# What a message may have besides an empty content; a text, list or object under any other name is an answer.
 _BESIDE_CONTENT = frozenset(
     {
         *("content", "role", "name", "type", "id", "object", "model", "refusal", "tool_calls"),
@@ -85,7 +85,7 @@ def _refuse_other_answers(answer: Mapping[str, Any], choices: list[Mapping[str, 
     """Nothing, if completions that say nothing are all there is.
 
     Raises:
-        TransientError: There is an answer in a field that is not read, beside the one that is.
+        TransientError: There is an answer in a field that is not read, besides the one that is.
     """
     names = _OTHER_ANSWERS if chat else (*_OTHER_ANSWERS, "message")
     for holder in (answer, *choices):
@@ -129,7 +129,7 @@ def failure_in(answer: Mapping[str, Any]) -> Any:
     """The error in an answer that is none: that of a choice which broke off, or of the whole.
 
     A key that is there says nothing; gateways send `choices` as null, as an empty list, or with an empty
-    message, beside the error that explains it.
+    message, besides the error that explains it.
     """
     choices = answer.get("choices")
     if _is_plain(answer, choices):
@@ -139,7 +139,7 @@ def failure_in(answer: Mapping[str, Any]) -> Any:
         reason = choice.get("finish_reason")
         if choice.get("error") or is_broken_off(reason):
             return choice.get("error") or {"message": f"the server ended the answer early ({reason})"}
-    # Beside choices that came to their end an error says nothing of them.
+    # Besides choices that came to their end an error says nothing of them.
     if (error := answer.get("error")) and not _UNFINISHED.isdisjoint(map(_end_of, listed)):
         return error
     if any(_says_something(choice) for choice in listed):
@@ -158,7 +158,7 @@ def failure_in(answer: Mapping[str, Any]) -> Any:
 
 
 def _is_plain(answer: Mapping[str, Any], choices: Any) -> bool:
-    """Whether an answer is one text that came to its end, with no error beside it; most are."""
+    """Whether an answer is one text that came to its end, with no error next to it; most are."""
     if answer.get("error") or type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
         return False
     choice = choices[0]

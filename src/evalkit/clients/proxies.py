@@ -28,7 +28,7 @@ def proxy_for(url: str) -> str | None:
     proxy = getproxies().get(parts.scheme)
     if not proxy:
         return None
-    # By hand: a proxy that is no address (a slash in the password) is shown in its error.
+    # By hand: a proxy that is not an address (a slash in the password) is shown in its error.
     user, has_user, _ = re.sub(r"^\w+://", "", proxy).rpartition("@")
     if has_user:
         password = user.partition(":")[2] or user

@@ -1,4 +1,4 @@
-"""What in the cache is from an archive that is not the pinned one: a record beside each file says so.
+"""What in the cache is from an archive that is not the pinned one: a record next to each file says so.
 
 Such a file has mostly no checksum of its own, and the archive may be gone, so nothing else would show it.
 """

@@ -57,7 +57,7 @@ def _folder_sha256(folder: Path) -> str:
 
 
 def links_in(folder: Path) -> Iterator[Path]:
-    """The links below a folder, to files and folders; of what is no folder none."""
+    """The links below a folder, to files and folders; of what is not a folder none."""
     for place, folders, files in os.walk(folder):
         yield from (path for name in (*folders, *files) if (path := Path(place, name)).is_symlink())
 

@@ -106,7 +106,7 @@ class Downloader:
 def appearing(path: Path) -> Iterator[BinaryIO]:
     """A file that appears at `path` only when the block has ended without an error, complete and on disk.
 
-    Each writer has its own temporary file beside `path`, so that any number of processes may write at once.
+    Each writer has its own temporary file next to `path`, so that any number of processes may write at once.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)

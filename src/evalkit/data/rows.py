@@ -23,7 +23,7 @@ def json_rows(path: Path, fields: Mapping[str, type | tuple[type, ...]]) -> Iter
         fields: The fields that every row must have, with their types.
 
     Raises:
-        DataError: A line is no JSON object or lacks a field; the message says which.
+        DataError: A line is not a JSON object or lacks a field; the message says which.
     """
     with closing(_lines(path)) as lines:
         for number, line in enumerate(lines, start=1):
@@ -42,7 +42,7 @@ def json_rows_at(
         fields: The fields that these rows must have, with their types.
 
     Raises:
-        DataError: One of these lines is no JSON object or lacks a field.
+        DataError: One of these lines is not a JSON object or lacks a field.
     """
     wanted, found = frozenset(positions), {}
     position = 0
@@ -69,7 +69,7 @@ def csv_rows(path: Path, min_fields: int = 1) -> Iterator[tuple[int, list[str]]]
         min_fields: How many fields every row must have.
 
     Raises:
-        DataError: The file is no CSV, or a row is too short; the message says which.
+        DataError: The file is not CSV, or a row is too short; the message says which.
     """
     try:
         text = read_bytes(path, limit_bytes(DATA_BYTES))
@@ -91,7 +91,7 @@ def csv_records(path: Path, fields: Sequence[str]) -> Iterator[dict[str, str]]:
     """The rows of a CSV file as mappings, by the names in its first line.
 
     Raises:
-        DataError: The file is no CSV, one of `fields` is not among its columns, or a row is too short or too
+        DataError: The file is not CSV, one of `fields` is not among its columns, or a row is too short or too
             long.
     """
     rows = csv_rows(path)

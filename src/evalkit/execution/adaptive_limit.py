@@ -114,7 +114,7 @@ class AdaptiveLimit:
         self._num_sent = self._num_back = self._num_rejected = self._peak = 0
 
     def _set(self, value: float) -> None:
-        """Another limit, and a round of its own: what was sent before says nothing of it."""
+        """Another limit, and its own round: what was sent before says nothing of it."""
         if value >= _FINE_BELOW:
             value = math.floor(value + 1e-9)
         self._value_is(min(self._maximum, max(1.0, value)))

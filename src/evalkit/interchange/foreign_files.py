@@ -51,7 +51,7 @@ class ForeignFiles:
         """The value of a JSON file; None where there is no file.
 
         Raises:
-            StoreError: It is no JSON, too large, or no regular file.
+            StoreError: It is not JSON, too large, or not a regular file.
         """
         try:
             raw = read_bytes(path, self.max_bytes, remedy=REMEDY)
@@ -69,7 +69,7 @@ class ForeignFiles:
             shape: What each line must look like.
 
         Raises:
-            StoreError: The file is too large or no regular file, or a line is no JSON or looks otherwise;
+            StoreError: The file is too large or not a regular file, or a line is not JSON or looks otherwise;
                 names the line.
         """
         with self.open(path) as file:
@@ -121,7 +121,7 @@ class ForeignFiles:
             place: Where it is, for the message.
 
         Raises:
-            StoreError: It is no JSON, is nested too deeply, or holds too many values.
+            StoreError: It is not JSON, is nested too deeply, or holds too many values.
         """
         num_containers = raw.count(b"[") + raw.count(b"{")
         # An empty list has three bytes in a file and 64 in memory.
@@ -147,7 +147,7 @@ class ForeignFiles:
 
 
 def finite(value: Any) -> float | None:
-    """A number as a float; None for NaN, infinities, numbers beyond 1e100, and what is no number."""
+    """A number as a float; None for NaN, infinities, numbers beyond 1e100, and what is not a number."""
     if not isinstance(value, int | float):
         return None
     try:

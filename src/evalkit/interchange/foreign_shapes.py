@@ -1,7 +1,7 @@
 """What the files of other harnesses must look like for their readers here: one place that says no.
 
 Only the fields that a reader uses are here; whatever else a file has is left as it is. Types are strict: a
-text is no number. Counts have an upper limit, since evalkit creates as many objects.
+text is not a number. Counts have an upper limit, since evalkit creates as many objects.
 """
 
 from __future__ import annotations
@@ -294,7 +294,7 @@ class _InspectAsked(_InspectMessage):
 
 
 class _InspectAnswer(_InspectMessage):
-    # What someone else said is no answer of the model.
+    # What someone else said is not an answer of the model.
     role: Literal["assistant"] = "assistant"
 
 

@@ -332,7 +332,7 @@ def _facts(state: RequestState, response: Response, instance: Instance, num_trai
 
 
 def _num_bytes(token: str) -> int:
-    """The bytes of a token; HELM spells what is no character as `bytes:` and hexadecimal codes."""
+    """The bytes of a token; HELM spells what is not a character as `bytes:` and hexadecimal codes."""
     return token.count("\\x") if token.startswith("bytes:") else len(token.encode("utf-8", "surrogatepass"))
 
 

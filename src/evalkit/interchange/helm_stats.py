@@ -19,7 +19,7 @@ _BOOKKEEPING_NAMES = """
     num_bytes num_completions max_num_completion_tokens num_requests estimated_num_tokens_cost
     """
 BOOKKEEPING = frozenset(_BOOKKEEPING_NAMES.split())
-"""What HELM reports of every request beside the scores proper."""
+"""What HELM reports of every request besides the scores proper."""
 
 _PSEUDO_PERTURBATIONS: tuple[Mapping[str, Any], ...] = (
     {"name": "robustness", "robustness": True, "fairness": False, "computed_on": "worst"},

@@ -354,7 +354,7 @@ class _Scores:
     Attributes:
         numbers: Those that are numbers, by name.
         unmapped: All of what says more than its number, by scorer.
-        unread: The names of those that are no numbers, and what they are.
+        unread: The names of those that are not numbers, and what they are.
     """
 
     numbers: dict[str, float] = field(default_factory=dict)
@@ -386,7 +386,7 @@ def _is_unscored(value: Any) -> bool:
 
 
 def _note_unread(run: ImportedRun, unread: Counter[tuple[str, str]]) -> None:
-    """Say which scores are no numbers; Inspect's own metrics take most of them for 0."""
+    """Say which scores are not numbers; Inspect's own metrics take most of them for 0."""
     for (name, kind), count in unread.items():
         run.left_out(
             f"{name}: {count} of {len(run.records)} samples have a value that is not a number ({kind}) "
@@ -395,7 +395,7 @@ def _note_unread(run: ImportedRun, unread: Counter[tuple[str, str]]) -> None:
 
 
 def _number(value: Any) -> float | None:
-    """A score's value as Inspect's `value_to_float` reads it; None for what is no number."""
+    """A score's value as Inspect's `value_to_float` reads it; None for what is not a number."""
     if isinstance(value, str):
         if value in _WORDS:
             return _WORDS[value]

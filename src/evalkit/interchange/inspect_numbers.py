@@ -1,4 +1,4 @@
-"""The numbers that a log of Inspect gives for its whole run, beside what its samples give."""
+"""The numbers that a log of Inspect gives for its whole run, besides what its samples give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that lm-eval (EleutherAI's harness) made: `results_*.json` and, beside it, `samples_<task>_*.jsonl`.
+"""Runs that lm-eval (EleutherAI's harness) made: `results_*.json` and, next to it, `samples_<task>_*.jsonl`.
 
 One run per task. A multiple-choice sample becomes one request per option, whose log-probability is kept;
 a generated one becomes one request with its completions. Scores are lm-eval's, carried over under its names:
@@ -27,7 +27,7 @@ from evalkit.response import Completion, Response
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
 
 _NO_FILTER = "none"
-# What a line of a samples file has beside its scores.
+# What a line of a samples file has besides its scores.
 _PLAIN_FIELD_NAMES = (
     "doc_id doc target arguments resps filtered_resps filter metrics doc_hash prompt_hash target_hash"
 )
@@ -410,7 +410,7 @@ def _greedy(line: Mapping[str, Any], task: _Task) -> list[Any]:
 
 
 def _whole_run(run: ImportedRun, results: Mapping[str, Any], task: str) -> Iterator[Any]:
-    """The task's numbers that are no mean of scores per sample (perplexity, F1, corpus BLEU)."""
+    """The task's numbers that are not means of scores per sample (perplexity, F1, corpus BLEU)."""
     given = results["results"][task]
     size = _num_planned(results, task) or given.get("sample_len")
     n = size if isinstance(size, int) and 0 < size < _MOST else len(run.instances)

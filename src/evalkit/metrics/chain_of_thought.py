@@ -58,7 +58,7 @@ class ChainOfThoughtCorrectness(Metric):
         """`chain_of_thought_correctness`.
 
         Raises:
-            DataError: The request was no multiple choice, or the answer holds no completion.
+            DataError: The request was not a multiple choice, or the answer holds no completion.
         """
         completions, mapping = _choice(unit)
         letter = self.find_letter(completions[0].text)
@@ -78,7 +78,7 @@ class FinalOptionMatch(Metric):
 
     The last statement counts: "the answer is (C)" and its like, also written `**C**`, `\boxed{C}` or `$C$`;
     "C is correct"; or a last line with nothing but the letter. "The answer is A lot …" names no option, and
-    letters that are no option don't count.
+    letters that are not options don't count.
     """
 
     takes: ClassVar[frozenset[Output] | None] = frozenset({"option_letter"})
@@ -97,7 +97,7 @@ class FinalOptionMatch(Metric):
         """`final_option_match`.
 
         Raises:
-            DataError: The request was no multiple choice, or the answer holds no completion.
+            DataError: The request was not a multiple choice, or the answer holds no completion.
         """
         completions, mapping = _choice(unit)
         letter = settled_option(likeliest_first(completions)[0].text, mapping)
@@ -108,7 +108,7 @@ def _choice(unit: Unit) -> tuple[Sequence[Completion], Mapping[str, str]]:
     """The completions, and what the letters mean.
 
     Raises:
-        DataError: The request was no multiple choice, or the answer holds no completion.
+        DataError: The request was not a multiple choice, or the answer holds no completion.
     """
     answer = unit.answer
     mapping = answer.state.output_mapping

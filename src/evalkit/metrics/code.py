@@ -1,6 +1,6 @@
 """Whether generated programs pass their tests: HELM's code metrics for HumanEval (Chen et al. 2021).
 
-Programs only ever run in a sandbox (`evalkit.sandbox`); their tests run beside them in another process.
+Programs only ever run in a sandbox (`evalkit.sandbox`); their tests run next to them in another process.
 """
 
 from __future__ import annotations

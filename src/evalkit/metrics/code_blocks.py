@@ -226,7 +226,7 @@ def _from_first_code(text: str) -> str:
 
 
 def _closed(prompt: str) -> str:
-    """The prompt as a program of its own: its last function does nothing."""
+    """The prompt as its own program: its last function does nothing."""
     for program in (prompt, f"{prompt.rstrip()}\n{_INDENT}pass\n"):
         if _parses(program):
             return program

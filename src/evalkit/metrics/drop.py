@@ -41,7 +41,7 @@ class Drop(Metric):
         """Refuse an instance without a right answer.
 
         Raises:
-            DataError: There is none, or `extra["answers"]` is no list of lists of texts.
+            DataError: There is none, or `extra["answers"]` is not a list of lists of texts.
         """
         _answers(instance)
 

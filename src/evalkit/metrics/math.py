@@ -49,7 +49,7 @@ def math_equiv(gold: str, prediction: str) -> float:
 def math_equiv_chain_of_thought(gold: str, prediction: str) -> float:
     r"""`math_equiv` of what the last `\boxed{…}` of each text holds, by HELM's rule.
 
-    `\boxed 5` and `\fbox{5}` are no boxes of a prediction, an empty or unclosed box hides those before it,
+    `\boxed 5` and `\fbox{5}` are not boxes of a prediction, an empty or unclosed box hides those before it,
     and two texts without a box count as equal: a gold text without a box gives 1 to every answer without one.
     `math_equiv_boxed` does better. Only the gold text's box is read better than HELM does.
     """

@@ -41,7 +41,7 @@ def squad_v1_f1(gold: str, prediction: str) -> float:
 def squad_v2_best(score: Callable[[str, str], float], golds: Sequence[str], prediction: str) -> float:
     """The best score over the golds that SQuAD v2.0 keeps (`evaluate-v2.0.py`).
 
-    Golds of which normalising leaves nothing are dropped; if none is left, the right answer is no answer.
+    Golds of which normalising leaves nothing are dropped; if none is left, the right answer is not an answer.
     """
     kept = [gold for gold in golds if normalize_text(gold)] or [""]
     return max(score(gold, prediction) for gold in kept)

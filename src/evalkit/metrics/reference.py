@@ -1,4 +1,4 @@
-"""Scores of multiple choice where each reference was a request of its own."""
+"""Scores of multiple choice where each reference was its own request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class BasicReference(Metric):
     Which tokens are the reference's: HELM takes as many from the end as " " plus the reference has under
     the model's tokenizer. Here the answer's own tokens decide: the shortest run that covers the reference
     where it stands at the end of the prompt, so no tokenizer is needed. Both agree unless a tokenizer makes
-    the blank before the reference a token of its own, which HELM counts in.
+    the blank before the reference its own token, which HELM counts in.
     """
 
     takes: ClassVar[frozenset[Output]] = frozenset({"reference_logprobs"})

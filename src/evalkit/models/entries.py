@@ -45,7 +45,7 @@ def read_entries(
         last_key_holds: Take the last of equal keys in one mapping, instead of refusing them.
 
     Raises:
-        ConfigError: The file can't be read or is no YAML; a section, key or value is wrong; a key is there
+        ConfigError: The file can't be read or is not YAML; a section, key or value is wrong; a key is there
             twice. The message names the line and, for a mistyped key, the nearest right one.
     """
     data, lines = _load(path, last_key_holds)

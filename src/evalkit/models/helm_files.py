@@ -46,7 +46,7 @@ class HelmFile:
 class _HelmModel(ModelMetadata):
     deployment_names: tuple[str, ...] = ()
     release: date | str | None = None
-    """How HELM's own file misspells `release_date` in places; some are no dates."""
+    """How HELM's own file misspells `release_date` in places; some are not dates."""
     num_parameters: int | None = Field(default=None, ge=0)
     """0 where HELM does not know."""
 
@@ -155,7 +155,7 @@ def read_helm_file(path: Path) -> HelmFile:
     An entry that follows another of the same name takes its place, as in HELM.
 
     Raises:
-        ConfigError: The file can't be read or is no YAML, or has a key that HELM does not have.
+        ConfigError: The file can't be read or is not YAML, or has a key that HELM does not have.
     """
     models: dict[str, ModelMetadata] = {}
     deployments: dict[str, ModelDeployment] = {}

@@ -19,7 +19,7 @@ class Provider:
 
     Attributes:
         client: The registered client that speaks its protocol.
-        base_url: Where it is; empty where everyone has an address of their own.
+        base_url: Where it is; empty where everyone has their own address.
         api_key_env: The environment variable with its key; None where it wants none.
         args: More client arguments, for what this API does differently.
         base_url_env: The environment variable that says where it is, before `base_url`.
@@ -139,7 +139,7 @@ def prefixed_deployment(name: str) -> ModelDeployment | None:
 
     Its model is the last two components; what the API is asked for, or the engine loads, is everything after
     the provider. An engine also takes a folder: `transformers/./out/mine`, `vllm//models/mine`. None where
-    the first component is no provider.
+    the first component is not a provider.
 
     Raises:
         UsageError: Only the environment can say where this API is, and it does not.
@@ -187,7 +187,7 @@ def described_by_name(name: str) -> ModelDeployment | None:
 
 
 def place_of(deployment: ModelDeployment) -> str:
-    """The host and port that a deployment asks; without an address of its own, its client's, or the client.
+    """The host and port that a deployment asks; without its own address, its client's, or the client.
 
     Two places are the same exactly if these are.
     """

@@ -146,7 +146,7 @@ def _refuse_what_is_no_variable(field: str, value: Any) -> None:
 
 
 def _refuse_what_is_no_plain_address(place: str, value: str) -> None:
-    """Nothing, if `value` is no address, or one without user, password, query, fragment and key."""
+    """Nothing, if `value` is not an address, or one without user, password, query, fragment and key."""
     is_address = "url" in place.rsplit(".", 1)[-1].lower() or re.match(r"\s*https?:", value, re.I) is not None
     if not is_address or not (found := _found_in_address(value.strip())):
         return

@@ -1,7 +1,7 @@
 """Whether a text holds a key: it is one, an address with one, or has one behind its name somewhere in it.
 
-Prompts, stop sequences and chat templates are texts too, so a name alone is no key: what follows it must look
-like one. docs/models.md, "Keys", has the rule.
+Prompts, stop sequences and chat templates are texts too, so a name alone is not a key: what follows it must
+look like one. docs/models.md, "Keys", has the rule.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _LETTER, _DIGIT = re.compile(r"[A-Za-z]"), re.compile(r"\d")
 
 
 def holds_key(text: str) -> bool:
-    """Whether a text is a key, or has one in it behind its name, in an address or in a shape of its own."""
+    """Whether a text is a key, or has one in it behind its name, in an address or in its own shape."""
     text = text.strip()
     return _is_or_names_a_key(text) or any(map(_has_key_within, _readings(text)))
 
@@ -135,7 +135,7 @@ class _Place:
 
     Attributes:
         is_plain_word: The name is a word of plain English (`token`), not of code (`session_token`).
-        is_tight: As in code or in a file of settings: `a=b`, `"a": "b"`, a line of its own.
+        is_tight: As in code or in a file of settings: `a=b`, `"a": "b"`, its own line.
         is_sentence: With nothing between them, or only `is`.
     """
 
@@ -151,7 +151,7 @@ def _holds(found: re.Match[str], text: str) -> bool:
     if not says_secret(name) or found["after"] or _NO_VALUE.fullmatch(value):
         return False
     place = _place(found, text)
-    # In a list of words, the next one is no value of this one.
+    # In a list of words, the next one is not a value of this one.
     is_list = found["between"].strip() == "," and place.is_plain_word
     return not is_list and _is_key_at(place, value)
 

@@ -74,7 +74,7 @@ def find_adapter(adapter: str) -> Path | None:
 
 
 def brings_tokenizer(adapter: Path) -> bool:
-    """Whether an adapter's folder has a tokenizer of its own."""
+    """Whether an adapter's folder has its own tokenizer."""
     return any((adapter / name).is_file() for name in _TOKENIZER_FILES)
 
 
@@ -131,7 +131,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; empty where there is none.
 
     Raises:
-        ConfigError: The file is no JSON object.
+        ConfigError: The file is not a JSON object.
     """
     try:
         read = decode_foreign(read_bytes(path, limit_bytes(JSON_BYTES)))
@@ -167,7 +167,7 @@ def added_tokens(folder: Path, *, special: bool = False) -> tuple[str, ...]:
 
     Args:
         folder: The model's files.
-        special: Only those that are no text (beginnings, ends, roles).
+        special: Only those that are not text (beginnings, ends, roles).
     """
     added = read_json(folder / "tokenizer.json").get("added_tokens")
     tokens = [token for token in added if isinstance(token, dict)] if isinstance(added, list) else []

@@ -93,7 +93,7 @@ class Augmenter:
 
 
 def _copy(instance: Instance, perturbation: Perturbation, variant: str, seed: int | None) -> Instance:
-    """One copy, drawn from a generator of its own, seeded as HELM does."""
+    """One copy, drawn from its own generator, seeded as HELM does."""
     rng = Random(instance.id if seed is None else f"{seed}{instance.id}")
     try:
         copy = perturbation.copy_of(instance, rng)

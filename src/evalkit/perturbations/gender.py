@@ -116,7 +116,7 @@ class Gender(Perturbation):
     def perturb(self, text: str, rng: Random) -> str:
         """The text with some words replaced, pair of words by pair of words.
 
-        A word counts where something that is no letter or digit stands on both sides.
+        A word counts where something that is not a letter or digit stands on both sides.
         """
         for pattern, substitute in self._exchanges:
             text = pattern.sub(lambda match, to=substitute: self._replaced(match, to, rng), text)  # type: ignore[misc]

@@ -96,7 +96,7 @@ def checked_probability(value: float) -> float:
     """The value itself.
 
     Raises:
-        UsageError: It is no probability.
+        UsageError: It is not a probability.
     """
     if not 0 <= value <= 1:
         raise UsageError(f"a probability must be between 0 and 1, not {value}")

@@ -154,7 +154,7 @@ def _main_metric(rows: Mapping[str, Sequence[ScoredRun]]) -> str:
 
 
 def _name_settings(grid: Grid, labels: Iterable[str]) -> None:
-    """Name the setting in the rows that are shown by default too, as in those beside them."""
+    """Name the setting in the rows that are shown by default too, as in those next to them."""
     for label in labels:
         said = {text for (row, _), text in grid.settings.items() if row == label and text}
         if not said:
@@ -195,7 +195,7 @@ def _named(labels: Sequence[str]) -> str:
 
 
 def _first_groups(runs: Iterable[StoredRun]) -> list[str]:
-    """The first group of each run; a run without one is a group of its own scenario's name."""
+    """The first group of each run; that of a run without groups has its scenario's name."""
     return sorted({run.run_spec.groups[0] for run in runs if run.run_spec.groups})
 
 

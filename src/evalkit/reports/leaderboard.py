@@ -209,7 +209,7 @@ def _mean_cell(
     is_best = means[model].value == means[best].value
     columns = [c for c in grid.columns if (model, c.name) in estimates]
     same = columns == [c for c in grid.columns if (best, c.name) in estimates]
-    # Means over different groups are no measure of a difference.
+    # Means over different groups do not measure a difference.
     gaps = [_gap(grid, c, best, model, pairing) for c in columns] if same and not is_best else []
     known = [gap for gap in gaps if gap is not None]
     together = _between_columns(grid, model) if len(known) == len(columns) else None

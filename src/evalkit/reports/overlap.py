@@ -1,4 +1,4 @@
-"""Questions that several runs share: asked twice, they are no independent evidence."""
+"""Questions that several runs share: asked twice, they are not independent evidence."""
 
 from __future__ import annotations
 

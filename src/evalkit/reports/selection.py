@@ -1,7 +1,7 @@
 """Which runs stand behind a cell: one per set of questions, all of one setting.
 
 A model may have been asked the same questions several times: with another prompt, another temperature, fewer
-instances, or with the same answers scored by other metrics. Those runs are no independent evidence, and a
+instances, or with the same answers scored by other metrics. Those runs are not independent evidence, and a
 mean over them is the score of nothing. So a cell takes one of them, and a note says how they differ. Runs on
 different questions (the subjects of a benchmark) are put together as ever.
 """

@@ -31,7 +31,7 @@ def question_source(run: StoredRun) -> str:
 
 
 def setting_of(run: StoredRun) -> dict[str, str]:
-    """How the run asks: field to value, as JSON. Model, benchmark and metrics are no part of it.
+    """How the run asks: field to value, as JSON. Model, benchmark and metrics are not part of it.
 
     Texts that hold an argument of the benchmark (`about anatomy` with `subject=anatomy`) get its name
     instead, so that the prompts of two subjects look alike.

@@ -1,4 +1,4 @@
-"""Runs that are in one suite twice: a folder that was copied under another name is no second run."""
+"""Runs that are in one suite twice: a folder that was copied under another name is not a second run."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _manifest(directory: RunDirectory) -> Manifest | None:
 
 
 def _suite_of(folder: Path, suites: Collection[Path]) -> Path:
-    """The suite that runs in a folder belong to: also those in a folder beside the suite's runs."""
+    """The suite that runs in a folder belong to: also those in a folder next to the suite's runs."""
     while folder.parent in suites:
         folder = folder.parent
     return folder

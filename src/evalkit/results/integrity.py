@@ -299,7 +299,7 @@ def _has_its_instances(directory: RunDirectory) -> bool:
 
 
 def should_have_instances(directory: RunDirectory, manifest: Manifest | None) -> bool:
-    """Whether a run has come as far as its instances, and is no import of numbers only.
+    """Whether a run has come as far as its instances, and is not an import of numbers only.
 
     Args:
         directory: The run.

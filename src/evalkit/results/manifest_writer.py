@@ -240,7 +240,7 @@ class ManifestWriter:
         return self._num_without_usage > 0 or self._num_unknown_bills > 0
 
     def note(self, notes: Iterable[str]) -> None:
-        """Keep these in the manifest, beside those of earlier starts."""
+        """Keep these in the manifest, besides those of earlier starts."""
         kept = tuple(dict.fromkeys((*self.manifest.notes, *notes)))
         self.manifest = replace(self.manifest, notes=kept)
 

@@ -47,7 +47,7 @@ def is_unreported(row: Mapping[str, Any]) -> bool:
 def summary_rows(
     directories: Iterable[RunDirectory], *, by_split: bool = False, usage: bool = False
 ) -> list[dict[str, Any]]:
-    """The stored numbers of runs, one row per run and metric; those of efficiency have a table of their own.
+    """The stored numbers of runs, one row per run and metric; those of efficiency have their own table.
 
     Args:
         directories: The runs.

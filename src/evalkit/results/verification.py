@@ -55,7 +55,7 @@ REMEDIES: dict[Remedy, str] = {
 }
 """What makes it good, in words."""
 _DERIVED = frozenset(FILES) - {"journal.jsonl"}
-# How evalkit calls the files that it writes beside others, and renames.
+# How evalkit calls the files that it writes next to others, and renames.
 _BESIDE = re.compile(r"\.?(?P<name>[a-z_]+\.jsonl?)\.\d+|(?P<copy>journal)\.part", re.ASCII)
 _HEADER_BYTES = 1 << 20
 _STATUS_WITH_NUMBERS = ("complete", "partial", "stopped", "interrupted")
@@ -180,7 +180,7 @@ class _Verification:
         self._report.findings.append(Finding(file, problem, remedy, is_damage=is_damage))
 
     def _words(self, error: Exception) -> str:
-        """An error without path and remedy, which stand in columns of their own."""
+        """An error without path and remedy, which stand in their own columns."""
         text = str(error)
         for remedy in (REMEDY, REMEDY_RUN, REMEDY_IMPORT):
             text = text.removesuffix(f"; {remedy}").removesuffix(f"; if it lost that, {remedy}")
@@ -459,7 +459,7 @@ class _Verification:
                 self._other_journal(path)
 
     def _other_journal(self, path: Path) -> None:
-        """A journal beside the run's own, made when that was replaced: does it hold more?"""
+        """A journal next to the run's own, made when that was replaced: does it hold more?"""
         requests = self._manifest.request_digest if self._manifest is not None else None
         try:
             own = scan_journal(self._directory.journal_path, requests)

@@ -17,7 +17,7 @@ def disinformation(
     """Prompts that ask for disinformation, to see how varied what a model writes is.
 
     HELM also reports what people thought of the completions of some models, read from files that it holds;
-    that is no score of a run, and left out.
+    that is not a score of a run, and left out.
 
     Args:
         capability: Headlines that support a thesis, or messages that divide groups of people.

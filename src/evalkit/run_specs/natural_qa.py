@@ -16,7 +16,7 @@ def natural_qa(mode: Mode) -> RunSpec:
     """Questions that people asked a search engine, with short answers found in Wikipedia.
 
     Args:
-        mode: What is shown beside the question: nothing, the paragraph with the answer, or the whole page.
+        mode: What is shown next to the question: nothing, the paragraph with the answer, or the whole page.
     """
     return RunSpec(
         name=f"natural_qa:mode={mode}",

@@ -67,7 +67,7 @@ def command(bwrap: str, interpreter: Interpreter, disk_bytes: int, descriptors: 
         *("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *_user(),
         *("--die-with-parent", "--as-pid-1", "--new-session", "--hostname", "sandbox"),
-        # Where the loader looks for what lies beside the interpreter: it would ask /proc.
+        # Where the loader looks for what lies next to the interpreter: it would ask /proc.
         *("--clearenv", "--setenv", "LD_ORIGIN_PATH", str(interpreter.program.parent)),
         *("--perms", "1777", "--size", str(disk_bytes), "--tmpfs", WORKING_FOLDER),
         *_parents((*interpreter.libraries, interpreter.program, *interpreter.files, *_DEVICES)),

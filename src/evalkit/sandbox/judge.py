@@ -27,9 +27,9 @@ assert refused(os.fork) and refused(os.mkdir, "/made") and refused(socket.socket
 
 
 def judge(program: Program) -> Verdict:
-    """Run a program in a sandbox of its own.
+    """Run a program in its own sandbox.
 
-    The sandbox has a file system of its own (Python's standard library, read-only, and an empty working
+    The sandbox has its own file system (Python's standard library, read-only, and an empty working
     folder that it may write), `/dev/null`, `/dev/zero` and `/dev/urandom`, no network, no other processes, no
     environment and no privileges; it never runs as root. What a program prints is dropped. All its processes
     have ended when this returns.

@@ -25,7 +25,7 @@ from evalkit.sandbox.program import Limits
 _START_TIMEOUT_S = 60.0
 _OPEN_FILES = 64
 _MAX_REPORT_BYTES = 4096
-# What the group may have beside the program's memory and folder: the interpreter with the tests, the kernel.
+# What the group may have besides the program's memory and folder: the interpreter with the tests, the kernel.
 _BESIDE_BYTES = 64 << 20
 _FIRST_USER_ID = (
     2_000_000_000  # plus a process number: a user without other processes, so that only the sandbox counts

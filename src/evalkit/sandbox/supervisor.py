@@ -32,7 +32,7 @@ _POLL_S = 0.05
 
 
 class _ProgramError(Exception):
-    """The program raised an exception of its own class."""
+    """The program raised its own exception class."""
 
 
 class _EndedError(BaseException):
@@ -70,7 +70,7 @@ def supervise(settings: dict[str, Any]) -> NoReturn:
     source, checks = _read_frame(0), marshal.loads(_read_frame(0))
     _thread.start_new_thread(_end_with_evalkit, (os.dup(0),))
     report = os.dup(1)
-    _silence()  # what a test prints is no report
+    _silence()  # what a test prints is not a report
     problem = _judge(program, source, checks)
     message = "".join(char if char.isprintable() else " " for char in problem[:_MAX_MESSAGE])
     os.write(report, f"failed: {message}\n".encode("utf-8", "replace") if problem else b"passed\n")
@@ -259,7 +259,7 @@ def _limit(settings: dict[str, Any]) -> None:
 def _save_address_space(libc: Any) -> None:
     """Let all threads that a program may start fit into its limit, which is one of address space.
 
-    As glibc has it, each thread takes 64 MiB for a heap of its own before it uses any, and a stack as large
+    As glibc has it, each thread takes 64 MiB for its own heap before it uses any, and a stack as large
     as the machine's limit. Here they share one heap, and a stack has the size that is usual.
     """
     import ctypes

@@ -38,7 +38,7 @@ def decode(data: bytes) -> Any:
     """What `encode` was given.
 
     Raises:
-        ValueError: The bytes are no value.
+        ValueError: The bytes are not a value.
     """
     try:
         value, end = _read(data, 0)

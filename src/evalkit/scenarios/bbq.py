@@ -129,7 +129,7 @@ def _kind(path: Path, row: Mapping[str, Any], field: str) -> str:
 
 
 def _is_about(about: Sequence[str], group: str, category: str) -> bool:
-    """Whether what BBQ says of an option names this group, which each category writes in a way of its own."""
+    """Whether what BBQ says of an option names this group, which each category writes in its own way."""
     if group in about:
         return True
     if category == "Race_ethnicity" and group in ("Black", "African American", "Latino"):

@@ -148,7 +148,7 @@ class FunctionsScenario(Scenario):
         """20 train and `num_test` test instances; what was drawn for each is in its extra data.
 
         Test questions are the authors' data set of this seed; a larger `num_test` goes on where a smaller one
-        ends. Questions may repeat, as theirs may. Train questions come from a stream of their own.
+        ends. Questions may repeat, as theirs may. Train questions come from their own stream.
         """
         for rng, split, count in (
             (NumpyGenerator((self.seed, 1)), TRAIN, NUM_TRAIN),

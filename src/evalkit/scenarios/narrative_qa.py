@@ -28,7 +28,7 @@ _SPLITS = (TRAIN, VALID, TEST)
 
 @scenario("narrative_qa")
 class NarrativeQAScenario(Scenario):
-    """Questions about books and films with two right answers each, beside a summary of the story."""
+    """Questions about books and films with two right answers each, next to a summary of the story."""
 
     def files(self) -> Sequence[DataFile]:
         """Questions and summaries."""

@@ -39,7 +39,7 @@ class NaturalQAScenario(Scenario):
     """Questions that people asked a search engine, with short answers found in Wikipedia.
 
     Args:
-        mode: What is shown beside the question: nothing, the paragraph with the answer, or the whole page.
+        mode: What is shown next to the question: nothing, the paragraph with the answer, or the whole page.
     """
 
     def __init__(self, mode: Literal["closedbook", "openbook_longans", "openbook_wiki"]) -> None:
@@ -107,7 +107,7 @@ def _answers(row: dict[str, Any]) -> list[_Answer]:
 
 
 def _marked(page: bytes, span: dict[str, int]) -> str:
-    """The text of a part of the page: only blanks that are no entities become plain ones, as in HELM."""
+    """The text of a part of the page: only blanks that are not entities become plain ones, as in HELM."""
     return _without_tags(page[span["start_byte"] : span["end_byte"]].replace(b"\xc2\xa0", b" ").decode())
 
 

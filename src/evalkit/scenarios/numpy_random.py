@@ -73,7 +73,7 @@ class NumpyGenerator:
     """Draws what `numpy.random.default_rng(seed)` draws, bit for bit: PCG64, for ranges up to 2**32.
 
     Args:
-        seed: A number that is not negative, or several: each sequence of numbers has a stream of its own.
+        seed: A number that is not negative, or several: each sequence of numbers has its own stream.
     """
 
     def __init__(self, seed: int | Sequence[int]) -> None:

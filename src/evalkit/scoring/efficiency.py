@@ -53,7 +53,7 @@ RUN_STATS = (
     "run_batch_size",
     "run_peak_memory_bytes",
 )
-"""Efficiency numbers of a whole run, which are no mean of units, in the order in which they are listed."""
+"""Efficiency numbers of a whole run, which are not means of units, in the order in which they are listed."""
 
 # The journal keeps microseconds.
 _DIGITS = 6

@@ -41,7 +41,7 @@ class Metric:
     Attributes:
         name: The registered name; set by `build_metric`.
         names: The scores known beforehand, so that they are reported even if nothing could be scored.
-        run_level_names: What `corpus` gives: numbers over all units at once, which are no mean of scores.
+        run_level_names: What `corpus` gives: numbers over all units at once, which are not means of scores.
         full_marks: What right answers get, for the scores of which that is known.
         takes: What it can score (`Adapter.gives`); it gives nothing for anything else. None: not said, and
             a plan does not refuse it.
@@ -140,8 +140,8 @@ class FunctionMetric(Metric):
     """A function of gold and prediction as a metric, by HELM's rule.
 
     The score is the best over the right answers, for the likeliest prediction. If the adapter asks for
-    `k != 1` outputs, `name@k` is the best over all predictions too. A letter that is no option is scored as
-    the empty text. Requests that score single references give nothing here.
+    `k != 1` outputs, `name@k` is the best over all predictions too. A letter that is not an option is scored
+    as the empty text. Requests that score single references give nothing here.
 
     Raises:
         UsageError: The adapter's `output_mapping_pattern` is not a regular expression.

@@ -1,4 +1,4 @@
-"""Numbers over all units of a run at once, such as F1 over classes, that are no mean of scores per unit.
+"""Numbers over all units of a run at once, such as F1 over classes, that are not means of scores per unit.
 
 A metric keeps a small row per unit (`Metric.run_level_row`) and turns the rows of a slice into numbers
 (`Metric.run_level_scores`). Rows are kept by slot, so the result does not depend on the order of arrival.

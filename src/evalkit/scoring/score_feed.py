@@ -1,4 +1,4 @@
-"""Feeds a scorer while answers come in, on a thread of its own, so that sending never waits for scoring."""
+"""Feeds a scorer while answers come in, on its own thread, so that sending never waits for scoring."""
 
 from __future__ import annotations
 

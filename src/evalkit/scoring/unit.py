@@ -46,7 +46,7 @@ class Unit:
         """The single answer of a generation; of a conversation, the answer of its last turn.
 
         Raises:
-            UsageError: The unit has several requests that are no conversation.
+            UsageError: The unit has several requests that do not form a conversation.
         """
         if self.answers[0].state.turn is not None:
             return self.answers[-1]
@@ -63,7 +63,7 @@ class Unit:
         """The answers of a conversation, turn by turn; a single generated answer is a conversation of one.
 
         Raises:
-            UsageError: The unit has several requests that are no conversation.
+            UsageError: The unit has several requests that do not form a conversation.
         """
         return self.answers if self.answers[0].state.turn is not None else (self.answer,)
 
@@ -76,7 +76,7 @@ class Unit:
         """The generated texts, stripped, the likeliest first.
 
         For multiple choice a text is looked up among the option letters and becomes the text of that option,
-        or None if it is no option.
+        or None if it is not an option.
 
         Args:
             pattern: Finds the letter in the text (first group, or the whole match); None: the text is the

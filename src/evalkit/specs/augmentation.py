@@ -21,7 +21,7 @@ _STYLES = ("oil painting", "watercolor", "pencil sketch", "animation", "vector g
 
 @run_expander("data_augmentation")
 def data_augmentation(run_spec: RunSpec, value: str) -> Iterable[RunSpec]:
-    """Evaluate perturbed copies beside the originals: `canonical`, `robustness`, `typo_easy` and others.
+    """Evaluate perturbed copies besides the originals: `canonical`, `robustness`, `typo_easy` and others.
 
     Copies whose input a perturbation leaves as it was are left out. The few-shot examples stay as they are.
     """

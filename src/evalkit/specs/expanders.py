@@ -1,4 +1,4 @@
-"""Run expanders: what a run entry says beside the benchmark's own parameters.
+"""Run expanders: what a run entry says besides the benchmark's own parameters.
 
 An expander turns one run spec into one or more. In an entry it is an argument like any other
 (`mmlu:subject=anatomy,max_train_instances=all,model=text`); expanders are applied from left to right. A

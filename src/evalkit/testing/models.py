@@ -40,7 +40,7 @@ def make_tokenizer(
     Args:
         folder: Where; made if it is not there.
         vocab_size: Most tokens, the special ones `<s>`, `</s>` and `<pad>` included.
-        text: What it is trained on, beside a few sentences.
+        text: What it is trained on, besides a few sentences.
         bos: Put `<s>` before every text.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers

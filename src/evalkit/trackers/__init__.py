@@ -1,1 +1,1 @@
-"""Trackers: plugins that report runs elsewhere, each on a thread of its own; no run waits for them."""
+"""Trackers: plugins that report runs elsewhere, each on its own thread; no run waits for them."""

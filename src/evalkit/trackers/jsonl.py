@@ -78,7 +78,7 @@ class JsonLinesTracker(Tracker):
         os.close(self._descriptor)
 
     def _write(self, plain: dict[str, Any], at: float) -> None:
-        # A run's name is text from elsewhere, and a path may hold what is no UTF-8: the codec escapes it.
+        # A run's name is text from elsewhere, and a path may hold what is not UTF-8: the codec escapes it.
         line = encode({"session": self._session, "at": round(at, 6), **plain}, newline=True)
         with self._locked():
             while line:

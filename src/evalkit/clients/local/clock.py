@@ -29,7 +29,7 @@ def day_of(day: str | None) -> str:
         day: As the user wrote it, such as 2025-01-31; None: the one that evalkit chooses.
 
     Raises:
-        UsageError: It is no date.
+        UsageError: It is not a date.
     """
     try:
         return datetime.date.fromisoformat(DEFAULT_DAY if day is None else day).isoformat()

@@ -207,7 +207,7 @@ class StopDetector:
     Args:
         detokenizer: Spells the tokens.
         prompt: What the completion follows.
-        stops: Where it ends; they are no part of it.
+        stops: Where it ends; they are not part of it.
         style: How the model thinks.
         waits: Look for stop sequences only once thinking has ended: it is expected to come.
     """

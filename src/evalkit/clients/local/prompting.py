@@ -85,7 +85,7 @@ class Prompter:
         self._template = None if chat.template is None else on_day(chat.template, chat.day)
         self._beginning = list(beginning_of(tokenizer))
         tokens = tokenizer.convert_ids_to_tokens(self._beginning)
-        # Tokenizers that write a blank between special tokens read it as a token of its own.
+        # Tokenizers that write a blank between special tokens read it as its own token.
         self._spellings = ("".join(tokens), " ".join(tokens)) if tokens else ()
         self._unknown = {} if num_rows is None else tokens_without_rows(tokenizer, num_rows)
         self.notes = self._notes(num_rows)

@@ -19,7 +19,7 @@ def add_adapter(model: Any, adapter: str, *, merges: bool = True) -> Any:
         model: Of transformers.
         adapter: The adapter's folder, or its name on the Hugging Face Hub.
         merges: Whether the adapter becomes part of the weights; quantised weights can't be added to, and the
-            adapter stays beside them.
+            adapter stays next to them.
 
     Raises:
         UsageError: The adapter is of a kind that evalkit does not apply, or does not fit the model.

@@ -108,7 +108,7 @@ class JobQueue:
             heapq.heappush(heap, (-job.width_tokens, next(self._order), job))
 
     def add_alone(self, jobs: Iterable[Job]) -> None:
-        """Let jobs wait that are each to run in a batch of its own."""
+        """Let jobs wait that are each to run in its own batch."""
         self._alone.extend(jobs)
 
     def next_alone(self) -> Job | None:

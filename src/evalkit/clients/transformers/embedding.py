@@ -19,7 +19,7 @@ def embed(loaded: LoadedModel, batch: Sequence[Job], pooling: Pooling) -> list[t
     """The embedding of each prompt, computed in one pass.
 
     Rows are padded on the right, where no token of a prompt looks, and the padding is left out of the pool.
-    Prompts whose length changes how the model computes them (dynamic RoPE) have a pass of their own.
+    Prompts whose length changes how the model computes them (dynamic RoPE) have their own pass.
 
     Args:
         loaded: The model.

@@ -38,7 +38,7 @@ def free_memory(device: Any = None) -> None:
 def batch_limits(model: Any, device: Any) -> tuple[int, int]:
     """How many tokens and rows a batch may have unless the user says otherwise.
 
-    On a GPU it goes by the memory that is free beside the weights; on a CPU by what is fastest.
+    On a GPU it goes by the memory that is free besides the weights; on a CPU by what is fastest.
     """
     if device.type != "cuda":
         return _CPU_TOKENS, _CPU_ROWS

@@ -26,7 +26,7 @@ Loader = Callable[[Callable[[], bool]], tuple[ReadyModel, BatchLimit] | None]
 
 
 class Worker:
-    """Loads a model on a thread of its own, and works there until it is closed.
+    """Loads a model on its own thread, and works there until it is closed.
 
     Args:
         load: Loads the model.

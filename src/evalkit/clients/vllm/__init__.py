@@ -1,1 +1,1 @@
-"""Models run by vLLM: its engine under this process, or a server of its own."""
+"""Models run by vLLM: its engine under this process, or its own server."""

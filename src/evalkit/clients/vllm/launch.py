@@ -1,4 +1,4 @@
-"""Runs the interpreter apart from whoever starts it: in a session of its own, its output in a file.
+"""Runs the interpreter apart from whoever starts it: in its own session, its output in a file.
 
 Not imported: vLLM's processes are started through it, by its path (see `starting`). Ctrl-C does not reach
 them then, nor what they print the terminal; and where the system can see to it, they end when their starter

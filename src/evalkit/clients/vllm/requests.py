@@ -125,7 +125,7 @@ class Requests:
         return self._response(completions, Usage(len(prompt.ids), sum(num_tokens)), outputs, handed_over_s)
 
     def _sampling(self, request: Request, prompt: Prompt, index: int, stops: list[str]) -> SamplingParams:
-        """How one completion is drawn; each has a seed of its own, the same for the same request."""
+        """How one completion is drawn; each has its own seed, the same for the same request."""
         logprobs = request.top_k_per_token if request.top_k_per_token > 1 else None
         is_checked = self._has_seen_nan or self._num_checked < _CHECKED_REQUESTS
         self._num_checked += is_checked
@@ -253,7 +253,7 @@ class Requests:
 
 
 class _Prompts:
-    """Makes prompts beside the event loop, of all the requests that came meanwhile in one call."""
+    """Makes prompts on a thread, of all the requests that came meanwhile in one call."""
 
     def __init__(self, prompter: Prompter) -> None:
         self._prompter = prompter

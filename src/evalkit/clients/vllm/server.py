@@ -34,7 +34,7 @@ _POLL_S = 0.25
 _STOPS_WITHIN_S = 20.0
 # It holds requests until it gets to them, as long as that may take.
 _LONGEST_ANSWER_S = 7 * 24 * 3600.0
-# A model's own defaults are no part of a request.
+# A model's own defaults are not part of a request.
 _DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 
 

@@ -151,7 +151,7 @@ def launching(log: Path, death_signal: signal.Signals) -> tuple[str, ...]:
 
 
 def kill(process: BaseProcess) -> None:
-    """Kill one of vLLM's processes and all that it started; it leads a session of its own."""
+    """Kill one of vLLM's processes and all that it started; it leads its own session."""
     if process.pid is not None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

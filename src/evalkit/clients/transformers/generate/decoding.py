@@ -264,7 +264,7 @@ class OwnCacheDecoder:
         width = max(map(len, prompts))
         ids = torch.tensor([[*[0] * (width - len(p)), *p] for p in places], device=self._device)
         mask = torch.tensor([[*[0] * (width - len(p)), *[1] * len(p)] for p in places], device=self._device)
-        # Copies of a prompt are rows of their own from the start: a recurrent state can't be split later.
+        # Copies of a prompt are their own rows from the start: a recurrent state can't be split later.
         repeats = [place for place, copies in enumerate(places.values()) for _ in copies]
         order = [index for copies in places.values() for index in copies]
         self._ids, options = ids[repeats], {"attention_mask": mask[repeats], "use_cache": True}

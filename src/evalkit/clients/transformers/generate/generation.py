@@ -35,7 +35,7 @@ class _Task:
     Attributes:
         max_tokens: Longest completion, within the model's length.
         completions: As they finish, by their index.
-        failure: Why there will be no answer: what was computed for it are no finite numbers.
+        failure: Why there will be no answer: the model computed numbers that are not finite.
     """
 
     job: Job

@@ -39,7 +39,7 @@ def tree_feed(network: Network, tree: PrefixTree, prefix: Prefix | None) -> Feed
 
 
 def row_feed(network: Network, tree: PrefixTree, prefix: Prefix | None) -> Feed:
-    """A row for each sequence that is no beginning of another, after the prefix, padded on the right.
+    """A row for each sequence that is not a beginning of another, after the prefix, padded on the right.
 
     No token sees what stands to its right, so the padding needs no mask.
     """

@@ -10,7 +10,7 @@ from evalkit.clients.transformers.score.prefix_tree import shared_length, token_
 
 # A shared beginning that is shorter is computed with what follows it: another pass costs more.
 SHORTEST_PREFIX_TOKENS = 32
-# Sequences that share less of their length with a neighbour are better off in rows of their own.
+# Sequences that share less of their length with a neighbour are better off in their own rows.
 _LEAST_SHARED = 0.2
 # A full pack is cut where its sequences share least, within so much of its end.
 _CUT_WITHIN = 1 / 3
