@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.adapters.adapter import Adapter
 from evalkit.cli import plan as plan_command
 from evalkit.cli.plan import describe_run
+from evalkit.instance import Instance, Reference
+from evalkit.models.deployment import ClientSpec, ModelDeployment
 from evalkit.models.tokenizers import estimate_tokens, tokenizer
-from evalkit.runs.load import load_instances
+from evalkit.plugins import builtin_catalog, load_builtins
+from evalkit.registry import ADAPTERS
+from evalkit.response import Completion, Response
+from evalkit.runs.load import LoadedRun, load_instances
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan import make_plan, open_plan_context
+from evalkit.specs.run_spec import AdapterSpec
 from tests.models.made_tokenizers import byte_level, save
 
 DEPLOYMENTS = """
@@ -77,3 +84,41 @@ def test_the_table_says_which_cost_is_estimated_and_which_is_a_bound(
     assert printed.out.splitlines()[2].endswith(f"{about}  {most}")
     assert f"in all {about} with" in printed.err
     assert f"{most} with one token per byte" in printed.err
+
+
+load_builtins()
+METHODS = [entry["name"] for entry in builtin_catalog()["adapter"]]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_source_sends_more_than_its_bound(method: str) -> None:
+    """For every adapter: all its requests, each answer as long as it may be, at a token for every byte."""
+    spec = AdapterSpec(method=method, max_train_instances=0, num_outputs=1, max_tokens=7)
+    adapter: Adapter = ADAPTERS.get(method)(spec)
+    extra = {
+        "follow_ups": ["And the next?", "Ünd then – 二?"],
+        "messages": [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": "Not"}],
+    }
+    references = (Reference("yes", ("correct",)), Reference("no"))
+    instances = [
+        Instance(f"Is it {number}?", references, "test", f"id{number}", extra=extra) for number in range(5)
+    ]
+    loaded = LoadedRun(adapter, instances, [], adapter.num_requests(instances))
+    deployment = ModelDeployment(name="mine/model", client_spec=ClientSpec(class_name="openai"))
+    planned = plan_command.estimate_tokens_of(loaded, deployment)
+
+    prompt = completion = num_requests = 0
+    states = list(loaded.requests())
+    while states:
+        state = states.pop()
+        request = state.request
+        contents = [m.content for m in request.messages] if request.messages else [request.prompt]
+        prompt += sum(len(content.encode()) for content in contents)
+        completion += request.max_tokens
+        num_requests += 1
+        answer = Completion("x" * request.max_tokens, "length")
+        states.extend(loaded.after(state, Response((answer,))))
+    assert num_requests == loaded.num_requests
+    assert prompt <= planned.prompt_most
+    assert completion == planned.completion
+    assert planned.prompt <= planned.prompt_most

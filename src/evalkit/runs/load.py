@@ -16,7 +16,7 @@ from evalkit.file_reads import watched_reads
 from evalkit.instance import EVAL_SPLITS, TRAIN, Instance
 from evalkit.plugins import described
 from evalkit.registry import ADAPTERS
-from evalkit.request import Message, Request, RequestState
+from evalkit.request import Message, Request, RequestState, turn_parts
 from evalkit.response import Response
 from evalkit.runs.plan import PlanContext, PlannedRun
 
@@ -145,9 +145,27 @@ def load_instances(run: PlannedRun, context: PlanContext, at_most: int | None = 
         raise DataError(f"{run.name}: no instance to evaluate in splits {', '.join(eval_splits)}")
     _refuse_changed_data(run, context)
     adapter: Adapter = ADAPTERS.get(adapter_spec.method)(adapter_spec, window_of(run.deployment))
+    if adapter.has_turns:
+        _refuse_equal_keys(run, instances)
     unverified = tuple(context.data.unverified(run.files()))
     notes = (*unverified, *_undeclared(run, (*run.read_early, *reads.files), context))
     return LoadedRun(adapter, instances, train, adapter.num_requests(instances), notes, unverified)
+
+
+def _refuse_equal_keys(run: PlannedRun, instances: Sequence[Instance]) -> None:
+    """Nothing, if no instance is called like a turn of another.
+
+    Raises:
+        DataError: One is: their answers could not be told apart.
+    """
+    ids = {str(instance.id) for instance in instances}
+    for name in ids:
+        first, part, _ = name.partition(turn_parts(2))
+        if part and first in ids:
+            raise DataError(
+                f"scenario '{run.run_spec.scenario_spec.name}': the id '{name}' is like that of a turn of "
+                f"'{first}'; give one of them another id"
+            )
 
 
 def _refuse_changed_data(run: PlannedRun, context: PlanContext) -> None:
