@@ -83,19 +83,19 @@ def test_a_turn_counts_only_behind_the_answer_that_it_follows(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"turn": 1}, "its key is not that of its parts"),
-        ({"turn": 3}, "its key is not that of its parts"),
-        ({"turn": 10**15, "unit_size": 10**16}, "its turn is not that of its key"),
-        ({"turn": 0}, "its turn is not that of its key"),
-        ({"turn": -1}, "its turn is not that of its key"),
-        ({"turn": None}, "its turn is not that of its key"),
-        ({"turn": True}, "its turn is not that of its key"),
-        ({"turn": 2.0}, "its turn is not that of its key"),
-        ({"turn": "2"}, "its turn is not that of its key"),
+        ({"turn": 1}, "its key does not match its parts"),
+        ({"turn": 3}, "its key does not match its parts"),
+        ({"turn": 10**15, "unit_size": 10**16}, "its turn does not match its key"),
+        ({"turn": 0}, "its turn does not match its key"),
+        ({"turn": -1}, "its turn does not match its key"),
+        ({"turn": None}, "its turn does not match its key"),
+        ({"turn": True}, "its turn does not match its key"),
+        ({"turn": 2.0}, "its turn does not match its key"),
+        ({"turn": "2"}, "its turn does not match its key"),
         ({"unit_size": 1}, "its conversation has no turn 2"),
-        ({"key": "t0/a/u3"}, "its key is not that of its parts"),
-        ({"key": "t0/a"}, "its key is not that of its parts"),
-        ({"key": "t0/a/u2/u2"}, "its key is not that of its parts"),
+        ({"key": "t0/a/u3"}, "its key does not match its parts"),
+        ({"key": "t0/a"}, "its key does not match its parts"),
+        ({"key": "t0/a/u2/u2"}, "its key does not match its parts"),
         ({}, None),
     ],
 )
@@ -104,7 +104,7 @@ def test_a_line_whose_turn_is_not_that_of_its_key_is_damaged(
 ) -> None:
     plain = {"key": "t0/a/u2", "instance_id": "a", "trial": 0, "unit_size": 3, "turn": 2}
     found = state_problem(plain | {"request": {}, "response": {}} | changes)
-    assert (found or "").startswith(problem or "\0") or found is problem
+    assert found is None if problem is None else found is not None and problem in found
 
 
 def test_an_instance_may_be_called_like_a_turn(tmp_path: Path) -> None:

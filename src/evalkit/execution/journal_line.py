@@ -281,7 +281,7 @@ def _key_problem(plain: Mapping[str, Any]) -> str | None:
     turn = plain.get("turn")
     # A turn far beyond what the key spells would make a key as long as memory.
     if "turn" in plain and (type(turn) is not int or not 1 <= turn <= 1 + key.count("/")):
-        return "its turn is not that of its key"
+        return "its turn does not match its key"
     if turn is not None and turn > plain.get("unit_size", 1):
         return f"its conversation has no turn {turn}"
     parts = request_key(
