@@ -268,5 +268,5 @@ def test_no_metric_may_give_these_numbers(name: str) -> None:
     made = Scorer([Taken()], [Instance("?", (), "test", id="id0")])
     made.add(state(0), answer(0, 1))
     assert made.unscored.num_units == 1
-    with pytest.raises(UsageError, match="no part of this run"):
+    with pytest.raises(UsageError, match="not part of this run"):
         made.add(state(1), answer(0, 1))
