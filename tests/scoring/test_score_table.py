@@ -31,7 +31,7 @@ def test_slots_count_up_by_trial_then_instance_then_sample(
 
 @pytest.mark.parametrize("unit", [("id3", 0, 0), ("id0", 1, 0), ("id0", 0, 1), ("id0", 0, -1)])
 def test_units_outside_the_plan_have_no_slot(unit: tuple[str, int, int]) -> None:
-    with pytest.raises(UsageError, match="no part of this run"):
+    with pytest.raises(UsageError, match="not part of this run"):
         table().slot(*unit)
 
 

@@ -347,7 +347,7 @@ def test_a_run_without_metrics_still_counts_its_use() -> None:
 def test_what_is_no_part_of_the_run_is_refused() -> None:
     scorer = Scorer([exact_match()], instances(1))
     for stray in (state(1), state(0, trial=1), state(0, sample=1), state(0, trial=-1)):
-        with pytest.raises(UsageError, match="no part of this run"):
+        with pytest.raises(UsageError, match="not part of this run"):
             scorer.add(stray, says("yes"))
 
 
