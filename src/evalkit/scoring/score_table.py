@@ -56,13 +56,13 @@ class ScoreRow:
 
     def to_json(self) -> dict[str, Any]:
         """The row as a plain dictionary; None left out."""
-        plain = {name: getattr(self, name) for name in self.__slots__}
+        plain = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
         if self.failed_scores is not None:
             plain["failed_scores"] = {
                 name: {"reason": failure.reason, "message": failure.message}
                 for name, failure in self.failed_scores.items()
             }
-        return {name: value for name, value in plain.items() if value is not None}
+        return plain
 
 
 @dataclass(slots=True)
@@ -90,6 +90,11 @@ class Column:
         """Whether there is no number in a slot."""
         value = self.values[slot]
         return value != value
+
+    def is_empty(self, slot: int) -> bool:
+        """Whether there is neither a number nor a failure in a slot."""
+        value = self.values[slot]
+        return value != value and slot not in self.failures
 
     def set(self, slot: int, value: float) -> None:
         """Fill an empty slot."""

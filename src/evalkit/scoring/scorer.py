@@ -21,6 +21,7 @@ from evalkit.scoring.unit import Answer, Unit
 METRIC_ERROR = "metric_error"
 _MOST_DETAIL_CHARACTERS = 200
 _MOST_SHOWN = 5
+_NO_METRIC = -1
 
 # Usage stat to whether its zeros and ones are noes and yeses.
 _USAGE_IS_SHARE = {
@@ -133,7 +134,7 @@ class Scorer:
         self._table.run_level.extend(self._corpora.values())
         self._workload = Workload()
         self._usage: tuple[Column, ...] = tuple(
-            self._table.column(name, "usage", (0, position), is_share)
+            self._table.column(name, "usage", (_NO_METRIC, position), is_share)
             for position, (name, is_share) in enumerate(_USAGE_IS_SHARE.items())
         )
 
@@ -263,23 +264,24 @@ class Scorer:
             if value is not None:
                 column.set(slot, value)
         for name, value in self._workload.add(answers).items():
-            table.column(name, "efficiency", (0, UNIT_STATS.index(name)), False).set(slot, value)
+            rank = (_NO_METRIC, UNIT_STATS.index(name))
+            table.column(name, "efficiency", rank, False).set(slot, value)
         self._score(slot, Unit(table.instance_at(slot), state.trial, state.sample, answers))
 
     def _score(self, slot: int, unit: Unit) -> None:
         """Enter what each metric gives for a unit, or why it gives nothing."""
-        table, done, num_given = self._table, list[Metric](), 0
+        table, num_given = self._table, 0
+        done: list[Metric] = []
         nonsense = _not_a_number(unit)
         for index, metric in enumerate(self.metrics if nonsense is None else ()):
             try:
                 given = dict(metric.score(unit))
-                problem = self._name_problem(slot, index, given)
             except Exception as error:  # noqa: BLE001 - plugin code: what it raises is kept as the reason
-                problem = f"{type(error).__name__}: {error}"
-            if problem is not None:
-                self._fail(slot, table.metric_failures.setdefault(index, {}), metric, problem)
+                self._fail_metric(slot, index, f"{type(error).__name__}: {error}")
                 continue
-            num_given += self._enter(slot, index, given)
+            if (num_numbers := self._enter(slot, index, given)) is None:
+                continue
+            num_given += num_numbers
             if metric.run_level_names:
                 num_given += self._enter_row(slot, index, unit)
             done.append(metric)
@@ -292,21 +294,19 @@ class Scorer:
         elif detail := self._detail(unit, done):
             table.details[slot] = detail
 
-    def _name_problem(self, slot: int, index: int, given: Mapping[str, float]) -> str | None:
-        """Why a metric may not give these names for a unit; None if it may."""
-        columns, announced = self._table.columns, self._announced
-        for name in given:
-            column = columns.get(name)
-            is_taken = column is not None and (not column.lacks(slot) or slot in column.failures)
-            if is_taken or announced.get(name, index) != index or name in _RESERVED:
-                return f"gave '{name}', which another metric gives too"
-        return None
-
-    def _enter(self, slot: int, index: int, given: Mapping[str, float]) -> int:
-        """Enter the numbers of one metric; returns how many are numbers."""
+    def _enter(self, slot: int, index: int, given: Mapping[str, float]) -> int | None:
+        """Enter what one metric gives; returns how many are numbers, None if it gives another's name."""
+        table = self._table
+        for position, name in enumerate(given):
+            column = table.columns.get(name)
+            is_new = column is None or column.rank != (index, position)
+            is_taken = is_new and (name in _RESERVED or self._announced.get(name, index) != index)
+            if is_taken or (column is not None and not column.is_empty(slot)):
+                self._fail_metric(slot, index, f"gave '{name}', which another metric gives too")
+                return None
         num_numbers = 0
         for position, (name, value) in enumerate(given.items()):
-            column = self._table.column(name, "score", (index, position))
+            column = table.column(name, "score", (index, position))
             if is_finite(value):
                 column.set(slot, float(value))
                 num_numbers += 1
@@ -327,6 +327,10 @@ class Scorer:
             return 0
         scores.rows[slot] = row
         return 1
+
+    def _fail_metric(self, slot: int, index: int, problem: str) -> None:
+        """A metric gives nothing for a unit: all its scores of that fail."""
+        self._fail(slot, self._table.metric_failures.setdefault(index, {}), self.metrics[index], problem)
 
     def _fail(self, slot: int, failures: dict[int, Failure], metric: Metric, problem: str) -> None:
         failures[slot] = Failure(METRIC_ERROR, f"metric '{metric.name}': {problem}")
