@@ -33,7 +33,7 @@ def store_run(
     suite: Path,
     group: str,
     model: str,
-    scores: Sequence[float] | Sequence[Sequence[float]],
+    scores: Sequence[float | None] | Sequence[Sequence[float | None]],
     metric: str = "exact_match",
     *,
     split: str = "test",
@@ -47,11 +47,12 @@ def store_run(
     inputs: Sequence[str] = (),
     scenario: ScenarioSpec | None = None,
 ) -> StoredRun:
-    """A run whose instances got these scores; a list of lists has one list per train trial.
+    """A run whose instances got these scores (None: the metric failed); a list of lists: one per train trial.
 
     `adapter` and `manifest` are further fields of the adapter spec and the manifest.
     """
-    trials = [list(s) for s in scores if isinstance(s, Sequence)] or [[float(s) for s in scores]]  # type: ignore[arg-type]
+    nested = [list(s) for s in scores if isinstance(s, Sequence)]
+    trials = nested or [[None if s is None else float(s) for s in scores]]  # type: ignore[arg-type]
     name = f"{group}:{subject and f'subject={subject},'}model={model.replace('/', '_')}"
     run_spec = RunSpec(
         name=name,
@@ -78,7 +79,7 @@ def store_run(
     for trial, values in enumerate(trials):
         for instance, value in zip(instances, values, strict=True):
             state = RequestState(request_key(str(instance.id), trial), str(instance.id), trial, Request(""))
-            scorer.add(state, Response((Completion(repr(value)),)))
+            scorer.add(state, Response((Completion(str(value)),)))
     write_scores(directory, scorer)
     fields = {"digest": "d", "request_digest": "r", "identity": {}, "status": "complete", **(manifest or {})}
     directory.write_manifest(Manifest(name=name, entry=name, **fields))

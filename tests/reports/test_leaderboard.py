@@ -6,10 +6,14 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
 from evalkit.reports.cell import Cell
-from evalkit.reports.leaderboard import Leaderboard, make_leaderboard, mean_win_rates
+from evalkit.reports.leaderboard import Leaderboard, make_leaderboard
+from evalkit.reports.pairing import Pairing, ScoredRun
+from evalkit.reports.win_rates import WinColumn, mean_win_rates
 from tests.reports.suites import store_run
 
 
@@ -23,12 +27,81 @@ def cell(board: Leaderboard, model: str, column: str) -> Cell:
 
 def test_win_rates_are_shares_beaten_with_half_a_win_for_ties() -> None:
     columns = [({"a": 1.0, "b": 0.5, "c": 0.5}, False), ({"a": 2.0, "b": 1.0}, True), ({"c": 1.0}, False)]
-    rates = mean_win_rates(columns)
+    rates = mean_win_rates(WinColumn(*column) for column in columns)
     assert rates == {"a": 0.5, "b": pytest.approx((0.25 + 1) / 2), "c": 0.25}
 
 
 def test_a_model_that_nothing_can_be_compared_with_has_no_win_rate() -> None:
-    assert mean_win_rates([({"a": 1.0}, False)]) == {}
+    assert mean_win_rates([WinColumn({"a": 1.0}, False)]) == {}
+
+
+@pytest.mark.parametrize("fewer_is_better", [False, True])
+def test_two_models_are_compared_by_what_both_have(fewer_is_better: bool) -> None:
+    values = {"a": 3.0, "b": 2.0, "c": 2.0, "d": 1.0}
+    common = {("a", "b"): (1.0, 2.0), ("a", "d"): (1.0, 1.0), ("b", "c"): (5.0, 4.0)}
+    beaten = WinColumn(values, fewer_is_better, common).num_beaten()
+    # a beats c only and ties with d; b beats a, c and d; c beats d.
+    up = {"a": 1.5, "b": 3.0, "c": 1.0, "d": 0.5}
+    assert beaten == ({m: 3 - n for m, n in up.items()} if fewer_is_better else up)
+
+
+def test_units_that_one_of_two_models_lacks_decide_nothing_between_them(tmp_path: Path) -> None:
+    """The first two questions are easy: a model without a score of the others is not better for that."""
+    runs = [
+        store_run(tmp_path, "mmlu", "a", [1, 1, None, None, None, None]),
+        store_run(tmp_path, "mmlu", "b", [1, 1, 0, 0, 0, 1]),
+        store_run(tmp_path, "mmlu", "c", [0, 1, 0, 0, 0, 0]),
+    ]
+    board = make_leaderboard(runs)
+    assert [cell(board, m, "mmlu").value for m in "abc"] == [1, pytest.approx(0.5), pytest.approx(1 / 6)]
+    shown = cell(board, "a", "mmlu")
+    assert (shown.n, shown.n_failed, shown.n_total) == (2, 4, 6)
+    # a and b tie on what both have, and both beat c.
+    assert [cell(board, m, "mean win rate").value for m in "abc"] == [0.75, 0.75, 0.0]
+    (note,) = [note for note in board.notes if "failed" in note]
+    assert note.startswith("group mmlu: units that failed in exact_match: a 4 of 6; ")
+
+
+def test_pairs_are_of_units_not_of_instances(tmp_path: Path) -> None:
+    """Where one model lacks one train trial of an instance, that trial counts in neither."""
+    ours: list[list[float | None]] = [[1, 1, 0.5], [0.5, None, 0]]
+    theirs: list[list[float | None]] = [[1, 0, 0.5], [None, 1, 0.5]]
+    first, second = store_run(tmp_path, "mmlu", "a", ours), store_run(tmp_path, "mmlu", "b", theirs)
+    one, other = (ScoredRun(run, run.stat("exact_match")) for run in (first, second))
+    found = Pairing().difference(one, other)
+    assert found is not None
+    # Instance by instance: trial 0 of the first two, both trials of the third.
+    assert found.value == pytest.approx(((1 - 1) + (1 - 0) + (0.25 - 0.5)) / 3)
+    # Train trials' means over the units of both.
+    values = Pairing().common_values(one, other)
+    assert values is not None
+    assert values == pytest.approx(((2.5 / 3 + 0) / 2, (1.5 / 3 + 0.5) / 2))
+
+
+SCORES = st.lists(st.sampled_from([0.0, 1.0, 0.25, None]), min_size=8, max_size=8)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SCORES, SCORES)
+def test_any_units_may_be_missing(
+    tmp_path_factory: pytest.TempPathFactory, ours: list[float | None], theirs: list[float | None]
+) -> None:
+    folder = tmp_path_factory.mktemp("suite")
+    runs = [store_run(folder, "mmlu", "a", ours), store_run(folder, "mmlu", "b", theirs)]
+    both = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None and b is not None]
+    known = [[s for s in scores if s is not None] for scores in (ours, theirs)]
+    if not all(known):
+        return
+    one, other = (ScoredRun(run, run.stat("exact_match")) for run in runs)
+    gap = Pairing().difference(one, other)
+    assert (gap is None) == (len(both) < 2)
+    if gap is not None:
+        assert gap.value == pytest.approx(sum(a - b for a, b in both) / len(both))
+    if both:
+        means = [sum(each) / len(both) for each in zip(*both, strict=True)]
+        rates = [cell(make_leaderboard(runs), m, "mean win rate").value for m in "ab"]
+        expected = 0.5 if means[0] == means[1] else float(means[0] > means[1])
+        assert rates == [expected, 1 - expected]
 
 
 def test_a_cell_is_the_mean_over_runs_not_over_instances(tmp_path: Path) -> None:

@@ -18,12 +18,14 @@ import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from evalkit.reports.cell import Cell, Correlations, Estimate, difference, mean_of
 from evalkit.reports.grid import Column, Grid, Question, make_grid
 from evalkit.reports.overlap import correlations, sample_of, sample_of_difference
-from evalkit.reports.pairing import Pairing, ScoredRun
+from evalkit.reports.pairing import Pairing, ScoredRun, pairs_of
+from evalkit.reports.win_rates import Pair, WinColumn, mean_win_rates
 from evalkit.results.stored_run import StoredRun
 
 WIN_RATE, MEAN_SCORE = "mean win rate", "mean score"
@@ -76,7 +78,8 @@ def make_leaderboard(
     pairing = Pairing()
     summary = [Column(WIN_RATE), Column(MEAN_SCORE, lower_is_better=_direction(grid) or False)]
     estimates = {key: _estimate(members) for key, members in grid.runs.items()}
-    rates, drawn = _win_rates(grid, estimates)
+    rates, drawn = _win_rates(grid, estimates, pairing)
+    grid.notes += _failures(grid)
     best = {column.name: _best(grid, column, estimates) for column in grid.columns}
     gaps = {
         (model, column.name): _gap(grid, column, best[column.name], model, pairing)
@@ -99,12 +102,16 @@ def make_leaderboard(
 
 
 def _estimate(members: Sequence[ScoredRun]) -> Estimate:
-    weights = [sum(mean is not None for mean in one.stat.trial_means) or 1 for one in members]
     return mean_of(
         [one.estimate for one in members],
-        [float(weight) for weight in weights],
+        _weights(members),
         correlations([[sample_of(one)] for one in members]),
     )
+
+
+def _weights(members: Sequence[ScoredRun]) -> list[float]:
+    """A run weighs its train trials."""
+    return [float(sum(mean is not None for mean in one.stat.trial_means) or 1) for one in members]
 
 
 def _best(grid: Grid, column: Column, estimates: Mapping[tuple[str, str], Estimate]) -> str:
@@ -118,7 +125,7 @@ def _gap(grid: Grid, column: Column, best: str, model: str, pairing: Pairing) ->
     ours, theirs = grid.at(best, column), grid.at(model, column)
     if not ours or not theirs:
         return None
-    pairs = _pairs(ours, theirs)
+    pairs = pairs_of(ours, theirs)
     if pairs is not None:
         gaps = [pairing.difference(first, second) for first, second in pairs]
         known = [gap for gap in gaps if gap is not None]
@@ -129,15 +136,21 @@ def _gap(grid: Grid, column: Column, best: str, model: str, pairing: Pairing) ->
     return difference(_estimate(ours), _estimate(theirs))
 
 
-def _pairs(
-    ours: Sequence[ScoredRun], theirs: Sequence[ScoredRun]
-) -> list[tuple[ScoredRun, ScoredRun]] | None:
-    """The runs of two cells that asked the same questions; None unless each has exactly one partner."""
-    by_questions = {one.questions: one for one in theirs}
-    keys = {one.questions for one in ours}
-    if len(by_questions) != len(theirs) or len(keys) != len(ours) or keys != by_questions.keys():
-        return None
-    return [(one, by_questions[one.questions]) for one in ours]
+def _failures(grid: Grid) -> list[str]:
+    """How many units failed in each column, by model; those that a content filter blocked are among them."""
+    notes = []
+    for column in grid.columns:
+        counts = []
+        for model in grid.models:
+            stats = [one.stat for one in grid.at(model, column)]
+            if n_failed := sum(stat.n_failed for stat in stats):
+                counts.append(f"{model} {n_failed:,} of {sum(stat.n_total for stat in stats):,}")
+        if counts:
+            notes.append(
+                f"group {column.name}: units that failed in {column.metric}: {', '.join(counts)}; win rates and "
+                "marks compare two models over the units that both have"
+            )
+    return notes
 
 
 def _group_cell(
@@ -218,7 +231,7 @@ def _mean_cell(
 
 
 def _win_rates(
-    grid: Grid, estimates: Mapping[tuple[str, str], Estimate]
+    grid: Grid, estimates: Mapping[tuple[str, str], Estimate], pairing: Pairing
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     """Each model's mean win rate, and what it is in the draws."""
     table = {
@@ -226,11 +239,10 @@ def _win_rates(
         for column in grid.columns
     }
     columns = {column: found for column, found in table.items() if len(found) > 1}
+    common = {column: _common(grid, column, list(found), pairing) for column, found in columns.items()}
     rates = mean_win_rates(
-        [
-            ({m: e.value for m, e in found.items()}, column.lower_is_better)
-            for column, found in columns.items()
-        ]
+        WinColumn({m: e.value for m, e in found.items()}, column.lower_is_better, common[column])
+        for column, found in columns.items()
     )
     drawn: dict[str, list[float]] = {model: [] for model in rates}
     generator = random.Random(0)
@@ -238,40 +250,47 @@ def _win_rates(
     for _ in range(_NUM_DRAWS if rates else 0):
         # Cells of the same runs vary together.
         luck: dict[_Runs, float] = {}
-        once = mean_win_rates(
-            [
-                (
-                    {m: _redrawn(e, luck, runs[m, column], generator) for m, e in found.items()},
-                    column.lower_is_better,
-                )
-                for column, found in columns.items()
-            ]
-        )
-        for model, rate in once.items():
+        once = []
+        for column, found in columns.items():
+            values = {m: _redrawn(e, luck, runs[m, column], generator) for m, e in found.items()}
+            moved = {m: values[m] - e.value for m, e in found.items()}
+            pairs = {
+                (one, other): (ours + moved[one], theirs + moved[other])
+                for (one, other), (ours, theirs) in common[column].items()
+            }
+            once.append(WinColumn(values, column.lower_is_better, pairs))
+        for model, rate in mean_win_rates(once).items():
             drawn[model].append(rate)
     return rates, drawn
 
 
-def mean_win_rates(columns: Iterable[tuple[Mapping[str, float], bool]]) -> dict[str, float]:
-    """HELM's mean win rate of each model that some column can compare with another.
+def _common(
+    grid: Grid, column: Column, models: Sequence[str], pairing: Pairing
+) -> dict[Pair, tuple[float, float]]:
+    """Of models of which one lacks units that the other has: both numbers over the units that both have."""
+    lacking = {m for m in models if any(one.stat.n < one.stat.n_total for one in grid.at(m, column))}
+    found = {}
+    for one, other in combinations(models, 2):
+        if one in lacking or other in lacking:
+            numbers = _common_values(grid.at(one, column), grid.at(other, column), pairing)
+            if numbers is not None:
+                found[one, other] = numbers
+    return found
 
-    Args:
-        columns: The value of each model, and whether less is better.
-    """
-    wins: dict[str, list[float]] = {}
-    for values, fewer_is_better in columns:
-        if len(values) < 2:
-            continue
-        ordered = sorted(values.values(), reverse=fewer_is_better)
-        first: dict[float, int] = {}
-        count: dict[float, int] = {}
-        for position, value in enumerate(ordered):
-            first.setdefault(value, position)
-            count[value] = count.get(value, 0) + 1
-        for model, value in values.items():
-            beaten = first[value] + (count[value] - 1) / 2
-            wins.setdefault(model, []).append(beaten / (len(values) - 1))
-    return {model: math.fsum(found) / len(found) for model, found in wins.items()}
+
+def _common_values(
+    ours: Sequence[ScoredRun], theirs: Sequence[ScoredRun], pairing: Pairing
+) -> tuple[float, float] | None:
+    """The numbers of two cells over the units that both have; None where neither lacks any of the other."""
+    pairs = pairs_of(ours, theirs)
+    found = [pairing.common_values(*pair) for pair in pairs or ()]
+    if pairs is None or not any(found):
+        return None
+    values = [each or (a.estimate.value, b.estimate.value) for each, (a, b) in zip(found, pairs, strict=True)]
+    return (
+        mean_of([Estimate(a, None) for a, _ in values], _weights([a for a, _ in pairs])).value,
+        mean_of([Estimate(b, None) for _, b in values], _weights([b for _, b in pairs])).value,
+    )
 
 
 def _redrawn(estimate: Estimate, luck: dict[_Runs, float], runs: _Runs, generator: random.Random) -> float:
