@@ -147,8 +147,8 @@ def _failures(grid: Grid) -> list[str]:
                 counts.append(f"{model} {n_failed:,} of {sum(stat.n_total for stat in stats):,}")
         if counts:
             notes.append(
-                f"group {column.name}: units that failed in {column.metric}: {', '.join(counts)}; win rates and "
-                "marks compare two models over the units that both have"
+                f"group {column.name}: units that failed in {column.metric}: {', '.join(counts)}; win rates "
+                "and marks compare two models over the units that both have"
             )
     return notes
 
