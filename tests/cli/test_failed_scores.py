@@ -192,7 +192,7 @@ def test_a_number_with_a_failure_beside_it_is_damage(call: Call, directory: RunD
     made_old(directory)
     called = call("verify", FOLDER)
     assert called.code == 1
-    assert "no score of an instance" in called.out
+    assert "a line is not a score of an instance" in called.out
 
 
 def test_helm_gets_the_scores_that_are_there(call: Call, directory: RunDirectory) -> None:
