@@ -1,4 +1,4 @@
-"""The packages of the extra `metrics`, which only some metrics need."""
+"""The packages of extras, `metrics` above all, which only some metrics need."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import importlib.util
 
 from evalkit.errors import UsageError
 
-_PACKAGES = {"rouge_score": "rouge-score", "sklearn": "scikit-learn"}
+_PACKAGES = {
+    "MeCab": "mecab-python3",
+    "comet": "unbabel-comet",
+    "rouge_score": "rouge-score",
+    "sklearn": "scikit-learn",
+}
 
 
-def require_module(module: str, what: str) -> None:
+def require_module(module: str, what: str, extra: str = "metrics") -> None:
     """Nothing, if a module can be imported; imports nothing itself.
 
     Args:
         module: Its name.
         what: What needs it, for the message.
+        extra: The extra of evalkit that installs it.
 
     Raises:
         UsageError: It is not installed; says how to.
@@ -26,5 +32,5 @@ def require_module(module: str, what: str) -> None:
     if not found:
         package = _PACKAGES.get(module, module)
         raise UsageError(
-            f"{what} needs the package {package}; install it with: pip install 'evalkit[metrics]'"
+            f"{what} needs the package {package}; install it with: pip install 'evalkit[{extra}]'"
         )
