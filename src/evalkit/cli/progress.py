@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from evalkit.cli.output import echo, printable, remark
 from evalkit.cli.text_table import ELLIPSIS, TableColumn, TextTable
 from evalkit.redaction import without_controls
-from evalkit.response import Failure, Outcome
+from evalkit.response import Failure
 from evalkit.runs.events import (
     Event,
     ModelLoaded,
@@ -138,7 +138,7 @@ class ProgressObserver(QuietProgress):
         """Count."""
         match event:
             case RequestFinished():
-                self._count(self.runs[event.run.name], event.outcome, event.cost_usd)
+                self._count(event)
             case Scored():
                 # The first one is the main score.
                 self.runs[event.run.name].score = next(iter(event.scores.items()), None)
@@ -154,15 +154,18 @@ class ProgressObserver(QuietProgress):
             case _:
                 super().on_event(event)
 
-    def _count(self, run: RunProgress, outcome: Outcome, cost_usd: float | None) -> None:
+    def _count(self, event: RequestFinished) -> RunProgress:
+        run, outcome = self.runs[event.run.name], event.outcome
         if isinstance(outcome, Failure):
             run.num_failed += 1
-            return
+            return run
         run.num_answered += 1
-        run.num_tokens += outcome.usage.total_tokens
-        run.num_without_usage += not (outcome.usage.is_reported or outcome.cached)
-        if cost_usd is not None:
-            run.cost_usd = (run.cost_usd or 0.0) + cost_usd
+        usage = outcome.usage
+        run.num_tokens += usage.total_tokens
+        run.num_without_usage += not (usage.is_reported or outcome.cached)
+        if event.cost_usd is not None:
+            run.cost_usd = (run.cost_usd or 0.0) + event.cost_usd
+        return run
 
     def _begin(self, event: StageStarted) -> None:
         name = event.run.name
@@ -191,12 +194,13 @@ class PlainProgress(ProgressObserver):
 
     def on_event(self, event: Event) -> None:
         """Count, and print a line where the last one is some seconds old, or a run has ended."""
-        super().on_event(event)
         if isinstance(event, RequestFinished):
-            now_s = time.monotonic()
+            run, now_s = self._count(event), time.monotonic()
             if now_s - self._last_s >= PLAIN_EVERY_S:
-                self._tell(self.runs[event.run.name], now_s)
-        elif isinstance(event, Scored):
+                self._tell(run, now_s)
+            return
+        super().on_event(event)
+        if isinstance(event, Scored):
             # Also where the last line of this run had no score yet.
             now_s, name = time.monotonic(), event.run.name
             if now_s - self._last_s >= PLAIN_EVERY_S or (event.scores and name in self._told_unscored):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,9 +84,10 @@ class ModelLoaded:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFinished:
+class RequestFinished(NamedTuple):
     """One request has its answer or failure, which is in the journal already.
+
+    A named tuple, since one is made for every request, and a frozen dataclass takes longer to make.
 
     Attributes:
         key: The request's key in the journal.
@@ -185,23 +186,18 @@ class Emitter:
     What an observer raises ends the run that the event is about.
 
     Attributes:
-        wants_requests: Whether any of them wants to hear of single requests.
+        request_handlers: Those that want to hear of single requests. Whoever finishes requests calls them
+            itself, and makes no event where there are none.
     """
 
     def __init__(self, observers: Iterable[AnyObserver]) -> None:
         listening = [(handler_of(each), getattr(each, "wants_requests", True)) for each in observers]
         self._handlers = [handler for handler, _ in listening]
-        self._request_handlers = [handler for handler, wants_requests in listening if wants_requests]
-        self.wants_requests = bool(self._request_handlers)
+        self.request_handlers = tuple(handler for handler, wants_requests in listening if wants_requests)
 
     def emit(self, event: Event) -> None:
-        """Hand an event to all observers."""
+        """Hand an event to all observers; `RequestFinished` goes to `request_handlers` instead."""
         for handler in self._handlers:
-            handler(event)
-
-    def emit_request(self, event: RequestFinished) -> None:
-        """Hand a finished request to those that want to hear of single requests."""
-        for handler in self._request_handlers:
             handler(event)
 
     def note(self, message: str, run: RunHandle | None = None) -> None:

@@ -77,7 +77,7 @@ class AnswerStage:
             self._events.emit(StageStarted(self.handle, ANSWERS, loaded.num_requests, len(index.settled)))
             self._feed = feed = self._score_feed(loaded, index)
             stream = self.executor.open_stream(loaded.owed(index), feed_lock, self._writer.count_unknown_bill)
-            wants_requests, emit_request = self._events.wants_requests, self._events.emit_request
+            handlers = self._events.request_handlers
             try:
                 async for finished in stream.batches():
                     journal.extend(finished)
@@ -86,8 +86,10 @@ class AnswerStage:
                     for state, outcome in finished:
                         cost_usd = self._writer.count(state, outcome)
                         await feed.add(state, outcome)
-                        if wants_requests:
-                            emit_request(RequestFinished(self.handle, ANSWERS, state.key, outcome, cost_usd))
+                        if handlers:
+                            event = RequestFinished(self.handle, ANSWERS, state.key, outcome, cost_usd)
+                            for handler in handlers:
+                                handler(event)
             except SystemicError as error:
                 self.status, self.message = "stopped", str(error)
             finally:
