@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import Instance, Reference
-from evalkit.results.choice import adopt_answers, choose_directory, set_aside
+from evalkit.results.choice import choose_directory, set_aside
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, find_runs, read_lines, write_lines
 from evalkit.specs.digest import RunDigest
@@ -53,25 +53,19 @@ def test_another_run_of_the_name_is_put_beside_it_and_told_apart(tmp_path: Path)
     second = choose_directory(tmp_path, "r", OTHER, {"k": 2})
     assert second.directory.path == tmp_path / f"r@{OTHER.full[:8]}"
     assert second.differs == ("k: 1 -> 2",)
-    assert second.reuse is None
+    assert not second.is_alike
     start(second.directory, OTHER, {"k": 2})
     again = choose_directory(tmp_path, "r", OTHER, {"k": 2})
     assert again.exists
     assert again.directory == second.directory
 
 
-def test_a_run_scored_otherwise_reuses_the_answers(tmp_path: Path) -> None:
-    first = choose_directory(tmp_path, "r", ONE, {"k": 1}).directory
-    start(first, ONE, {"k": 1})
-    first.journal_path.write_bytes(b'{"key":"t0/id1"}\n')
-    choice = choose_directory(tmp_path, "r", RESCORED, {"k": 1, "metric": "x"})
-    assert choice.reuse == first
-    choice.directory.path.mkdir()
-    adopt_answers(choice.directory, first)
-    assert choice.directory.journal_path.read_bytes() == first.journal_path.read_bytes()
-    choice.directory.journal_path.write_bytes(b"own\n")
-    adopt_answers(choice.directory, first)
-    assert choice.directory.journal_path.read_bytes() == b"own\n", "an own journal is never replaced"
+def test_a_run_scored_otherwise_is_known_to_ask_the_same(tmp_path: Path) -> None:
+    start(choose_directory(tmp_path, "r", ONE, {"k": 1}).directory, ONE, {"k": 1})
+    choice = choose_directory(tmp_path, "r", RESCORED, {"k": 1, "metric_specs": ["x"]})
+    assert choice.is_alike
+    assert not choice.exists
+    assert not choice.directory.path.exists()
 
 
 def test_another_programs_run_is_left_alone(tmp_path: Path) -> None:

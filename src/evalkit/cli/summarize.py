@@ -180,7 +180,7 @@ def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bo
     from evalkit.cli.output import echo_note, echo_raw, print_json
     from evalkit.cli.table import COLUMNS, print_rows, shown_rows, without_answer
     from evalkit.reports import markup
-    from evalkit.results.summary import summary_rows
+    from evalkit.results.summary import found_lines, summary_rows
 
     found = _sound(directories, lambda each: summary_rows([each], by_split=by_split, usage=usage))
     rows = [row for rows in found for row in rows]
@@ -199,6 +199,8 @@ def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bo
             echo_note(line)
         for line in _unfinished(rows):
             echo_note(f"{line}; its numbers cover only the answered requests")
+        for line in found_lines(directories) if usage else ():
+            echo_note(f"{line}; latency_s leaves them out")
     return len(found)
 
 
@@ -206,6 +208,7 @@ def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> int:
     from evalkit.cli.output import echo_note, echo_raw, print_json, print_table
     from evalkit.reports import markup
     from evalkit.reports.efficiency import efficiency_rows, has_numbers, shown_rows
+    from evalkit.results.summary import found_lines
 
     rows = [row for rows in _sound(directories, lambda each: efficiency_rows([each])) for row in rows]
     if chosen == "json":
@@ -221,8 +224,10 @@ def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> int:
         else:
             print_table(columns, texts)
     for row in rows:
-        if not has_numbers(row):
+        if not has_numbers(row) and not row["num_found"]:
             echo_note(f"{row['run']} has no efficiency numbers; baselines report none")
+    for line in found_lines(directories):
+        echo_note(f"{line}; these numbers leave them out")
     for line in _unfinished([row for row in rows if has_numbers(row)]):
         echo_note(f"{line}; its numbers cover only the answered requests")
     return len(rows)

@@ -133,7 +133,8 @@ def _cost_line(results: Sequence[RunResult]) -> str | None:
 
     Answers that a journal has lost, and what `--fresh` has set aside, were paid for too, and are not in it.
     """
-    from evalkit.results.manifest import UNKNOWN_BILLS, WITHOUT_USAGE
+    from evalkit.plural import counted
+    from evalkit.results.manifest import FOUND, UNKNOWN_BILLS, WITHOUT_USAGE
     from evalkit.results.summary import NOT_REPORTED
 
     num_without = sum(result.counts.get(WITHOUT_USAGE, 0) for result in results)
@@ -146,7 +147,10 @@ def _cost_line(results: Sequence[RunResult]) -> str | None:
         return "; ".join(filter(None, (cost, failed))) or None
     without = f"for {num_without:,} answers it is {NOT_REPORTED} by the server" if num_without else ""
     cost = f"cost: {'at least ' if without or failed else ''}${sum(known):.4f}"
-    return f"{'; '.join(filter(None, (cost, without, failed)))} (of the answers kept, over all starts)"
+    num_found = sum(result.counts.get(FOUND, 0) for result in results)
+    found = f"; {counted(num_found, 'answer')} taken from earlier runs cost nothing" if num_found else ""
+    kept = f"(of the answers kept, over all starts{found})"
+    return f"{'; '.join(filter(None, (cost, without, failed)))} {kept}"
 
 
 def _problem_lines(results: Sequence[RunResult]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from evalkit.results.manifest import FOUND
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scores import read_numbers
 from evalkit.results.summary import NOT_REPORTED
@@ -21,7 +22,8 @@ _REPORTED = frozenset({"prompt_tokens"})
 def efficiency_rows(directories: Iterable[RunDirectory]) -> list[dict[str, Any]]:
     """One record per stored run: `suite`, `run`, `status`, and the numbers of `RUN_STATS` without `run_`.
 
-    What is not known is None: all of it for a run whose answers came from a baseline or the cache.
+    What is not known is None: all of it for a run of a baseline, or one that found all its answers in earlier
+    runs or the cache. `num_found` says how many it found; the numbers are over the others.
 
     Raises:
         DamageError: A run is damaged.
@@ -36,6 +38,7 @@ def efficiency_rows(directories: Iterable[RunDirectory]) -> list[dict[str, Any]]
                 "run": directory.path.name,
                 "status": manifest.status,
                 **{name.removeprefix(_PREFIX): numbers.get(name) for name in RUN_STATS},
+                "num_found": manifest.counts.get(FOUND, 0),
             }
         )
     return rows

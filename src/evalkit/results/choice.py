@@ -6,7 +6,6 @@ A run name is a label; the digest says what a run is. A second spec of one name 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.folder_names import earlier_folder_of, folder_of
-from evalkit.results.integrity import journal_requests, occupancy
+from evalkit.results.integrity import occupancy
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory
-from evalkit.specs.digest import RunDigest, differing_fields
+from evalkit.specs.digest import RunDigest, differing_fields, single_request_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +27,14 @@ class DirectoryChoice:
         exists: It holds a run of this very digest, to be resumed.
         displaces: It holds a start that asked nothing, since its data could not be read; to be set aside.
         differs: How the run that has the plain name differs from this one, as `field: theirs -> ours`.
-        reuse: A run whose requests are the same (it was scored otherwise): its answers can be taken over.
+        is_alike: That run asks for the same answers in the same way, as far as both ask: its answers will do.
     """
 
     directory: RunDirectory
     exists: bool
     displaces: bool = False
     differs: tuple[str, ...] = ()
-    reuse: RunDirectory | None = None
+    is_alike: bool = False
 
 
 def folder_name(
@@ -119,13 +118,14 @@ def choose_directory(
         return DirectoryChoice(plain, exists=True)
     if occupancy(marked, digest, identity) != "free":
         return DirectoryChoice(marked, exists=True, differs=_differences(plain.sound_manifest(), identity))
-    reuse = _same_requests(suite_path, label, digest)
     displaces = holder == "other" and _never_began(plain)
     is_free = holder == "free" or displaces
     if is_free and not is_marked:
-        return DirectoryChoice(plain, exists=False, displaces=displaces, reuse=reuse)
-    differs = () if is_free else _differences(plain.sound_manifest(), identity)
-    return DirectoryChoice(marked, exists=False, differs=differs, reuse=reuse)
+        return DirectoryChoice(plain, exists=False, displaces=displaces)
+    namesake = None if is_free else plain.sound_manifest()
+    differs = () if is_free else _differences(namesake, identity)
+    is_alike = namesake is not None and _is_alike(namesake.identity, identity)
+    return DirectoryChoice(marked, exists=False, differs=differs, is_alike=is_alike)
 
 
 def _never_began(directory: RunDirectory) -> bool:
@@ -151,31 +151,11 @@ def set_aside(directory: RunDirectory) -> Path | None:
     return target
 
 
-def adopt_answers(directory: RunDirectory, source: RunDirectory) -> None:
-    """Copy the journal of a run with the same requests; a torn or damaged line in it is owed again."""
-    if source.journal_path.exists() and not directory.journal_path.exists():
-        temporary = directory.journal_path.with_suffix(".part")
-        shutil.copyfile(source.journal_path, temporary)
-        temporary.rename(directory.journal_path)
-
-
 def _differences(holder: Manifest | None, identity: Mapping[str, Any]) -> tuple[str, ...]:
     if holder is None:
         return ("another program's run has the name",)
     return tuple(differing_fields(holder.identity, identity))
 
 
-def _same_requests(suite_path: Path, label: str, digest: RunDigest) -> RunDirectory | None:
-    for path in (suite_path / label, *sorted(suite_path.glob(f"{_escape(label)}@*"))):
-        directory = RunDirectory(path)
-        manifest = directory.sound_manifest()
-        requests = manifest.request_digest if manifest is not None else journal_requests(directory)
-        if requests == digest.requests:
-            return directory
-    return None
-
-
-def _escape(label: str) -> str:
-    import glob
-
-    return glob.escape(label)
+def _is_alike(holder: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    return single_request_digest(holder) == single_request_digest(identity)

@@ -9,7 +9,6 @@ from typing import Any
 from evalkit.errors import StoreError
 from evalkit.execution.lock import RunLock
 from evalkit.results.choice import (
-    adopt_answers,
     choose_directory,
     folder_name,
     is_marked_name,
@@ -59,8 +58,14 @@ def claim_directory(run_identity: RunIdentity, path: Path, *, fresh: bool) -> tu
         raise StoreError(f"another process has just started a run named {path.name}; start this one again")
     if choice.differs and not choice.exists:
         fields = ", ".join(_with_files(line, run_identity.own_files) for line in choice.differs)
-        sent = "" if choice.reuse is not None else "; its requests differ, so they are sent again"
-        notes.append(f"a different run is named {name}; kept apart as {directory.path.name}: {fields}{sent}")
+        sent = "its requests differ, so they are sent again"
+        if choice.is_alike:
+            sent = (
+                "its requests are sent again" if fresh else "answers to the same requests are taken from it"
+            )
+        notes.append(
+            f"a different run is named {name}; kept apart as {directory.path.name}: {fields}; {sent}"
+        )
     if choice.displaces:
         with RunLock(directory.lock_path):
             aside = set_aside(directory)
@@ -71,9 +76,6 @@ def claim_directory(run_identity: RunIdentity, path: Path, *, fresh: bool) -> tu
         with RunLock(directory.lock_path):
             notes.append(f"set aside as {set_aside(directory)}")
     directory.path.mkdir(parents=True, exist_ok=True)
-    if choice.reuse is not None and not fresh:
-        adopt_answers(directory, choice.reuse)
-        notes.append(f"only the metrics changed: taking over the answers of {choice.reuse.path.name}")
     return directory, notes
 
 

@@ -14,8 +14,10 @@ from evalkit.specs.digest import run_digest
 
 FORMAT_VERSION = 1
 WITHOUT_USAGE = "num_without_usage"
+"""The count of answers, asked for and not found elsewhere, for which the server reported no tokens."""
+FOUND = "num_found"
+"""The count of answers that were found in earlier runs or the cache, and not asked for."""
 UNKNOWN_BILLS = "num_unknown_bills"
-"""The count of answers, paid for and not from the cache, for which the server reported no tokens."""
 RunStatus = Literal["running", "complete", "partial", "stopped", "interrupted", "error"]
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "name": (str,),
@@ -23,6 +25,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "digest": (str,),
     "request_digest": (str,),
     "judgement_digest": (str,),
+    "sources": (dict,),
     "identity": (dict,),
     "status": (str,),
     "message": (str,),
@@ -39,7 +42,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "files": (dict,),
     "format": (int,),
 }
-_RARE = ("judgement_digest",)
+_RARE = ("judgement_digest", "sources")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,9 @@ class Manifest:
         message: Why it is not complete.
         counts: num_instances, num_requests, num_answered, num_failed; num_blocked where a content filter
             blocked some of the failed ones; `num_without_usage` where the server reported no tokens for some
-            answers; `num_unknown_bills` where attempts failed that the server may bill, of all starts.
+            answers; `num_unknown_bills` where attempts failed that the server may bill, of all starts;
+            `num_found` where answers were found in earlier runs or the cache, and not asked for.
+        sources: How many of these were found where: the name of a run's directory, or of the cache's file.
         usage: Tokens of the answers kept, of all starts, as far as they are reported; None where none are.
         cost_usd: What those answers cost; None where prices are not known, or the tokens of some answers, or
             where the server may bill attempts that failed.
@@ -85,6 +90,7 @@ class Manifest:
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT_VERSION
     judgement_digest: str = ""
+    sources: Mapping[str, int] = field(default_factory=dict)
 
 
 def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
@@ -140,7 +146,9 @@ def _problem(plain: Mapping[str, Any]) -> str | None:
     if plain.get("status", "running") not in get_args(RunStatus):
         return f"its status is '{plain['status']}'"
     counts, usage = plain.get("counts", {}).values(), plain.get("usage", {}).values()
-    for name, values in (("counts", counts), ("usage", [count for count in usage if count is not None])):
+    reported = [count for count in usage if count is not None]
+    sources = plain.get("sources", {}).values()
+    for name, values in (("counts", counts), ("usage", reported), ("sources", sources)):
         if any(type(count) is not int or count < 0 for count in values):
             return f"its {name} are not counts"
     return _identity_problem(plain)

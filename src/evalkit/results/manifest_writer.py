@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from evalkit import __version__
 from evalkit.errors import DamageError
 from evalkit.execution.journal_line import Owner
+from evalkit.plural import counted
 from evalkit.response import BLOCKED, Failure, Outcome, Usage
 from evalkit.results.integrity import fingerprint, fits, sealed
-from evalkit.results.manifest import UNKNOWN_BILLS, WITHOUT_USAGE, Manifest, RunStatus
+from evalkit.results.manifest import FOUND, UNKNOWN_BILLS, WITHOUT_USAGE, Manifest, RunStatus
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import StageReport
 from evalkit.results.scores import SCORING_RULES
@@ -81,6 +82,8 @@ class ManifestWriter:
         self._num_without_usage = 0
         self._num_unknown_bills = 0
         self._cost_usd = 0.0
+        self._num_found: Counter[str] = Counter()
+        self._num_found_before: Counter[str] = Counter()
 
     @classmethod
     def open(
@@ -153,6 +156,7 @@ class ManifestWriter:
         self._num_answered, self._num_requests = len(index.answered), num_requests
         self._usage = Usage(index.prompt_tokens, index.completion_tokens)
         self._num_without_usage = index.num_without_usage
+        self._num_found, self._num_found_before = Counter(index.num_found), Counter(index.num_found)
         # The journal has outcomes, not attempts.
         self._num_unknown_bills = self.manifest.counts.get(UNKNOWN_BILLS, 0)
         # From the journal, not the last manifest: a start that was killed wrote none, and was billed.
@@ -164,6 +168,7 @@ class ManifestWriter:
             starts=self.manifest.starts + 1,
             files={},
             counts={**self._counts(), "num_instances": num_instances},
+            sources=dict(self._num_found),
             versions={
                 "evalkit": __version__,
                 "python": platform.python_version(),
@@ -187,6 +192,8 @@ class ManifestWriter:
             self._not_reached.pop(key, None)
         self._num_answered += 1
         if outcome.cached:
+            if (origin := outcome.origin) is not None:
+                self._num_found[origin.source] += 1
             return 0.0
         used = outcome.usage
         if not used.is_reported:
@@ -216,6 +223,14 @@ class ManifestWriter:
     def count_unknown_bill(self) -> None:
         """Count an attempt that failed and that the server may bill."""
         self._num_unknown_bills += 1
+
+    @property
+    def found_notes(self) -> list[str]:
+        """Where this start has found answers, and how many: `50 answers taken from gsm:model=a_b`."""
+        found = self._num_found - self._num_found_before
+        return [
+            f"{counted(number, 'answer')} taken from {source}" for source, number in sorted(found.items())
+        ]
 
     @property
     def money_notes(self) -> tuple[str, ...]:
@@ -260,6 +275,7 @@ class ManifestWriter:
             counted = {
                 "counts": {**self.manifest.counts, **self._counts(), "num_unscored": num_unscored},
                 "usage": self._reported_usage(),
+                "sources": dict(sorted(self._num_found.items())),
                 "cost_usd": None if self._has_unknown else self._reported_usd,
                 "reported_cost_usd": self._reported_usd,
             }
@@ -294,6 +310,7 @@ class ManifestWriter:
             len(self.failures),
             self.failures_by_reason(),
             None if self._has_unknown else self._reported_usd,
+            self._num_found.total(),
         )
 
     def failures_by_reason(self) -> Mapping[str, int]:
@@ -312,6 +329,8 @@ class ManifestWriter:
             counts[WITHOUT_USAGE] = self._num_without_usage
         if self._num_unknown_bills:
             counts[UNKNOWN_BILLS] = self._num_unknown_bills
+        if num_found := self._num_found.total():
+            counts[FOUND] = num_found
         return counts
 
     def _reported_usage(self) -> dict[str, int | None]:

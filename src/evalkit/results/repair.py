@@ -16,7 +16,7 @@ from evalkit.execution.journal_line import Owner
 from evalkit.execution.lock import RunLock
 from evalkit.plural import counted
 from evalkit.results.integrity import is_uncounted, recovered_manifest, sealed, units_of
-from evalkit.results.manifest import Manifest
+from evalkit.results.manifest import FOUND, Manifest
 from evalkit.results.run_directory import FILES, RunDirectory
 from evalkit.results.scores import carried_stats, checked_spec, score_run
 from evalkit.results.verification import Finding, RunReport, verify_run
@@ -143,12 +143,18 @@ class _Repair:
             "num_failed": len(index.failures),
             "num_unscored": manifest.counts.get("num_unscored", 0),
         }
+        if num_found := index.num_found.total():
+            counts[FOUND] = num_found
         is_complete = report.num_owed == 0 and not counts["num_unscored"]
         if is_complete:
             counts["num_requests"] = len(index.settled)
         usage = {"prompt_tokens": index.prompt_tokens, "completion_tokens": index.completion_tokens}
         manifest = replace(
-            manifest, status="complete" if is_complete else "partial", counts=counts, usage=usage
+            manifest,
+            status="complete" if is_complete else "partial",
+            counts=counts,
+            usage=usage,
+            sources=dict(sorted(index.num_found.items())),
         )
         directory.write_manifest(sealed(directory, manifest))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evalkit.results.manifest import Manifest, RunStatus
+from evalkit.results.manifest import FOUND, Manifest, RunStatus
 from evalkit.results.run_directory import RunDirectory
 from evalkit.scoring.stat import Stat
 
@@ -23,6 +23,7 @@ class StageReport:
         status: `complete` where nothing is owed, `partial` where requests failed, else how sending ended.
         failures: Failed requests by reason; empty where the run was only read from its directory.
         cost_usd: As in `RunResult`, for this stage.
+        num_found: Of the answers, those that were found in earlier runs or the cache, and not asked for.
     """
 
     stage: str
@@ -32,6 +33,7 @@ class StageReport:
     num_failed: int
     failures: Mapping[str, int] = field(default_factory=dict)
     cost_usd: float | None = None
+    num_found: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class RunResult:
         status: `complete`, `partial` (some requests failed), `stopped`, `interrupted` or `error`.
         message: Why it is not complete, in one line.
         counts: num_instances, num_requests, num_answered, num_failed; num_blocked where a content filter
-            blocked some of the failed ones.
+            blocked some of the failed ones; num_found where answers were found in earlier runs or the cache.
         failures: Failed requests by reason.
         cost_usd: What the answers kept cost, of all starts; None where prices are not known, or the tokens of
             some answers, or where the server may bill attempts that failed.
@@ -93,5 +95,6 @@ def stages_of(manifest: Manifest) -> tuple[StageReport, ...]:
         num_answered,
         counts.get("num_failed", 0),
         cost_usd=manifest.cost_usd,
+        num_found=counts.get(FOUND, 0),
     )
     return (report,)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from evalkit.plural import counted
+from evalkit.results.manifest import FOUND
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scores import read_numbers
 from evalkit.scoring.stat import NO_ANSWER, Stat
@@ -42,6 +44,17 @@ def stat_row(run: str, stat: Stat) -> dict[str, Any]:
 def is_unreported(row: Mapping[str, Any]) -> bool:
     """Whether a row is about tokens of answers, none of which the server has reported."""
     return row["metric"] in TOKEN_STATS and row["mean"] is None
+
+
+def found_lines(directories: Iterable[RunDirectory]) -> list[str]:
+    """For each run that found answers in earlier runs or the cache: how many, of how many."""
+    lines = []
+    for directory in directories:
+        manifest = directory.sound_manifest()
+        if manifest is not None and (num_found := manifest.counts.get(FOUND)):
+            of_all = counted(manifest.counts.get("num_answered", 0), "answer")
+            lines.append(f"{directory.path.name}: {num_found:,} of {of_all} were taken from earlier runs")
+    return lines
 
 
 def summary_rows(

@@ -28,6 +28,7 @@ from evalkit.runs.load import LoadedRun, load_instances
 from evalkit.runs.plan import Plan, PlanContext, PlannedRun
 from evalkit.runs.session import Session, open_session
 from evalkit.runs.stage import AnswerStage
+from evalkit.specs.digest import single_request_digest
 
 EXIT_CODES: dict[RunStatus, int] = {
     "complete": 0,
@@ -91,8 +92,8 @@ async def run_one(run: PlannedRun, handle: RunHandle, session: Session) -> RunRe
         DataError: The instances can't be made.
     """
     identity = _identity_of(run)
-    # Runs that differ only in their metrics follow each other: the later ones take over the answers.
-    async with session.request_locks[run.name, identity.digest.requests]:
+    # Runs that may ask the same follow each other: the later ones find the answers of those before.
+    async with session.request_locks[single_request_digest(run.identity)]:
         directory = _claim(identity, handle, session)
         with ExitStack() as stack:
             try:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from evalkit.clients.factory import allowances, build_client, identity_of
 from evalkit.execution.budget import Budget
@@ -20,6 +21,7 @@ from evalkit.execution.executor import Executor
 from evalkit.execution.sender import Sender
 from evalkit.models.deployment import ModelDeployment
 from evalkit.models.tokenizers import counting_tokenizer
+from evalkit.results.prior_runs import PriorRuns
 from evalkit.runs.events import Emitter, ModelLoaded, ModelLoading, RunHandle
 from evalkit.runs.load import LoadedRun
 from evalkit.runs.options import RunOptions
@@ -38,7 +40,8 @@ class Session:
     Attributes:
         executors: By the name of the deployment.
         runs: The handle of each run, in the order of the plan.
-        request_locks: By name and digest of the requests: held by the one run that sends them now.
+        prior_runs: Runs of the suite that may answer for others; None where a fresh start wants none.
+        request_locks: By `single_request_digest`: held by the one run that sends such requests now.
         num_unfinished: Runs that still need a deployment, by its name.
     """
 
@@ -48,9 +51,8 @@ class Session:
     events: Emitter
     runs: Sequence[RunHandle]
     num_unfinished: Counter[str]
-    request_locks: defaultdict[tuple[str, str], asyncio.Lock] = field(
-        default_factory=lambda: defaultdict(asyncio.Lock)
-    )
+    prior_runs: PriorRuns | None = None
+    request_locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _noted: set[str] = field(default_factory=set)
 
     def note(self, run: RunHandle, messages: Iterable[str]) -> None:
@@ -121,12 +123,21 @@ async def open_session(
                 events,
                 runs=handles,
                 num_unfinished=Counter(run.deployment.name for run in plan.runs),
+                prior_runs=None if options.fresh else _prior_runs(plan, handles, options.suite_path),
             )
         finally:
             for executor in executors.values():
                 await executor.sender.close()
             if cache is not None:
                 cache.close()
+
+
+def _prior_runs(plan: Plan, handles: Sequence[RunHandle], suite_path: Path) -> PriorRuns:
+    planned = zip(plan.runs, handles, strict=True)
+    return PriorRuns(
+        suite_path,
+        [(handle.path, run.identity, run.digest) for run, handle in planned if run.digest is not None],
+    )
 
 
 def _lifecycle(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from evalkit.errors import EvalkitError, SystemicError
 from evalkit.execution.executor import Finished, Stream
@@ -12,6 +12,7 @@ from evalkit.execution.feed_lock import FeedLock
 from evalkit.execution.journal import Journal, open_synced
 from evalkit.execution.journal_index import JournalIndex, scan_journal
 from evalkit.execution.journal_line import Owner
+from evalkit.execution.journal_source import JournalSource
 from evalkit.execution.lock import RunLock
 from evalkit.reports.run_groups import main_score
 from evalkit.response import Response
@@ -72,11 +73,16 @@ class AnswerStage:
             DataError: A request can't be made.
         """
         journal_path = self._writer.directory.journal_path
-        async with self._reported(), open_synced(journal_path, owner, self._lock.check) as journal:
+        async with (
+            self._reported(),
+            open_synced(journal_path, owner, self._lock.check) as journal,
+            AsyncExitStack() as stack,
+        ):
             index = await self._read_journal(loaded, owner)
             self._events.emit(StageStarted(self.handle, ANSWERS, loaded.num_requests, len(index.settled)))
             self._feed = feed = self._score_feed(loaded, index)
-            stream = self.executor.open_stream(loaded.owed(index), feed_lock, self._writer.count_unknown_bill)
+            owed, sources = loaded.owed(index), await self._open_sources(stack)
+            stream = self.executor.open_stream(owed, feed_lock, self._writer.count_unknown_bill, sources)
             handlers = self._events.request_handlers
             try:
                 async for finished in stream.batches():
@@ -141,6 +147,17 @@ class AnswerStage:
         writer.begin(len(loaded.instances), loaded.num_requests, index)
         return index
 
+    async def _open_sources(self, stack: AsyncExitStack) -> list[JournalSource]:
+        """Journals of other runs that may have answers to what is owed; `stack` closes them."""
+        prior_runs, digest = self._session.prior_runs, self.run.digest
+        if prior_runs is None or digest is None or not self._writer.num_owed:
+            return []
+        path = self._writer.directory.path
+        sources = await asyncio.to_thread(prior_runs.sources, path, self.run.identity, digest.full)
+        for source in sources:
+            stack.callback(source.close)
+        return sources
+
     def _score_feed(self, loaded: LoadedRun, index: JournalIndex) -> ScoreFeed:
         scorer = make_scorer(self.run.run_spec, loaded.instances)
         feed = ScoreFeed(scorer, self._session.scoring, self._emit_scores)
@@ -163,6 +180,7 @@ class AnswerStage:
         self._writer.note((*notes, *money))
         # What is known of a model on this machine was said when it was loaded.
         self._session.note(self.handle, (*(() if self.executor.sender.resident else notes), *money))
+        self._session.note(self.handle, self._writer.found_notes)
         for note in journal.notes:
             self._events.note(note)
 

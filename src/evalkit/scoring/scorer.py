@@ -382,15 +382,19 @@ def _answer_order(answer: Answer) -> tuple[int, bool, int, str]:
 
 
 def _usage(answers: tuple[Answer, ...]) -> tuple[float | None, ...]:
-    """The values of the usage stats for one unit, in their order; None for tokens that are not reported."""
+    """The values of the usage stats for one unit, in their order.
+
+    None for tokens that are not reported, and for the time that answers found elsewhere took somewhere else.
+    """
     prompt_tokens = completion_tokens = num_train_instances = num_completions = num_cut = num_empty = 0
-    latency_s, truncated, is_reported = 0.0, False, True
+    latency_s, truncated, is_reported, is_found = 0.0, False, True, False
     for answer in answers:
         state, response = answer.state, answer.response
         prompt_tokens += response.usage.prompt_tokens
         completion_tokens += response.usage.completion_tokens
         is_reported = is_reported and response.usage.is_reported
         latency_s += response.latency_s
+        is_found = is_found or response.origin is not None
         num_completions += len(response.completions)
         for completion in response.completions:
             num_cut += completion.finish_reason == "length"
@@ -402,6 +406,6 @@ def _usage(answers: tuple[Answer, ...]) -> tuple[float | None, ...]:
     empty_share = num_empty / num_completions if num_completions else 0.0
     tokens = (prompt_tokens, completion_tokens) if is_reported else (None, None)
     return (
-        *(*tokens, latency_s, cut_share),
+        *(*tokens, None if is_found else latency_s, cut_share),
         *(num_train_instances, truncated, empty_share),
     )
