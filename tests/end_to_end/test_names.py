@@ -109,9 +109,7 @@ def test_every_event_has_the_name_of_the_directory(times: int, fresh: bool) -> N
     for event in ("opened", "request", "scored"):
         assert set(names.events.get(event, ())) <= set(planned)
     about = [
-        note
-        for note in names.notes
-        if "kept apart as" in note or "set aside" in note or "taking over" in note
+        note for note in names.notes if "kept apart as" in note or "set aside" in note or "taken from" in note
     ]
     assert all(note.startswith(tuple(f"{name}: " for name in planned)) for note in about)
     assert {path.name for path in Path("out/runs/default").glob("[!.]*")} <= set(planned)
