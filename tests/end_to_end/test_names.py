@@ -121,8 +121,9 @@ def test_a_trial_and_the_full_run_after_it_are_two_and_a_note_says_why() -> None
     names = Names()
     (result,) = evalkit.run(entry, observer=names)
     assert "@" in result.name
-    [note] = names.notes
-    assert "max_eval_instances: 5 -> null (-m: another number of instances is another run)" in note
+    apart, taken = names.notes
+    assert "5 answers taken from arithmetic" in taken
+    assert "max_eval_instances: 5 -> null (-m: another number of instances is another run)" in apart
 
 
 def test_nothing_stays_running_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
