@@ -41,10 +41,7 @@ def run(
     context = open_plan_context(_options(run_entries, options))
     prepared = make_plan(context, fetch=True)
     observers = () if observer is None else (observer,)
-    events = Emitter(observers)
-    for note in prepared.notes:
-        events.note(note)
-    with tracking(context.trackers, events.note) as tracked:
+    with tracking(context.trackers, Emitter(observers).note) as tracked:
         return _run_to_end(run_all(prepared, context, *observers, *tracked))
 
 

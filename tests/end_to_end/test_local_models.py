@@ -14,6 +14,7 @@ import evalkit
 from evalkit import Observer
 from evalkit.response import Response
 from evalkit.results.run_directory import RunDirectory
+from evalkit.runs.events import Event, ModelLoaded, ModelLoading, RequestFinished, RunsPlanned
 from evalkit.testing.models import make_model
 from tests.end_to_end.workspace import Workspace, index_of, records_of, until
 
@@ -188,3 +189,26 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
     finished = workspace.evalkit("run", "-r", entry, "-q")
     assert finished.code == 0, finished.err
     assert index_of(workspace.run()).num_lines == MANY
+
+
+def test_events_say_when_a_model_is_loaded_and_for_which_runs(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    heard: list[Event] = []
+    results = evalkit.run(
+        [f"arithmetic:operation={op},num_test=5,model=test/a" for op in OPERATIONS],
+        observer=heard.append,
+        model_deployments=deploy(tmp_path, a={"model": str(models["a"])}),
+        output_path=tmp_path / "out",
+    )
+    names = [result.name for result in results]
+    (loading,) = (event for event in heard if isinstance(event, ModelLoading))
+    (loaded,) = (event for event in heard if isinstance(event, ModelLoaded))
+    planned = heard[0]
+    assert isinstance(planned, RunsPlanned)
+    assert loading.runs == loaded.runs == planned.runs
+    assert [run.name for run in loading.runs] == names
+    assert loading.deployment == loaded.deployment == "test/a"
+    assert loaded.seconds > 0
+    first = next(number for number, event in enumerate(heard) if isinstance(event, RequestFinished))
+    assert heard.index(loading) < heard.index(loaded) < first

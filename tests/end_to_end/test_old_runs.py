@@ -10,6 +10,8 @@ from typing import Any
 import evalkit
 from evalkit import Observer
 from evalkit.results.run_directory import RunDirectory
+from evalkit.runs.events import RunFinished, StageFinished
+from evalkit.trackers.stored_events import stored_events
 from tests.old_format import made_old
 
 ENTRY = "arithmetic:num_test=12,model=evalkit/echo"
@@ -76,3 +78,17 @@ def test_what_a_filter_blocked_then_is_a_failure_now(tmp_path: Path) -> None:
     _, _, status = run(tmp_path)
     assert status == "complete"
     assert directory.journal_path.read_text().count('"key"') == num_lines - 1
+
+
+def test_a_run_of_an_earlier_evalkit_is_reported_to_trackers(tmp_path: Path) -> None:
+    directory, _, _ = run(tmp_path)
+    make_old(directory, blocked=0)
+    events = [event for event, _ in stored_events(directory.path)]
+    (stage,) = (event.report for event in events if isinstance(event, StageFinished))
+    assert (stage.stage, stage.status) == ("answers", "complete")
+    assert (stage.num_requests, stage.num_answered) == (12, 12)
+    finished = events[-1]
+    assert isinstance(finished, RunFinished)
+    assert finished.run.name == directory.path.name
+    (mean,) = (s.mean for s in finished.result.stats if s.name == "exact_match" and s.split == "all")
+    assert mean == stat(directory)["mean"]

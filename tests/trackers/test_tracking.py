@@ -76,7 +76,7 @@ def register(name: str, made: Callable[[], Tracker]) -> str:
 
 
 def run(
-    *trackers: str, entry: str = ENTRY, suite: str = "default", heard: list[Event] | None = None
+    *trackers: str, entry: str | list[str] = ENTRY, suite: str = "default", heard: list[Event] | None = None
 ) -> tuple[RunResult, list[str]]:
     """A run, and the notes about trackers."""
     events = [] if heard is None else heard
@@ -88,7 +88,10 @@ def test_a_tracker_gets_the_events_in_order_on_one_thread_of_its_own() -> None:
     recorder, heard = Recorder(), list[Event]()
     register("recorder", lambda: recorder)
     began = time.time()
-    result, notes = run("recorder", entry="arithmetic:num_test=100,model=evalkit/majority", heard=heard)
+    twice = ["arithmetic:num_test=100,model=evalkit/majority"] * 2
+    result, notes = run("recorder", entry=twice, heard=heard)
+    # What the plan has to say is among it.
+    assert isinstance(heard[0], Note)
     assert result.status == "complete"
     assert notes == []
     assert recorder.events == heard

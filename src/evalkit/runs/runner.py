@@ -61,7 +61,10 @@ async def run_all(plan: Plan, context: PlanContext, *observers: AnyObserver) -> 
     """
     runs = [(run.name, run.digest, run.identity) for run in plan.runs]
     names = name_runs(runs, context.options.suite_path)
-    async with open_session(plan, names, context, Emitter(observers)) as session:
+    events = Emitter(observers)
+    for note in plan.notes:
+        events.note(note)
+    async with open_session(plan, names, context, events) as session:
         session.events.emit(RunsPlanned(tuple(session.runs)))
         return list(await asyncio.gather(*map(partial(_run_safely, session), plan.runs, session.runs)))
 
