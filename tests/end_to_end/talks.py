@@ -69,8 +69,8 @@ class Stumbling(DialogueAdapter):
         return super().after(instance, state, response)
 
 
-def run_spec(num: int, **changes: Any) -> RunSpec:
-    adapter_spec = evalkit.dialogue("Answer yes or no.", max_tokens=20)
+def run_spec(num: int, max_tokens: int, **changes: Any) -> RunSpec:
+    adapter_spec = evalkit.dialogue("Answer yes or no.", max_tokens=max_tokens)
     return RunSpec(
         name=f"talks:num={num}",
         scenario_spec=ScenarioSpec(name="talks", args={"num": num}),
@@ -80,7 +80,7 @@ def run_spec(num: int, **changes: Any) -> RunSpec:
 
 
 @evalkit.run_spec_function("talks")
-def talks(num: int = 20, method: str = "dialogue") -> RunSpec:
+def talks(num: int = 20, method: str = "dialogue", max_tokens: int = 20) -> RunSpec:
     """Two turns each."""
-    spec = run_spec(num, method=method)
+    spec = run_spec(num, max_tokens, method=method)
     return spec if method == "dialogue" else spec.named(f"talks:num={num},method={method}")
