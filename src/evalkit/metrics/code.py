@@ -82,7 +82,7 @@ class CodeMetric(Metric):
         Raises:
             DataError: It has none.
         """
-        _test_cases(instance)
+        self.case(instance)
 
     def score(self, unit: Unit) -> Mapping[str, float]:
         """The stat for one program and, where `k` programs were asked for, for `k`.
@@ -112,6 +112,14 @@ class CodeMetric(Metric):
         """The score of one program and of `k`; `passes` has the likeliest first."""
         raise NotImplementedError
 
+    def case(self, instance: Instance) -> Mapping[str, Any]:
+        """The texts `prompt`, `test` and `entry_point` of an instance.
+
+        Raises:
+            DataError: It has none.
+        """
+        return _test_cases(instance)
+
     def program(self, case: Mapping[str, Any], completion: Completion) -> str:
         """The program without its tests: the prompt and the completion as it was generated."""
         self._num_fenced += "```" in completion.text
@@ -129,7 +137,7 @@ class CodeMetric(Metric):
 
     def _verdicts(self, unit: Unit) -> list[Verdict]:
         """How the program of each completion ended, the likeliest first."""
-        case = _test_cases(unit.instance)
+        case = self.case(unit.instance)
         completions = likeliest_first(unit.answer.response.completions)
         if not completions:
             raise DataError(f"the answer to '{unit.answer.state.key}' holds no completion")
@@ -176,7 +184,7 @@ class PassAtK(CodeMetric):
         return pass_at_k(n, num_right, 1), pass_at_k(n, num_right, k)
 
 
-class _BlockProgram:
+class BlockProgram:
     """Runs the program that an answer means, rather than what was generated word for word."""
 
     def program(self, case: Mapping[str, Any], completion: Completion) -> str:
@@ -192,7 +200,7 @@ class _BlockProgram:
 
 
 @metric("code_block_acc")
-class CodeBlockAcc(_BlockProgram, CodeEvalAcc):
+class CodeBlockAcc(BlockProgram, CodeEvalAcc):
     """`code_eval_acc` for chat models: of the program in the answer's code block, if there is one.
 
     Args:
@@ -203,7 +211,7 @@ class CodeBlockAcc(_BlockProgram, CodeEvalAcc):
 
 
 @metric("code_block_pass")
-class CodeBlockPass(_BlockProgram, PassAtK):
+class CodeBlockPass(BlockProgram, PassAtK):
     """`pass` for chat models: of the program in the answer's code block, if there is one.
 
     Args:
