@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+import evalkit.metrics.jaster  # noqa: F401 - registers the metrics
 from evalkit.errors import UsageError
 from evalkit.metrics.format_control import chosen
 from tests.scoring.units import built, instance, unit

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import evalkit.metrics.text  # noqa: F401 - registers exact_match
 from evalkit.metrics.jaster import longest_common_subsequence, token_sort_similarity
 from tests.metrics.japanese_texts import pairs
 from tests.scoring.units import GENERATION, built, instance, unit
