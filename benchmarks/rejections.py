@@ -5,7 +5,7 @@
 The server is its own loopback process. Where rejections are drawn (10 % 429 with Retry-After, 5 % 500,
 2 % drops), each attempt of each request has its own draw, so a simulated client that waits only where it must
 meets the very same ones. Where a capacity is the limit, what the server did from the fourth second on is
-counted over 10,000 requests; of a number at once, the part that was taken on average. Beside it stands what a
+counted over 10,000 requests; of a number at once, the part that was taken on average. Next to it is what a
 client gets that is told the number. The exit code is 1 if a goal is missed.
 """
 

@@ -107,7 +107,7 @@ class StoreError(EvalkitError):
 
 
 class DamageError(StoreError):
-    """A file of a run is lost or damaged; the message says what makes it good: a repair, a run, an import."""
+    """A file of a run is lost or damaged; the message says how to repair it: a repair, a run, an import."""
 
 
 class ReadOnlyError(StoreError):

@@ -1,6 +1,6 @@
 """From a name to the folder that has it: one rule for whoever writes runs and whoever looks for them.
 
-A run's name may be anything (a benchmark, a plugin or another harness chose it): each character that is no
+A run's name may be anything (a benchmark, a plugin or another harness chose it): each character that can't be
 part of a folder's name becomes `_`. A suite is the user's own word: one that names no folder is refused.
 Folders whose name begins with a dot are evalkit's own (`.replaced`), and hold no runs for a reader.
 """

@@ -86,7 +86,7 @@ def parse_value(text: str, wanted: Any) -> Any:
     """Read `text` as a value of the annotation `wanted`.
 
     Raises:
-        ValueProblem: The text is no such value; the message says which texts are.
+        ValueProblem: The text is not such a value; the message says which texts are.
     """
     origin, args = get_origin(wanted), get_args(wanted)
     if origin in (Union, types.UnionType):

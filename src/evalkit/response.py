@@ -251,7 +251,7 @@ def _type_problem(plain: Any, types: _Types, needed: str = "") -> str | None:
         return f"'{needed}' is missing"
     for name, value in plain.items():
         if type(value) not in types.get(name, ()):
-            return f"'{name}' is no field of it, or of another type"
+            return f"'{name}' is not a field of it, or has the wrong type"
     return None
 
 
@@ -263,7 +263,7 @@ def _object_problem(response: Response) -> str | None:
     if not isinstance(response.latency_s, _NUMBER):
         return "latency_s is not a number"
     if response.served_model is not None and not isinstance(response.served_model, str):
-        return "served_model is no text"
+        return "served_model is not text"
     if type(response.attempts) is not int or type(response.cached) is not bool:
         return "attempts or cached is of another type"
     if response.embedding is not None and not all(isinstance(v, _NUMBER) for v in response.embedding):
@@ -286,7 +286,7 @@ def _efficiency_problem(efficiency: Efficiency) -> str | None:
     for name in ("padded_tokens", "reused_tokens", "batch_size", "peak_memory_bytes"):
         value = getattr(efficiency, name)
         if value is not None and type(value) is not int:
-            return f"efficiency.{name} is no whole number"
+            return f"efficiency.{name} is not a whole number"
     return None
 
 
@@ -294,11 +294,11 @@ def _completion_problem(completion: Completion) -> str | None:
     if not isinstance(completion, Completion) or not isinstance(completion.text, str):
         return "a completion has no text"
     if not isinstance(completion.finish_reason, str):
-        return "finish_reason is no text"
+        return "finish_reason is not text"
     for name in ("thinking", "raw"):
         value = getattr(completion, name)
         if value is not None and not isinstance(value, str):
-            return f"{name} is no text"
+            return f"{name} is not text"
     if completion.logprob is not None and not isinstance(completion.logprob, _NUMBER):
         return "logprob is not a number"
     if completion.is_greedy is not None and type(completion.is_greedy) is not bool:

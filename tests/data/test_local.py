@@ -188,7 +188,7 @@ def test_an_edited_file_with_a_pinned_checksum_is_refused_and_not_to_be_deleted(
 
 @pytest.mark.parametrize("url", ["file://elsewhere/data/q.jsonl", "file:q.jsonl"])
 def test_a_url_of_no_file_here_is_refused(url: str, store: DataStore) -> None:
-    with pytest.raises(DataError, match="is no file of this machine"):
+    with pytest.raises(DataError, match="is not a file on this machine"):
         store.path(DataFile("q", url=url))
 
 

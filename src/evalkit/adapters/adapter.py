@@ -41,7 +41,7 @@ class _PlannedRequest(NamedTuple):
     """A request that is wanted, before its prompt is made.
 
     Attributes:
-        unit_size: So many requests are scored together with it, itself included.
+        unit_size: How many requests are scored together, this one included.
     """
 
     key: str

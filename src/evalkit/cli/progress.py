@@ -35,7 +35,7 @@ PLAIN_EVERY_S = 5.0
 LEAST_ANSWERS = 5
 LEAST_SENDING_S = 3.0
 REDRAW_PER_S = 4
-# A terminal shows so many running runs at once; the line below them counts the rest.
+# How many running runs a terminal shows at once; the line below them counts the rest.
 MAX_SHOWN = 12
 _COLUMNS = (
     TableColumn("run", is_label=True),

@@ -30,9 +30,9 @@ def scored_prompt(completion: Completion, prompt: str) -> Completion:
     that send exactly 0 for it mean the same.
 
     Raises:
-        BadRequestError: The tokens do not spell the prompt, one behind the first has no probability, or so
-            many in a row have exactly 0 that they were not computed. A server that does not score prompts
-            never does, so it is not asked again.
+        BadRequestError: The tokens do not spell the prompt, one behind the first has no probability, or
+            too many in a row have exactly 0 to be computed. A server that does not score prompts never
+            does, so evalkit does not ask it again.
     """
     tokens = completion.tokens
     if not tokens:

@@ -116,5 +116,7 @@ def path_of_url(url: str) -> Path | None:
         return None
     path = Path(os.fsdecode(unquote_to_bytes(parts.path)))  # a name need not be UTF-8
     if parts.netloc not in ("", "localhost") or not path.is_absolute():
-        raise DataError(f"{url} is no file of this machine; write file:///, then the path from the root on")
+        raise DataError(
+            f"{url} is not a file on this machine; write file:///, then the path from the root on"
+        )
     return path

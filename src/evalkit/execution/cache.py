@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _COMMIT_EVERY_S = 0.5
 _BUSY_TIMEOUT_S = 2.0
-# At the end there is no later commit: so many time-outs are waited for.
+# At the end there is no later commit: wait for this many time-outs.
 _LAST_TRIES = 5
 
 

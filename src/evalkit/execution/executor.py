@@ -1,4 +1,4 @@
-"""Feeds requests to a sender, as many at once as it bears, and hands back what has finished."""
+"""Feeds requests to a sender, as many at once as its limits allow, and yields what has finished."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Executor:
         sender.on_halt(self._wake_all)
 
     def feed_lock(self) -> FeedLock:
-        """Waits (`async with`) until the streams before have handed over all their requests.
+        """Waits (`async with`) until the streams before have submitted all their requests.
 
         What is done between that and `batches` (loading data, say) is done while the last requests of the
         stream before are still in flight, and by one at a time. `batches` releases the lock when its source

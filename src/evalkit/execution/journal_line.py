@@ -268,9 +268,9 @@ def _origin_problem(plain: Mapping[str, Any]) -> str | None:
     if type(origin) is not dict or type(origin.get("source")) is not str or not origin["source"]:
         return "its origin names no source"
     if type(origin.get("key", "")) is not str:
-        return "the key of its origin is no text"
+        return "the key of its origin is not text"
     if type(response) is not dict or response.get("cached") is not True:
-        return "it has an origin, and is no answer that was found"
+        return "it has an origin, and is not an answer that was found"
     return None
 
 

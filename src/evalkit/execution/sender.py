@@ -191,8 +191,8 @@ class Sender:
         Args:
             state: The request.
             ahead: It goes before all that wait for leave to be sent.
-            on_unknown_bill: Called for each attempt that failed and may cost money all the same: nobody knows
-                how much. Not called where there are no prices.
+            on_unknown_bill: Called for each attempt that failed and may cost money all the same: how much is
+                not known. Not called where there are no prices.
 
         Raises:
             CancelledError: Sending was ended while the request waited, or was in flight for too long.

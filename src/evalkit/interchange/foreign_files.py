@@ -82,7 +82,7 @@ class ForeignFiles:
                     yield value
 
     def open(self, path: Path) -> BufferedReader:
-        """A file, open to be read; it is no larger than allowed.
+        """A file, open to be read, unless it is too large.
 
         Raises:
             StoreError: It is too large, no regular file, or can't be opened.

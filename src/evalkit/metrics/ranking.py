@@ -60,9 +60,9 @@ _MEASURES: dict[str, tuple[str, Measure, bool]] = {
 class Ranking(Metric):
     """Measures of the order in which the model's answers put an instance's passages.
 
-    Each reference is a passage with a tag such as `relevance=2` (0 without it) and was asked about in a
-    request of its own (`ranking_binary`). A "yes" comes before a "no" before anything else; among the yeses
-    the likelier come first, otherwise the less likely; equals keep their order.
+    Each reference is a passage with a tag such as `relevance=2` (0 without it) and had its own request
+    (`ranking_binary`). A "yes" comes before a "no" before anything else; among the yeses the likelier come
+    first, otherwise the less likely; equals keep their order.
 
     Gives `RR@k`, `NDCG@k`, `success@k` or `recall@k` for each measure, `ref{i}_rank` (the place of each
     passage, from 1) and, if `rank` is set, each measure again as `… (topk=N)` over the passages alone

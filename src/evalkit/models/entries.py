@@ -1,4 +1,4 @@
-"""Lists of entries in a YAML file, each checked against a model, every complaint with file and line."""
+"""Lists of entries in a YAML file, each checked against a model, every error with file and line."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from evalkit.perturbations.perturbation import Perturbation
 from evalkit.perturbations.words import alternation, match_case
 from evalkit.registry import perturbation
 
-# Ending, what it stands for, and the words that take it.
+# Ending, its long form, and the words that take it.
 _REGULAR = (
     ("'d", "would", "he i it she that there they we you"),
     ("'d", "did", "how where"),

@@ -17,7 +17,7 @@ from evalkit.registry import perturbation
 
 _GENDERS = ("neutral", "female", "male")
 # One row per line: the neutral, female and male word. HELM's lists and order (Garg et al. 2018, Bolukbasi et
-# al. 2016, Lauscher et al. 2022), with its slip: "grandfather" stands beside "grandmothers".
+# al. 2016, Lauscher et al. 2022), with its slip: "grandfather" is next to "grandmothers".
 _TERMS = """
 child daughter son
 children daughters sons

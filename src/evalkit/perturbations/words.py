@@ -54,7 +54,7 @@ def read_substitutes(path: Path) -> dict[str, list[str]]:
     """A word list: JSON that maps each word to what can stand in its place.
 
     Raises:
-        DataError: The file is no such JSON.
+        DataError: The file does not hold such JSON.
     """
     try:
         found = json.loads(path.read_bytes())

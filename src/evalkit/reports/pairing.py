@@ -35,7 +35,7 @@ class ScoredRun:
         """HELM's mean of the train trials' means, with the interval over instances around it."""
         known = [mean for mean in self.stat.trial_means if mean is not None]
         mean, ci95 = self.stat.mean, self.stat.ci95
-        assert mean is not None, "runs without a number are no part of a table"
+        assert mean is not None, "runs without a number are not part of a table"
         value = math.fsum(known) / len(known) if known else mean
         shifted = None if ci95 is None else (ci95[0] + value - mean, ci95[1] + value - mean)
         return Estimate(value, shifted)

@@ -70,12 +70,12 @@ def folder_name(
 
 
 def is_marked_name(folder: str, digest: RunDigest) -> bool:
-    """Whether a directory stands beside one that has the plain name."""
+    """Whether a directory is the marked one next to a directory with the plain name."""
     return f"@{digest.full[:8]}" in folder
 
 
 def _marked_directory(suite_path: Path, label: str, digest: RunDigest) -> RunDirectory:
-    """The directory beside one that has the plain name; a run that happens to be called so keeps its own."""
+    """The marked directory next to one with the plain name; a run with such a name keeps its own."""
     for length in (8, 16):
         directory = RunDirectory(suite_path / f"{label}@{digest.full[:length]}")
         holder = directory.sound_manifest()
@@ -99,7 +99,7 @@ def _earlier_directory(suite_path: Path, name: str, digest: RunDigest) -> RunDir
 def choose_directory(
     suite_path: Path, name: str, digest: RunDigest, identity: Mapping[str, Any], *, is_marked: bool = False
 ) -> DirectoryChoice:
-    """The directory for a run: its own if it was started before, else a new one beside its namesakes.
+    """The directory for a run: its own if it was started before, else a new one for the same name.
 
     Args:
         suite_path: The folder of its suite.

@@ -99,7 +99,7 @@ def require_unchanged(directory: RunDirectory, manifest: Manifest, names: Iterab
         names: The files.
 
     Raises:
-        DamageError: One is missing or was changed; says what makes it good.
+        DamageError: One is missing or was changed; says how to repair it.
     """
     for name in names:
         left, path = manifest.files.get(name), directory.path / name

@@ -76,7 +76,7 @@ class StoredRun:
 
         Raises:
             StoreError: There is no run at `path`.
-            DamageError: It is damaged; the message says what makes it good.
+            DamageError: It is damaged; the message says how to repair it.
         """
         directory = RunDirectory(path)
         manifest = directory.manifest()
@@ -91,7 +91,7 @@ class StoredRun:
         """Make sure that these files are as the run left them; each is looked at once.
 
         Raises:
-            DamageError: One is missing or was changed; says what makes it good.
+            DamageError: One is missing or was changed; says how to repair it.
         """
         require_unchanged(
             self.directory, self.manifest, (name for name in names if name not in self._checked)

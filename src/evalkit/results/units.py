@@ -58,7 +58,7 @@ def unit_of_row(row: Any) -> tuple[Any, ...]:
     """The unit that a line of scores is about.
 
     Raises:
-        KeyError: It is no such line.
+        KeyError: It is not such a line.
     """
     if row["status"] not in ("scored", "failed", "missing"):
         raise KeyError(row["status"])

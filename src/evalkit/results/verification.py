@@ -53,7 +53,7 @@ REMEDIES: dict[Remedy, str] = {
     "update": "use a newer evalkit",
     "none": "",
 }
-"""What makes it good, in words."""
+"""How to repair it, in words."""
 _DERIVED = frozenset(FILES) - {"journal.jsonl"}
 # How evalkit calls the files that it writes next to others, and renames.
 _BESIDE = re.compile(r"\.?(?P<name>[a-z_]+\.jsonl?)\.\d+|(?P<copy>journal)\.part", re.ASCII)
@@ -68,7 +68,7 @@ class Finding:
     Attributes:
         file: Its name in the run's directory.
         problem: What is wrong with it, in words.
-        remedy: What makes it good.
+        remedy: How to repair it.
         offset: Where a journal's line begins, in bytes.
         length: How long that line is, in bytes.
         is_damage: Something was lost or changed; else it is only good to know.

@@ -13,7 +13,7 @@ _INSTRUCTIONS = "Please solve the following problem."
 
 @run_spec_function("synthetic_reasoning")
 def synthetic_reasoning(mode: Literal["pattern_match", "variable_substitution", "induction"]) -> RunSpec:
-    """Patterns of variables and signs, and what they become when words stand for the variables.
+    """Patterns of variables and signs, and what they become with words in place of the variables.
 
     Args:
         mode: Find the pattern that a result matches, substitute the variables, or find the common rule.

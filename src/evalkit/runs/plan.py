@@ -327,8 +327,8 @@ def _with_distinct_names(runs: list[PlannedRun]) -> tuple[list[PlannedRun], list
         if first is not run:
             fields = ", ".join(differing_fields(first.identity, run.identity))
             notes.append(
-                f"two runs are named {run.name}, and evalkit keeps each in a directory of its own; they "
-                f"differ in {fields}"
+                f"two runs are named {run.name}, and evalkit keeps each in its own directory; they differ "
+                f"in {fields}"
             )
         kept.append(run)
     if len(repeated) > MAX_REPEATED_SHOWN:

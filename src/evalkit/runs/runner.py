@@ -109,7 +109,7 @@ async def run_one(run: PlannedRun, handle: RunHandle, session: Session) -> RunRe
                 return result
             with _closed_on_error(writer, lock):
                 stage = AnswerStage(run, handle, session, writer, lock)
-                # Runs of one deployment take turns at handing over requests: few hold instances in memory.
+                # Runs of one deployment take turns at submitting requests: few hold instances in memory.
                 async with stage.executor.feed_lock() as feed_lock:
                     loaded = await _load(run, handle, writer, session)
                     await stage.send(loaded, identity.owner, feed_lock)

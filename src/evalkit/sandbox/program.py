@@ -11,7 +11,7 @@ class Checks:
 
     The program sends back plain values only (None, numbers, text, bytes, lists, tuples, dicts, sets and
     iterators of these; subclasses arrive as what they derive from), so it can neither read the tests nor
-    decide what "equal" means. An object of its own class equals nothing.
+    decide what "equal" means. An object of a class that the program defines equals nothing.
 
     Attributes:
         source: Comes to its end if the program is right; usually a row of `assert`.

@@ -37,7 +37,7 @@ class BabiQAScenario(Scenario):
         return tuple(_file(task, split) for task in self.tasks for split in (TRAIN, VALID, TEST))
 
     def instances(self, data: DataStore) -> Iterator[Instance]:
-        """Task by task train, valid and test; the passage of a question is all that was told before it."""
+        """Task by task train, valid and test; the passage of a question is the whole story before it."""
         for task in self.tasks:
             for split in (TRAIN, VALID, TEST):
                 for passage, question, answer in _questions(data.path(_file(task, split))):

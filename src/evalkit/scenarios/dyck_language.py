@@ -96,7 +96,7 @@ class _Grammar:
         return sequence
 
     def _cut(self, sequence: str, num_open: int) -> str:
-        """The longest beginning in which so many brackets are open."""
+        """The longest beginning in which `num_open` brackets are open."""
         balance = 0
         for index in range(len(sequence) - 1, -1, -1):
             balance += -1 if sequence[index] in self._closer_of else 1

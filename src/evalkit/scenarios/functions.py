@@ -43,7 +43,7 @@ DEFINITIONS: Mapping[str, Function] = {
     "affine_neg5x_3": lambda n: -5 * n + 3,
     "relu_neg2": lambda n: max(n, -2),
 }
-"""What a name can stand for."""
+"""What a name can mean."""
 
 NAMES: Mapping[str, str] = {
     "adarnq": "bool_geq_3",

@@ -52,8 +52,8 @@ class NaturalQAScenario(Scenario):
     def instances(self, data: DataStore) -> Iterator[Instance]:
         """The questions with a short answer: in each file the first, third, … as train, the others as valid.
 
-        A train question has one of its answers, drawn as HELM does; a valid one has all. Yes and no are no
-        answers here.
+        A train question has one of its answers, drawn as HELM does; a valid one has all. Yes and no do not
+        count as answers here.
         """
         rng = random.Random(0)
         for file in _FILES:

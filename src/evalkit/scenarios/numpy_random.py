@@ -53,7 +53,7 @@ class NumpyRandom:
         return choose if largest else int
 
     def choices(self, items: Sequence[T], count: int) -> list[T]:
-        """`choice(items, size=count)`: so many items, with repetition."""
+        """`choice(items, size=count)`: `count` items, with repetition."""
         return [items[self.between(0, len(items))] for _ in range(count)]
 
     def shuffle(self, items: list[Any]) -> None:

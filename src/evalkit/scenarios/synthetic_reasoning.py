@@ -27,7 +27,7 @@ _NUM_DISTRACTORS = 3
 
 @scenario("synthetic_reasoning")
 class SyntheticReasoningScenario(Scenario):
-    """Patterns of variables and signs, and what they become when words stand for the variables.
+    """Patterns of variables and signs, and what they become with words in place of the variables.
 
     Args:
         mode: Find the pattern that a result matches, substitute the variables, or find the common rule.

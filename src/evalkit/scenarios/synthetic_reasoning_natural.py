@@ -69,7 +69,7 @@ class SyntheticReasoningNaturalScenario(Scenario):
     """Rules about a person, animal or plant, and a fact to which some of them apply.
 
     Args:
-        difficulty: easy: all rules name the subject; medium: some name its kind; hard: the fact is told in
+        difficulty: easy: all rules name the subject; medium: some name its kind; hard: the fact uses
             synonyms, too.
     """
 
@@ -123,7 +123,7 @@ class SyntheticReasoningNaturalScenario(Scenario):
         return rules
 
     def _fact(self, rng: random.Random, rules: Sequence[_Rule]) -> tuple[Sequence[str], list[str]]:
-        """Two attributes as they are told, and what follows; now and then nothing does."""
+        """Two attributes as stated, and what follows; now and then nothing does."""
         while True:
             attributes = rng.sample(_ATTRIBUTES, 2)
             # Drawn in every difficulty, so that medium and hard share the stream.

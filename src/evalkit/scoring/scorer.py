@@ -74,7 +74,7 @@ class Scorer:
     failure nor another response displaces it. A failure gives way to a later response, and to a later
     failure. A metric that raises fails with the reason `metric_error` in its own scores of that unit, a
     number that is not finite in that one score; the unit's other scores count. A unit that no metric applies
-    to fails as a whole, and so does one whose log-probabilities are no numbers.
+    to fails as a whole, and so does one whose log-probabilities are not numbers.
 
     Besides what the metrics give, every answered unit has the usage stats `num_prompt_tokens`,
     `num_completion_tokens` (both where they are reported) and `latency_s` (sums over its requests),
@@ -142,7 +142,7 @@ class Scorer:
         """Take the outcome of one request; scores its unit if that completes it.
 
         Raises:
-            UsageError: The request is no part of this run.
+            UsageError: The request is not part of this run.
         """
         table = self._table
         slot = table.slot(state.instance_id, state.trial, state.sample, state.perturbation)

@@ -161,7 +161,7 @@ def _plain(value: Any) -> Any:
         return [item if type(item) in _AS_IT_IS else _plain(item) for item in value]
     if isinstance(value, BaseModel):
         return _plain(value.model_dump())
-    if isinstance(value, str | int):  # of a type of its own, an enumeration's
+    if isinstance(value, str | int):  # of a subtype, such as an enumeration's
         return value
     raise UsageError(f"a {type(value).__name__} can't be part of a spec: {value!r}")
 

@@ -244,7 +244,7 @@ def _base(entry: RunEntry, function: Callable[..., Any], given: dict[str, Any]) 
 
 @contextmanager
 def _marking(entry: RunEntry, span: Span | None) -> Iterator[None]:
-    """Turn a complaint about a value inside the block into an error that marks it in the entry."""
+    """Turn an error about a value inside the block into one that marks it in the entry."""
     try:
         yield
     except (EntryError, PluginError, NotPortedError):

@@ -104,7 +104,7 @@ def value_of(entry: RunEntry, arg: Arg, parameter: Parameter) -> Any:
     """The value of an argument, read by the annotation of its parameter.
 
     Raises:
-        EntryError: It is no such value.
+        EntryError: It is not such a value.
     """
     try:
         value = parse_value(arg.raw, parameter.type)

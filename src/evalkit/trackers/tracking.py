@@ -1,4 +1,4 @@
-"""Runs trackers beside the runs: a thread and a bounded queue for each, and a bounded wait at the end."""
+"""Runs trackers next to the runs: a thread and a bounded queue for each, and a bounded wait at the end."""
 
 from __future__ import annotations
 

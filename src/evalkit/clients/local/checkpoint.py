@@ -120,7 +120,7 @@ def _advice(missing: Collection[str], unexpected: Collection[str]) -> str:
 
 
 def _common_prefix(names: Iterable[str]) -> str:
-    """The parts that all names begin with, such as `_orig_mod.` (a whole name is no such part)."""
+    """The parts that all names begin with, such as `_orig_mod.` (a whole name is not such a part)."""
     parts = [name.split(".")[:-1] for name in names]
     common: list[str] = []
     for at_one_place in zip(*parts, strict=False):

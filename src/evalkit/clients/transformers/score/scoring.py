@@ -194,7 +194,7 @@ class PromptScorer:
             if start:
                 prefix, computed = self._prefixes.of(batch[0].prompt.ids[:start])
                 start = prefix.length
-            # No token follows the last one, so its state is of no use.
+            # No token follows the last one, so its state is useless.
             ends = [None if self._stands_alone(job) else -1 for job in batch]
             tree = PrefixTree.of(
                 [job.prompt.ids[start:end] for job, end in zip(batch, ends, strict=True)], start
