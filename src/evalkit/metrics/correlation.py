@@ -53,10 +53,10 @@ class Correlation(AnswerMetric):
         raise NotImplementedError
 
     def check(self, instance: Instance) -> None:
-        """Refuse an instance whose right answer is no number.
+        """Refuse an instance whose right answer is not a number.
 
         Raises:
-            DataError: It has none, or it is no number.
+            DataError: It has none, or it is not a number.
         """
         super().check(instance)
         if self._applies:

@@ -21,8 +21,8 @@ class EntityLabelling(AnswerMetric):
 
     Gives `entity_labelling_acc`, the share of the right pairs that the answer has (llm-jp-eval's
     `entity_labeling_acc`), and `entity_labelling_f1`; over all units `entity_labelling_micro_f1`, from the
-    sums of pairs. What is no pair in an answer counts as a wrong one. Where there is no right pair, an empty
-    answer has 1 and any other 0.
+    sums of pairs. What is not a pair in an answer counts as a wrong one. Where there is no right pair, an
+    empty answer has 1 and any other 0.
 
     Args:
         dataset: The jaster dataset, which decides how a completion is cleaned.
@@ -75,7 +75,7 @@ class EntityLabelling(AnswerMetric):
 
 
 def pairs(text: str, form: Form) -> frozenset[Pair]:
-    """The pairs that a text names; what is no pair becomes one with the label ""."""
+    """The pairs that a text names; what is not a pair becomes one with the label ""."""
     if form == "lines":
         found = [_at_last_blank(line) for line in text.split("\n") if line.strip()]
     else:

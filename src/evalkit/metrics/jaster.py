@@ -1,6 +1,6 @@
 """The metrics of single answers in llm-jp-eval's jaster datasets, with the original's exact semantics.
 
-How an answer is read from a completion is told in `evalkit.metrics.jaster_answers`.
+How an answer is read from a completion is described in `evalkit.metrics.jaster_answers`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class JasterExactMatch(AnswerMetric):
 
 @metric("exact_match_figure")
 class ExactMatchFigure(AnswerMetric):
-    """Whether answer and right answer are one number; 0 where one of them is no number.
+    """Whether answer and right answer are one number; 0 where one of them is not a number.
 
     Args:
         dataset: The jaster dataset, which decides how a completion is cleaned.
@@ -74,7 +74,7 @@ class ExactMatchFigure(AnswerMetric):
 class CharF1(AnswerMetric):
     """The similarity that llm-jp-eval calls `char_f1`: fuzzywuzzy's `token_sort_ratio`, from 0 to 1.
 
-    It is no F1 of characters: words are sorted, and the share of characters in the longest common
+    It is not an F1 of characters: words are sorted, and the share of characters in the longest common
     subsequence counts, rounded to two decimals. See `evalkit.metrics.jaster.token_sort_similarity`.
 
     Args:

@@ -156,7 +156,7 @@ def _refuse_equal_keys(run: PlannedRun, instances: Sequence[Instance]) -> None:
     """Nothing, if no instance is called like a turn of another.
 
     Raises:
-        DataError: One is: their answers could not be told apart.
+        DataError: One is: their answers could not be distinguished.
     """
     ids = {str(instance.id) for instance in instances}
     for name in ids:
