@@ -49,7 +49,7 @@ class CodeExec(BlockProgram, CodeEvalAcc):
     ) -> None:
         super().__init__(adapter_spec, timeout)
         self._finds_blocks = answers == "blocks"
-        # The right answer, where it holds the tests, is no program.
+        # The right answer, where it holds the tests, is not a program.
         self.full_marks = {}
 
     def case(self, instance: Instance) -> Mapping[str, Any]:
@@ -112,7 +112,7 @@ def _case(lines: tuple[str, ...], setup: str) -> Mapping[str, Any]:
     """Assertions as a test of HumanEval.
 
     Raises:
-        SyntaxError: They are no Python.
+        SyntaxError: They are not Python.
         ValueError: They call no function.
     """
     entry_point = _called(lines, setup)

@@ -65,7 +65,7 @@ def form_of(dataset: str, rules: Rules = "corrected") -> Form | None:
 class FormatControl(AnswerMetric):
     """Whether the answer has the form that its dataset asks for, right or wrong: Nejumi's control score.
 
-    Gives `format_control`, and `format_failure`, which is 1 where the other is 0: put it beside an accuracy,
+    Gives `format_control`, and `format_failure`, which is 1 where the other is 0: put it next to an accuracy,
     to see how much of what is missing there is form. Nothing for a dataset with free answers.
 
     Args:
@@ -118,7 +118,7 @@ class FormatControl(AnswerMetric):
 class ExtractedExactMatch(AnswerMetric):
     """Whether the answer holds the right choice and no other, whatever stands around it.
 
-    Beside `jaster_exact_match` it shows how much is lost by form alone. For datasets with few answers: the
+    Next to `jaster_exact_match` it shows how much is lost by form alone. For datasets with few answers: the
     one that occurs, not inside a longer word, if no other occurs. Single letters must have the right case.
 
     Args:
