@@ -128,7 +128,7 @@ class RequestState:
         key: Unique within the run and the same on every machine: what resume goes by.
         instance_id: The instance it asks about.
         trial: The train trial (which few-shot examples were drawn).
-        sample: Which of `num_trials` repetitions this is.
+        sample: Which repetition this is (`num_trials` in adapter specs, HELM's word, says how many).
         reference_index: The reference being scored, for one-request-per-reference adapters.
         request_mode: "original" or "calibration" for those adapters.
         output_mapping: Letter to reference text, for multiple choice.

@@ -203,3 +203,25 @@ def test_helm_gets_the_scores_that_are_there(call: Call, directory: RunDirectory
     stats = [{stat["name"]["name"] for stat in one["stats"]} for one in json.loads(path.read_text())]
     assert ["brittle" in names for names in stats] == [True, False, True, True, False, True]
     assert all("exact_match" in names for names in stats)
+
+
+def test_a_right_answer_that_a_metric_fails_on_is_a_problem(call: Call, directory: RunDirectory) -> None:
+    called = call("validate", "-r", RUN[2], *PLUG)
+    assert called.code == 1
+    first = rows_of(directory)[1]["instance_id"]
+    assert (
+        f"{first}: metric_error: metric 'brittle': ValueError: can't read {first}" in called.out + called.err
+    )
+    Path("broken").unlink()
+    assert call("validate", "-r", RUN[2], *PLUG).code == 0
+
+
+@pytest.mark.parametrize("wrong", ['"failed_scores": 3', '"failed_scores": ["a"]', '"scores": 1'])
+def test_lines_of_another_shape_are_damage(call: Call, directory: RunDirectory, wrong: str) -> None:
+    lines = directory.scores_path.read_text().splitlines(keepends=True)
+    plain = json.loads(lines[1]) | json.loads(f"{{{wrong}}}")
+    directory.scores_path.write_text("".join([lines[0], json.dumps(plain) + "\n", *lines[2:]]))
+    made_old(directory)
+    called = call("verify", FOLDER)
+    assert called.code == 1
+    assert "a line is not a score of an instance" in called.out

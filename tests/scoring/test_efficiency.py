@@ -268,5 +268,8 @@ def test_no_metric_may_give_these_numbers(name: str) -> None:
     made = Scorer([Taken()], [Instance("?", (), "test", id="id0")])
     made.add(state(0), answer(0, 1))
     assert made.unscored.num_units == 1
+    # The metric has failed, not the request, which took its time.
+    taken = stats_of(made)["run_requests"]
+    assert (taken.n, taken.n_failed, taken.n_total) == (1, 0, 1)
     with pytest.raises(UsageError, match="not part of this run"):
         made.add(state(1), answer(0, 1))

@@ -38,7 +38,7 @@ class Units:
     """
 
     copies: Collection[tuple[str, str | None]]
-    num_trials: int
+    num_train_trials: int
     num_samples: int
 
     def problem(self, plain: Mapping[str, Any]) -> str | None:
@@ -46,7 +46,7 @@ class Units:
         instance_id, perturbation, trial, sample = unit_of(plain)
         if (instance_id, perturbation) not in self.copies:
             return f"the run has no instance '{instance_id}'{f' ({perturbation})' if perturbation else ''}"
-        if not (0 <= trial < self.num_trials and 0 <= sample < self.num_samples):
+        if not (0 <= trial < self.num_train_trials and 0 <= sample < self.num_samples):
             return f"the run has no trial {trial} with sample {sample}"
         return None
 

@@ -6,7 +6,7 @@ A unit of which one of both has no score counts in neither.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,47 @@ from evalkit.specs.digest import digest
 
 # Below this share of common instances the runs are held for different samples, and not paired.
 _LEAST_COMMON = 0.5
-_Units = Mapping[tuple[str, int, int], float | None]
-"""The score of each unit (instance, train trial, sample); None where it has none."""
+_Unit = tuple[str, int, int]
+"""Instance, train trial and sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class _UnitScores:
+    """The scores of a run's units.
+
+    Attributes:
+        scores: The score of each unit; None where it has none.
+        lacking: The units without a score.
+        by_trial: The scores of each train trial that has any.
+    """
+
+    scores: Mapping[_Unit, float | None]
+    lacking: Collection[_Unit]
+    by_trial: Mapping[int, Sequence[float]]
+
+    def shared_with(self, other: _UnitScores) -> Iterator[tuple[_Unit, float]]:
+        """The units with a score, without those that the other run has asked about and has no score of."""
+        for unit, score in self.scores.items():
+            if score is not None and unit not in other.lacking:
+                yield unit, score
+
+    def lost_to(self, other: _UnitScores) -> list[tuple[_Unit, float]]:
+        """The units with a score that the other run has asked about and has no score of."""
+        found = ((unit, self.scores.get(unit)) for unit in other.lacking)
+        return [(unit, score) for unit, score in found if score is not None]
+
+    def mean_of_trials(self, without: Iterable[tuple[_Unit, float]]) -> float | None:
+        """HELM's mean of the train trials' means, without some units; None if no unit is left."""
+        lost: dict[int, list[float]] = {}
+        for (_, trial, _), score in without:
+            lost.setdefault(trial, []).append(-score)
+        means = []
+        for trial, scores in self.by_trial.items():
+            gone = lost.get(trial, ())
+            if len(scores) > len(gone):
+                # As exact as the sum of those that are left: `fsum` rounds once.
+                means.append(math.fsum((*scores, *gone)) / (len(scores) - len(gone)))
+        return math.fsum(means) / len(means) if means else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +90,7 @@ class Pairing:
     """Pairs runs, and remembers the scores that it has read."""
 
     def __init__(self) -> None:
-        self._units: dict[tuple[Path, str, str], _Units] = {}
+        self._units: dict[tuple[Path, str, str], _UnitScores] = {}
         self._groups: dict[Path, dict[str, str]] = {}
 
     def difference(self, first: ScoredRun, second: ScoredRun) -> Estimate | None:
@@ -62,8 +101,8 @@ class Pairing:
         if first.questions != second.questions:
             return None
         all_ours, all_theirs = self._units_of(first), self._units_of(second)
-        ours = _by_instance(_shared(all_ours, all_theirs))
-        theirs = _by_instance(_shared(all_theirs, all_ours))
+        ours = _by_instance(all_ours.shared_with(all_theirs))
+        theirs = _by_instance(all_theirs.shared_with(all_ours))
         common = [key for key in ours if key in theirs]
         if len(common) < 2 or len(common) < _LEAST_COMMON * max(len(ours), len(theirs)):
             return None
@@ -81,14 +120,14 @@ class Pairing:
         """
         if first.questions != second.questions:
             return None
-        all_ours, all_theirs = self._units_of(first), self._units_of(second)
-        ours, theirs = _shared(all_ours, all_theirs), _shared(all_theirs, all_ours)
-        if len(ours) + len(theirs) == _num_scores(all_ours) + _num_scores(all_theirs):
+        ours, theirs = self._units_of(first), self._units_of(second)
+        lost = ours.lost_to(theirs), theirs.lost_to(ours)
+        if not any(lost):
             return None
-        values = _mean_of_trials(ours), _mean_of_trials(theirs)
+        values = ours.mean_of_trials(lost[0]), theirs.mean_of_trials(lost[1])
         return None if values[0] is None or values[1] is None else (values[0], values[1])
 
-    def _units_of(self, one: ScoredRun) -> _Units:
+    def _units_of(self, one: ScoredRun) -> _UnitScores:
         key = (one.run.directory.path, one.stat.name, one.stat.split)
         if key not in self._units:
             one.run.check("scores.jsonl")
@@ -120,45 +159,27 @@ def pairs_of(
 
 def read_scores(path: Path, metric: str, split: str) -> dict[str, float]:
     """The score of each original instance, the mean over train trials and samples."""
-    return _by_instance(_read_units(path, metric, split))
+    scores = _read_units(path, metric, split).scores
+    return _by_instance((unit, score) for unit, score in scores.items() if score is not None)
 
 
-def _read_units(path: Path, metric: str, split: str) -> _Units:
+def _read_units(path: Path, metric: str, split: str) -> _UnitScores:
     """The units of original instances."""
     scores_path = path / "scores.jsonl"
-    return {
-        (row["instance_id"], row.get("trial", 0), row.get("sample", 0)): row.get("scores", {}).get(metric)
-        for row in (read_lines(scores_path) if scores_path.exists() else ())
-        if row.get("perturbation") is None and split in (ALL_SPLITS, row["split"])
-    }
+    found: dict[_Unit, float | None] = {}
+    by_trial: dict[int, list[float]] = {}
+    for row in read_lines(scores_path) if scores_path.exists() else ():
+        if row.get("perturbation") is None and split in (ALL_SPLITS, row["split"]):
+            unit = row["instance_id"], row.get("trial", 0), row.get("sample", 0)
+            found[unit] = score = row.get("scores", {}).get(metric)
+            if score is not None:
+                by_trial.setdefault(unit[1], []).append(score)
+    lacking = frozenset(unit for unit, score in found.items() if score is None)
+    return _UnitScores(found, lacking, by_trial)
 
 
-def _shared(units: _Units, others: _Units) -> _Units:
-    """The units with a score, without those that the other run has asked about and has no score of."""
-    return {
-        unit: value
-        for unit, value in units.items()
-        if value is not None and (unit not in others or others[unit] is not None)
-    }
-
-
-def _num_scores(units: _Units) -> int:
-    return sum(value is not None for value in units.values())
-
-
-def _by_instance(units: _Units) -> dict[str, float]:
+def _by_instance(units: Iterable[tuple[_Unit, float]]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
-    for (instance_id, _, _), value in units.items():
-        if value is not None:
-            found.setdefault(instance_id, []).append(value)
-    return {key: math.fsum(values) / len(values) for key, values in found.items()}
-
-
-def _mean_of_trials(units: _Units) -> float | None:
-    """HELM's mean of the train trials' means."""
-    trials: dict[int, list[float]] = {}
-    for (_, trial, _), value in units.items():
-        if value is not None:
-            trials.setdefault(trial, []).append(value)
-    means = [math.fsum(values) / len(values) for values in trials.values()]
-    return math.fsum(means) / len(means) if means else None
+    for (instance_id, _, _), score in units:
+        found.setdefault(instance_id, []).append(score)
+    return {key: math.fsum(scores) / len(scores) for key, scores in found.items()}

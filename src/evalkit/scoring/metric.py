@@ -87,7 +87,11 @@ class Metric:
         return ()
 
     def score(self, unit: Unit) -> Mapping[str, float]:
-        """Finite numbers by name; empty if the metric does not apply to this kind of request."""
+        """Finite numbers by name; empty if the metric does not apply to this kind of request.
+
+        Raise where this answer can't be scored: then only this metric's scores of the unit have failed. A
+        number that is not finite fails alone.
+        """
         raise NotImplementedError
 
     def detail(self, unit: Unit) -> str:
@@ -98,7 +102,7 @@ class Metric:
         return ""
 
     def run_level_row(self, unit: Unit) -> Row | None:
-        """The little that `corpus` needs of this unit; None if it plays no part there.
+        """The little that `run_level_scores` needs of this unit; None if it plays no part there.
 
         Called only if the metric has `run_level_names`. One row per unit is held until the run ends: keep
         numbers and short texts.
@@ -115,7 +119,7 @@ class Metric:
 
 
 class RunLevelMetric(Metric):
-    """The base of metrics of generated answers that give a number for a whole run only, by `corpus`."""
+    """The base of metrics of generated answers that only give numbers over all units (`run_level_scores`)."""
 
     takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
 
