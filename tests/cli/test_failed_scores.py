@@ -107,6 +107,7 @@ def test_other_scores_count_and_each_failure_is_kept(call: Call, directory: RunD
     records = list(evalkit.load_run(FOLDER).records())
     assert [record.status for record in records] == ["scored"] * 6
     assert [*records[1].failed_scores] == every
+    assert records[1].failed_scores == rows[1]["failed_scores"]
     assert "exact_match" in records[1].scores
     assert call("verify", FOLDER).code == 0
 

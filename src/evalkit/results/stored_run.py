@@ -33,7 +33,8 @@ class InstanceRecord:
         outputs: The first completion of each request; None where the request failed.
         status: "scored", "failed" (reason says why) or "missing" (not asked yet).
         scores: Metric name to value; empty unless scored.
-        failed_scores: The scores that a metric failed to give, with the reasons; the others count.
+        failed_scores: The scores that a metric failed to give: name to `reason` and `message`; the others
+            count.
         perturbation: Label of the perturbed copy; None for an original.
         detail: Why the scores are what they are, where a metric says so (how a program failed).
     """
@@ -54,7 +55,7 @@ class InstanceRecord:
     latency_s: float = 0.0
     perturbation: str | None = None
     detail: str | None = None
-    failed_scores: Mapping[str, str] = field(default_factory=dict)
+    failed_scores: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class StoredRun:
                 latency_s=sum(o.latency_s for o in done),
                 perturbation=perturbation,
                 detail=row.get("detail"),
-                failed_scores={name: why["message"] for name, why in failed_scores(row).items()},
+                failed_scores=failed_scores(row),
             )
 
     def dataframe(self) -> pandas.DataFrame:

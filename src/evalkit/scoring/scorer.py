@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.errors import UsageError
@@ -275,7 +275,7 @@ class Scorer:
         nonsense = _not_a_number(unit)
         for index, metric in enumerate(self.metrics if nonsense is None else ()):
             try:
-                given = dict(metric.score(unit))
+                given = metric.score(unit).items()
             except Exception as error:  # noqa: BLE001 - plugin code: what it raises is kept as the reason
                 self._fail_metric(slot, index, f"{type(error).__name__}: {error}")
                 continue
@@ -294,10 +294,10 @@ class Scorer:
         elif detail := self._detail(unit, done):
             table.details[slot] = detail
 
-    def _enter(self, slot: int, index: int, given: Mapping[str, float]) -> int | None:
+    def _enter(self, slot: int, index: int, given: ItemsView[str, float]) -> int | None:
         """Enter what one metric gives; returns how many are numbers, None if it gives another's name."""
         table = self._table
-        for position, name in enumerate(given):
+        for position, (name, _) in enumerate(given):
             column = table.columns.get(name)
             is_new = column is None or column.rank != (index, position)
             is_taken = is_new and (name in _RESERVED or self._announced.get(name, index) != index)
@@ -305,7 +305,7 @@ class Scorer:
                 self._fail_metric(slot, index, f"gave '{name}', which another metric gives too")
                 return None
         num_numbers = 0
-        for position, (name, value) in enumerate(given.items()):
+        for position, (name, value) in enumerate(given):
             column = table.column(name, "score", (index, position))
             if is_finite(value):
                 column.set(slot, float(value))

@@ -15,10 +15,10 @@ _Versions = dict[str | None, int]  # the position of one version of each instanc
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Units of a sheet, with the cluster and train trial of each.
+    """Units of a score table, with the cluster and train trial of each.
 
     Attributes:
-        slots: Where the units stand in the sheet.
+        slots: Where the units stand in the table.
         perturbation: None for originals.
         rivals: For each slot, the slots of other versions of the same unit: the worst value of all counts,
             and there is none where one has none. None: each slot's own value counts.
