@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import ItemsView, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.errors import UsageError
@@ -13,7 +13,7 @@ from evalkit.request import RequestState
 from evalkit.response import Failure, Outcome, Response
 from evalkit.scoring.efficiency import RUN_STATS, UNIT_STATS, Workload
 from evalkit.scoring.metric import Metric
-from evalkit.scoring.run_level import is_finite, shown_value
+from evalkit.scoring.run_level import shown_value
 from evalkit.scoring.score_table import Column, RunLevelScores, ScoreRow, ScoreTable
 from evalkit.scoring.stat import NO_ANSWER, Stat
 from evalkit.scoring.unit import Answer, Unit
@@ -296,18 +296,23 @@ class Scorer:
 
     def _enter(self, slot: int, index: int, given: ItemsView[str, float]) -> int | None:
         """Enter what one metric gives; returns how many are numbers, None if it gives another's name."""
-        table = self._table
-        for position, (name, _) in enumerate(given):
+        table, entries, num_numbers = self._table, [], 0
+        for position, (name, value) in enumerate(given):
             column = table.columns.get(name)
-            is_new = column is None or column.rank != (index, position)
-            is_taken = is_new and (name in _RESERVED or self._announced.get(name, index) != index)
-            if is_taken or (column is not None and not column.is_empty(slot)):
+            is_taken = column is not None and not column.is_empty(slot)
+            if not is_taken and (column is None or column.rank != (index, position)):
+                is_taken = name in _RESERVED or self._announced.get(name, index) != index
+                column = None if is_taken else table.column(name, "score", (index, position))
+            if is_taken or column is None:
                 self._fail_metric(slot, index, f"gave '{name}', which another metric gives too")
                 return None
-        num_numbers = 0
-        for position, (name, value) in enumerate(given):
-            column = table.column(name, "score", (index, position))
-            if is_finite(value):
+            entries.append((column, name, value))
+        for column, name, value in entries:
+            try:
+                is_number = math.isfinite(value)
+            except (TypeError, OverflowError):
+                is_number = False
+            if is_number:
                 column.set(slot, float(value))
                 num_numbers += 1
             else:
