@@ -268,3 +268,38 @@ def test_nothing_is_made_for_a_request_that_nobody_listens_to(
     assert result.status == "complete"
     if heard is not None:
         assert kinds(heard.of(result.name)) == [RunStarted, StageStarted, StageFinished, RunFinished]
+
+
+@pytest.mark.parametrize("kind", [RunStarted, StageStarted, RequestFinished, Scored, StageFinished])
+def test_what_an_observer_raises_ends_its_own_run_as_an_error(
+    workspace: Workspace, serve: Serve, kind: type
+) -> None:
+    workspace.deploy("test/a", serve().url)
+
+    def hear(event: Event) -> None:
+        run = run_of(event)
+        if isinstance(event, kind) and run is not None and "add" in run.name:
+            raise ValueError("the observer is broken")
+
+    first, second = evalkit.run(ENTRIES, observer=hear, **options(workspace))
+    assert (first.status, second.status) == ("error", "complete")
+    assert "the observer is broken" in first.message
+
+
+def test_what_an_observer_raises_at_an_end_waits_for_the_other_runs(
+    workspace: Workspace, serve: Serve
+) -> None:
+    workspace.deploy("test/a", serve(latency_s=0.01).url, limits={"max_concurrency": 1})
+    finished: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, RunFinished):
+            finished.append(event.result.status)
+            if len(finished) == 1:
+                raise ValueError("the observer is broken")
+
+    with pytest.raises(ValueError, match="the observer is broken"):
+        evalkit.run(ENTRIES, observer=hear, **options(workspace))
+    assert finished == ["complete", "complete"]
+    # The same call again has nothing to do.
+    assert [result.status for result in evalkit.run(ENTRIES, **options(workspace))] == ["complete"] * 2

@@ -69,7 +69,10 @@ class StageStarted:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoading:
-    """The model of these runs is being loaded; none of their requests is sent meanwhile."""
+    """The model of these runs is being loaded; none of their requests is sent meanwhile.
+
+    Where loading fails, no `ModelLoaded` follows, and the runs end by an error.
+    """
 
     deployment: str
     runs: tuple[RunHandle, ...]

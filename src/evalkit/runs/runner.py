@@ -66,7 +66,13 @@ async def run_all(plan: Plan, context: PlanContext, *observers: AnyObserver) -> 
         events.note(note)
     async with open_session(plan, names, context, events) as session:
         session.events.emit(RunsPlanned(tuple(session.runs)))
-        return list(await asyncio.gather(*map(partial(_run_safely, session), plan.runs, session.runs)))
+        working = map(partial(_run_safely, session), plan.runs, session.runs)
+        # What an observer raises at the end of a run waits for the ends of the others.
+        ended = await asyncio.gather(*working, return_exceptions=True)
+    for each in ended:
+        if isinstance(each, BaseException):
+            raise each
+    return [each for each in ended if isinstance(each, RunResult)]
 
 
 async def _run_safely(session: Session, run: PlannedRun, handle: RunHandle) -> RunResult:
@@ -77,8 +83,10 @@ async def _run_safely(session: Session, run: PlannedRun, handle: RunHandle) -> R
         result = RunResult(name=handle.name, status="error", message=without_keys(str(error)))
     except Exception as error:  # noqa: BLE001 - a bug in a plugin ends its own run, not the others
         result = RunResult(name=handle.name, status="error", message=described(error))
-    session.events.emit(RunFinished(handle, result))
-    await session.release(run.deployment.name)
+    try:
+        session.events.emit(RunFinished(handle, result))
+    finally:
+        await session.release(run.deployment.name)
     return result
 
 
