@@ -200,7 +200,7 @@ def test_a_plugin_that_breaks_ends_its_own_run_only(workspace: Workspace, serve:
 
 
 def test_load_run_refuses_what_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no run directory"):
+    with pytest.raises(StoreError, match="is not a run directory"):
         evalkit.load_run(tmp_path)
 
 

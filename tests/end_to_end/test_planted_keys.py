@@ -269,5 +269,5 @@ def test_a_shipped_name_on_another_host_is_told_before_the_key_goes_there(worksp
         for command in ("plan", "run"):
             told = workspace.evalkit(command, "-r", entry).err
             host = server.url.removeprefix("http://")
-            assert f"'openai/gpt-4o-mini' goes to {host}, not to api.openai.com" in told
-        assert "goes to" not in workspace.evalkit("plan", "-r", "arithmetic:model=evalkit/echo").err
+            assert f"'openai/gpt-4o-mini' sends requests to {host}, not to api.openai.com" in told
+        assert "sends requests to" not in workspace.evalkit("plan", "-r", "arithmetic:model=evalkit/echo").err

@@ -118,12 +118,18 @@ class BleuJa(Bleu):
             UsageError: MeCab or its dictionary is not installed.
         """
         if args.get("tokens", "ja-mecab") == "ja-mecab":
-            for module in ("MeCab", "ipadic"):
-                require_module(module, "the metric bleu_ja (unless tokens=char)", "japanese")
+            _require_mecab()
+
+
+def _require_mecab() -> None:
+    for module in ("MeCab", "ipadic"):
+        require_module(module, "the metric bleu_ja (unless tokens=char)", "japanese")
 
 
 @lru_cache(maxsize=8)
 def _bleu(tokens: str, has_effective_order: bool) -> Any:
+    if tokens == "ja-mecab":
+        _require_mecab()  # scores may be made on another machine than the run was planned on
     from sacrebleu.metrics.bleu import BLEU
 
     return BLEU(tokenize=tokens, effective_order=has_effective_order)
