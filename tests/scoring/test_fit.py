@@ -27,6 +27,7 @@ from evalkit.specs.run_spec import AdapterSpec, MetricSpec, metric_specs
 METHODS = [entry["name"] for entry in builtin_catalog()["adapter"]]
 NEEDS_DATA_OF_ITS_OWN = {
     *("bbq", "code_eval_acc", "pass", "code_block_acc", "code_block_pass", "drop", "ifeval", "carried_over"),
+    "code_exec",
 }
 ARGS: dict[str, dict[str, Any]] = {
     "output_processing": {"processor": "remove_thinking", "metric_specs": [{"name": "exact_match"}]},
