@@ -33,6 +33,8 @@ ARGS: dict[str, dict[str, Any]] = {
     "output_processing": {"processor": "remove_thinking", "metric_specs": [{"name": "exact_match"}]},
     "calibration": {"platt": False},
     "ranking": {"measure_names": ("recip_rank.10",)},
+    "format_control": {"dataset": "jnli"},
+    "extracted_exact_match": {"dataset": "jnli"},
 }
 
 
