@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import evalkit
+from evalkit.execution.journal import Journal
+from evalkit.execution.journal_index import owner_of, read_winners, scan_journal
+from evalkit.response import Failure
 from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
 from tests.cli.conftest import Call
 from tests.old_format import made_old
@@ -226,3 +230,31 @@ def test_lines_of_another_shape_are_damage(call: Call, directory: RunDirectory, 
     called = call("verify", FOLDER)
     assert called.code == 1
     assert "a line is not a score of an instance" in called.out
+
+
+@pytest.mark.parametrize(("reason", "status"), [("timeout", "partial"), ("content_filter", "complete")])
+def test_a_run_that_lacks_answers_too_is_not_made_complete(
+    call: Call, directory: RunDirectory, reason: str, status: str
+) -> None:
+    path = directory.journal_path
+    owner, records = owner_of(path), list(read_winners(path, scan_journal(path)))
+    assert owner is not None
+    path.unlink()
+    with Journal.open(path, owner) as journal:
+        for record in records[:-1]:
+            journal.append(record.state, record.outcome)
+        journal.append(records[-1].state, Failure(reason, "no answer"))
+    manifest = directory.manifest()
+    assert manifest is not None
+    counts = {**manifest.counts, "num_answered": 5, "num_failed": 1}
+    message = f"1 {reason}, {manifest.message}"
+    directory.write_manifest(replace(manifest, counts=counts, files={}, message=message))
+    assert call("score", FOLDER, *PLUG, "--allow-fewer").code == 1
+    told = directory.manifest()
+    assert told is not None
+    assert (told.status, told.message) == ("partial", message)
+    Path("broken").unlink()
+    call("score", FOLDER, *PLUG)
+    mended = directory.manifest()
+    assert mended is not None
+    assert (mended.status, mended.message) == (status, f"1 {reason}")

@@ -132,7 +132,7 @@ def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored
         # What was not made now keeps its fingerprint, so that damage to it stays visible.
         directory.write_manifest(sealed(directory, _with_problems(manifest, problems), ("run_spec.json",)))
         return Rescored(stats, tuple(problems), kept=True)
-    is_whole = not (problems or scorer.n_contradictory or _is_owed(manifest, index))
+    is_whole = not problems and _is_settled(scorer, index)
     manifest = replace(
         _restated(manifest, unscored, is_whole=is_whole),
         counts={**manifest.counts, "num_unscored": unscored.num_units},
@@ -240,10 +240,11 @@ def _restated(manifest: Manifest, unscored: Unscored, *, is_whole: bool) -> Mani
     return replace(manifest, status=status, message=message)
 
 
-def _is_owed(manifest: Manifest, index: JournalIndex) -> bool:
-    """Whether something would be asked again, or a content filter blocked all there is."""
-    num_requests = manifest.counts.get("num_requests")
-    return num_requests is None or len(index.settled) < num_requests or not index.answered
+def _is_settled(scorer: Scorer, index: JournalIndex) -> bool:
+    """Whether every unit has its answers, or was blocked by a content filter, and at least one has."""
+    num_settled = _num_settled(scorer)
+    is_any_owed = any(not failure.is_blocked for failure in index.failures.values())
+    return num_settled == scorer.n_total and scorer.n_answered > 0 and not is_any_owed
 
 
 def write_scores(directory: RunDirectory, scorer: Scorer) -> tuple[Stat, ...]:
