@@ -245,8 +245,18 @@ def test_an_observer_may_be_a_function(workspace: Workspace, serve: Serve) -> No
     events: list[Event] = []
     (result,) = evalkit.run(ENTRIES[0], observer=events.append, **options(workspace))
     assert sum(isinstance(event, RequestFinished) for event in events) == 20
-    with pytest.raises(TypeError, match="int is not an observer: it has no method on_event"):
-        evalkit.run(ENTRIES[0], observer=3, **options(workspace, fresh=True))  # type: ignore[arg-type]
+
+    async def waits(event: Event) -> None:
+        raise AssertionError("never called")
+
+    wrong: list[tuple[Any, str]] = [
+        (3, "int is not an observer: it has no method on_event"),
+        (Heard, "the class Heard is not an observer: give an instance"),
+        (waits, "write def, not async def"),
+    ]
+    for observer, message in wrong:
+        with pytest.raises(TypeError, match=message):
+            evalkit.run(ENTRIES[0], observer=observer, **options(workspace, fresh=True))
     assert evalkit.load_run(result.path or "").manifest.status == "complete"
 
 

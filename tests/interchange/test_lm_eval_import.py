@@ -14,7 +14,10 @@ from evalkit.interchange.lm_eval_import import find_lm_eval_results, read_lm_eva
 from evalkit.response import Response
 from evalkit.results.run_directory import read_lines
 from evalkit.results.stored_run import StoredRun
+from evalkit.runs.events import RunFinished
 from evalkit.scoring.interval import wilson_interval
+from evalkit.trackers.event_json import event_to_json
+from evalkit.trackers.stored_events import stored_events
 from tests.interchange.harnesses import lm_eval_choice, lm_eval_generation, write_lm_eval
 
 CHOICES = [
@@ -294,3 +297,15 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     samples.write_text(samples.read_text() + '{"doc_id": 3')
     with pytest.raises(StoreError, match=r"samples_tiny_mc_.*:4 is damaged"):
         list(read_lm_eval(path))
+
+
+def test_an_imported_run_is_reported_to_trackers(tmp_path: Path) -> None:
+    run = kept_choices(tmp_path)
+    events = [event for event, _ in stored_events(run.directory.path)]
+    finished = events[-1]
+    assert isinstance(finished, RunFinished)
+    assert finished.run.name == run.directory.path.name
+    assert finished.result.stats == run.stats
+    plain = event_to_json(finished)
+    assert plain["status"] == run.manifest.status
+    assert [stat["name"] for stat in plain["stats"]] == [stat.name for stat in run.stats]

@@ -246,7 +246,15 @@ def test_one_that_can_not_be_made_is_an_error_before_anything_is_sent(tmp_path: 
         raise KeyError("TRACKING_TOKEN")
 
     evalkit.tracker("broken")(broken)
+
+    class Waits(Tracker):
+        async def track(self, event: Event, at: float) -> None:  # type: ignore[override]
+            raise AssertionError("never called")
+
     evalkit.tracker("other")(lambda: 3)
+    evalkit.tracker("waits")(Waits)
+    with pytest.raises(UsageError, match="tracker 'waits' has a coroutine as track"):
+        run("waits")
     with pytest.raises(UsageError, match="tracker 'broken' can't be made: KeyError"):
         run("broken")
     with pytest.raises(UsageError, match="tracker 'other' makes int; it must derive from"):

@@ -7,6 +7,7 @@ event loop's thread. The order for each run is: `RunStarted`; for each stage `St
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -212,11 +213,14 @@ def handler_of(observer: AnyObserver) -> Callable[[Event], object]:
     """What is called with each event: the observer's method `on_event`, else the observer itself.
 
     Raises:
-        TypeError: It has no such method and can't be called.
+        TypeError: It has no such method and can't be called, or what would be called is a coroutine function.
     """
+    if isinstance(observer, type):
+        raise TypeError(f"the class {observer.__name__} is not an observer: give an instance of it")
     handler = getattr(observer, "on_event", observer)
+    name = type(observer).__name__
     if not callable(handler):
-        raise TypeError(
-            f"{type(observer).__name__} is not an observer: it has no method on_event and can't be called"
-        )
+        raise TypeError(f"{name} is not an observer: it has no method on_event and can't be called")
+    if inspect.iscoroutinefunction(handler):
+        raise TypeError(f"{name} is not an observer: evalkit does not await it; write def, not async def")
     return handler

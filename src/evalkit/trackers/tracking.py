@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import secrets
 import threading
 import time
@@ -133,6 +134,10 @@ def _made(call: PluginCall) -> Tracker:
         raise UsageError(
             f"tracker '{call.name}' makes {type(made).__name__}; it must derive from evalkit.Tracker"
         )
+    for method in (made.open, made.track, made.close):
+        if inspect.iscoroutinefunction(method):
+            problem = "evalkit does not await it; write def, not async def"
+            raise UsageError(f"tracker '{call.name}' has a coroutine as {method.__name__}: {problem}")
     return made
 
 
