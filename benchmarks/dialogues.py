@@ -194,6 +194,8 @@ async def on_local_engine(options: argparse.Namespace, folder: Path) -> list[Fig
         answers = await local.at_once(list(problems(options.dialogues, 5, 15)))
         figures = record_of(answers, options.dialogues)
         few = list(problems(options.paired, 5, 15))
+        for side in (local.at_once, local.with_barrier):
+            await timed(side, few)  # the first of all is slower
         wall, cpu = [], []
         for number in range(options.pairs):
             taken: dict[str, tuple[float, float]] = {}
