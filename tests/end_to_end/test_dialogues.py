@@ -429,6 +429,15 @@ def test_an_adapter_that_fails_to_go_on_ends_its_run_and_loses_no_answer(workspa
         assert kept_chats(workspace) == served
 
 
+@pytest.mark.parametrize("num", [3, 40])
+def test_a_server_that_refuses_every_first_turn_stops_the_run(workspace: Workspace, num: int) -> None:
+    with talk(workspace, lambda chat, number: error(400), num=num) as asked:
+        finished = asked.run()
+        assert finished.code == 3, finished.err
+        assert asked.status == "stopped"
+        assert {turn(chat) for chat in asked.server.chats} == {1}
+
+
 def test_helm_gets_the_last_turn(workspace: Workspace) -> None:
     with talk(workspace) as asked:
         assert asked.run().code == 0

@@ -171,7 +171,11 @@ class Adapter:
 
     def _unit_size(self, instance: Instance, slots: Sequence[RequestSlot]) -> int:
         """How many requests of an instance are scored together; of a conversation, the most."""
-        return 1 + len(self.follow_ups(instance)) if self.has_turns else len(slots)
+        if not self.has_turns:
+            return len(slots)
+        if len(slots) != 1:
+            raise DataError(f"the method {self.spec.method} has turns, so an instance has one first request")
+        return 1 + len(self.follow_ups(instance))
 
     def _with_prompts(
         self, context: Context | ChatContext, planned: Iterator[_PlannedRequest]

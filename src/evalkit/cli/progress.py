@@ -150,7 +150,10 @@ class ProgressObserver(QuietProgress):
                 self._set_loading(event)
             case RunFinished():
                 name = event.run.name
-                self.runs.setdefault(name, RunProgress(name)).status = event.result.status
+                run = self.runs.setdefault(name, RunProgress(name))
+                run.status = event.result.status
+                # Of conversations it was a bound before.
+                run.num_requests = event.result.counts.get("num_requests", run.num_requests)
             case _:
                 super().on_event(event)
 

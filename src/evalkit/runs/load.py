@@ -16,7 +16,7 @@ from evalkit.file_reads import watched_reads
 from evalkit.instance import EVAL_SPLITS, TRAIN, Instance
 from evalkit.plugins import described
 from evalkit.registry import ADAPTERS
-from evalkit.request import Message, Request, RequestState, turn_parts
+from evalkit.request import Message, Request, RequestState, next_turn, turn_parts
 from evalkit.response import Response
 from evalkit.runs.plan import PlanContext, PlannedRun
 
@@ -71,7 +71,7 @@ class LoadedRun:
         self._index()
         try:
             instance = self._by_id[state.instance_id, state.perturbation]
-            return tuple(self.adapter.after(instance, state, response))
+            following = tuple(self.adapter.after(instance, state, response))
         except EvalkitError:
             raise
         except Exception as error:
@@ -79,6 +79,28 @@ class LoadedRun:
             raise DataError(
                 f"the method {method} failed to go on after {state.key}: {described(error)}"
             ) from error
+        if following:
+            self._refuse_strange(state, following)
+        return following
+
+    def _refuse_strange(self, state: RequestState, following: Sequence[RequestState]) -> None:
+        """Nothing, if what follows a turn is the next turn, so that its journal line can be read back.
+
+        Raises:
+            DataError: It is not.
+        """
+        turn = (state.turn or 1) + 1
+        if turn > state.unit_size:
+            problem = f"turn {turn} was made where `follow_ups` names {state.unit_size - 1} further turns"
+        elif len(following) > 1:
+            problem = f"{len(following)} requests were made; at most one may follow"
+        elif replace(following[0], request=state.request, prompt_truncated=False) != replace(
+            next_turn(state, state.request), prompt_truncated=False
+        ):
+            problem = "what was made is not the next turn; make it with evalkit.request.next_turn"
+        else:
+            return
+        raise DataError(f"the method {self.adapter.spec.method}, after {state.key}: {problem}")
 
     def longest(self, state: RequestState) -> Iterator[tuple[Request, int]]:
         """A first request and all that may follow it, each with how many answers are in it.
