@@ -152,8 +152,8 @@ class ProgressObserver(QuietProgress):
                 name = event.run.name
                 run = self.runs.setdefault(name, RunProgress(name))
                 run.status = event.result.status
-                # Of conversations it was a bound before.
-                run.num_requests = event.result.counts.get("num_requests", run.num_requests)
+                if run.num_requests:  # of conversations it was a bound before
+                    run.num_requests = event.result.counts.get("num_requests", run.num_requests)
             case _:
                 super().on_event(event)
 
