@@ -20,6 +20,7 @@ TITLES = {
     "perturbation": "Perturbations",
     "tokenizer": "Tokenizers",
     "tracker": "Trackers",
+    "router": "Routers",
 }
 USES = {
     "run_spec": "The name a run entry starts with; parameters are its arguments.",
@@ -32,6 +33,7 @@ USES = {
     "perturbation": "What a `PerturbationSpec` names: instances to changed copies of them.",
     "tokenizer": "What a deployment's `tokenizer_name` names, with its parameter after a slash.",
     "tracker": "What `--tracker` names, with parameters as in a run entry: where runs are reported to.",
+    "router": "What a routed deployment's `router_spec.name` names; parameters are its `args`.",
 }
 _INTRO = """\
 # Catalogue

@@ -327,6 +327,7 @@ def test_yaml_is_what_it_says(block: Block, tmp_path: Path) -> None:
     from evalkit.clients.factory import check_client
     from evalkit.models.catalog import ModelCatalog
     from evalkit.plugins import load_builtins
+    from evalkit.routers.router import build_router
     from evalkit.runs.options import read_options
     from evalkit.specs.conf import parse_conf
 
@@ -337,7 +338,10 @@ def test_yaml_is_what_it_says(block: Block, tmp_path: Path) -> None:
     if kind == "deployments":
         models = ModelCatalog.load([path])
         for name in re.findall(r"^  - name: (\S+)$", block.text, re.MULTILINE):
-            assert check_client(models.deployment(name))["model"]
+            for member in models.members(name):
+                assert check_client(member)["model"]
+            if (routed := models.routed(name)) is not None:
+                assert build_router(routed).members == routed.members
     elif kind == "conf":
         assert parse_conf(block.text, "page", is_yaml=True)
     else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         judge,
         metric,
         perturbation,
+        router,
         run_expander,
         run_spec_function,
         scenario,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from evalkit.request import Request
     from evalkit.response import Completion, Response, Usage
     from evalkit.results.run_result import RunResult
+    from evalkit.routers.router import Router
     from evalkit.run_specs.layouts import dialogue, generation, multiple_choice
     from evalkit.runs.observer import Observer
     from evalkit.runs.options import RunOptions
@@ -54,6 +56,7 @@ __all__ = [
     "Reference",
     "Request",
     "Response",
+    "Router",
     "RunOptions",
     "RunResult",
     "RunSpec",
@@ -76,6 +79,7 @@ __all__ = [
     "multiple_choice",
     "perturbation",
     "plan",
+    "router",
     "run",
     "run_expander",
     "run_spec_function",
@@ -101,6 +105,7 @@ _HOME_OF = {
     "Reference": "evalkit.instance",
     "Request": "evalkit.request",
     "Response": "evalkit.response",
+    "Router": "evalkit.routers.router",
     "RunOptions": "evalkit.runs.options",
     "RunResult": "evalkit.results.run_result",
     "RunSpec": "evalkit.specs.run_spec",
@@ -122,6 +127,7 @@ _HOME_OF = {
     "multiple_choice": "evalkit.run_specs.layouts",
     "perturbation": "evalkit.registry",
     "plan": "evalkit.api",
+    "router": "evalkit.registry",
     "run": "evalkit.api",
     "run_expander": "evalkit.registry",
     "run_spec_function": "evalkit.registry",

@@ -21,6 +21,7 @@ BUILTIN_PACKAGES = {
     "evalkit.perturbations",
     "evalkit.metrics",
     "evalkit.clients",
+    "evalkit.routers",
     "evalkit.models.tokenizers",
     "evalkit.specs",
     "evalkit.trackers",
@@ -36,6 +37,7 @@ _GIVEN = {
     "adapter": ("spec", "window"),
     "metric": ("gold", "prediction", "adapter_spec"),
     "expander": ("run_spec", "models"),
+    "router": ("members",),
 }
 
 

@@ -124,6 +124,7 @@ EXPANDERS = Registry("run expander")
 PERTURBATIONS = Registry("perturbation")
 TOKENIZERS = Registry("tokenizer")
 TRACKERS = Registry("tracker")
+ROUTERS = Registry("router")
 
 REGISTRIES: dict[str, Registry] = {
     "run_spec": RUN_SPECS,
@@ -136,6 +137,7 @@ REGISTRIES: dict[str, Registry] = {
     "perturbation": PERTURBATIONS,
     "tokenizer": TOKENIZERS,
     "tracker": TRACKERS,
+    "router": ROUTERS,
 }
 
 
@@ -245,6 +247,11 @@ def tokenizer(name: str) -> Callable[[T], T]:
 def tracker(name: str) -> Callable[[T], T]:
     """Register a `Tracker` class; its parameters are what `--tracker name:key=value` may set."""
     return _decorator(TRACKERS, name)
+
+
+def router(name: str) -> Callable[[T], T]:
+    """Register a `Router` class; its parameters but `members` are what a routed deployment may set."""
+    return _decorator(ROUTERS, name)
 
 
 def _ambiguous(parameter: str, run_spec: str, origin: str) -> PluginError:

@@ -139,6 +139,7 @@ class RequestState:
         perturbation: Label of the perturbed copy it asks about; None for the original instance.
         num_conditioning_tokens: How many tokens at the start of the prompt are context and not scored.
         turn: Which turn of a conversation this asks for, from 1; None: it belongs to no conversation.
+        member: The member of a routed deployment that it goes to; None where the deployment is not routed.
     """
 
     key: str
@@ -155,6 +156,7 @@ class RequestState:
     perturbation: str | None = None
     num_conditioning_tokens: int = 0
     turn: int | None = None
+    member: str | None = None
 
 
 def next_turn(state: RequestState, request: Request, *, prompt_truncated: bool = False) -> RequestState:

@@ -54,6 +54,7 @@ class Workspace:
     env: dict[str, str] = field(default_factory=dict)
     heavy: bool = False
     _deployments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _routed: dict[str, dict[str, Any]] = field(default_factory=dict)
     _processes: list[subprocess.Popen[str]] = field(default_factory=list)
     _printed: list[str] = field(default_factory=list)
 
@@ -69,6 +70,7 @@ class Workspace:
         *,
         limits: Mapping[str, Any] | None = None,
         prices: Mapping[str, float] | None = None,
+        facts: Mapping[str, Any] | None = None,
         **args: Any,
     ) -> None:
         """Describe a deployment, anew if it is there; its URL is no part of what identifies it."""
@@ -79,9 +81,21 @@ class Workspace:
             "revision": "1",
             "limits": dict(limits or {}),
             **({"prices": dict(prices)} if prices else {}),
+            **(facts or {}),
         }
-        text = json.dumps({"model_deployments": list(self._deployments.values())})
-        self.deployments_path.write_text(text, encoding="utf-8")
+        self._write_deployments()
+
+    def route(self, name: str, members: Sequence[str], router: str = "hash", **args: Any) -> None:
+        """Describe a routed deployment, anew if it is there."""
+        spec = {"name": router, "args": args}
+        self._routed[name] = {"name": name, "members": list(members), "router_spec": spec}
+        self._write_deployments()
+
+    def _write_deployments(self) -> None:
+        described = {"model_deployments": list(self._deployments.values())}
+        if self._routed:
+            described["routed_deployments"] = list(self._routed.values())
+        self.deployments_path.write_text(json.dumps(described), encoding="utf-8")
 
     @property
     def deployments_path(self) -> Path:

@@ -345,4 +345,4 @@ def test_no_shipped_deployment_is_refused() -> None:
     catalog = ModelCatalog.load()
     for name in catalog.names():
         for each in catalog.deployments_of(name):
-            check_client(each)
+            check_client(catalog.deployment(each.name))

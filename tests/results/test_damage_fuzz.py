@@ -39,13 +39,39 @@ ENTRIES = (
     "arithmetic:num_test=6,model=evalkit/echo",
     "odd_or_even:max_eval_instances=3,model=evalkit/random",
     "running_total:num_instances=2,model=evalkit/echo",
+    "odd_or_even:max_eval_instances=3,model=test/both",
 )
-IDS = ("generation", "references", "conversations")
 PLUGINS = (
     str(Path(__file__).with_name("odd_or_even.py")),
     str(Path(__file__).parents[2] / "examples" / "running_total.py"),
 )
-FILES = ("run_spec.json", "manifest.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
+ROUTED = """
+model_deployments:
+  - name: test/other
+    client_spec: {class_name: random_choice}
+routed_deployments:
+  - name: test/both
+    members: [evalkit/random, test/other]
+    router_spec: {name: hash}
+"""
+FILES = (
+    "run_spec.json",
+    "manifest.json",
+    "instances.jsonl",
+    "routes.jsonl",
+    "journal.jsonl",
+    "scores.jsonl",
+    "stats.json",
+)
+STATES = ("complete", "interrupted")
+OLD_STATES = ("complete, old", "interrupted, old", "complete, mixed", "interrupted, mixed")
+IDS = ("generation", "references", "conversations", "routed")
+# Before checksums no deployment was routed.
+CASES = [
+    pytest.param(entry, state, id=f"{name}-{state}")
+    for entry, name in zip(ENTRIES, IDS, strict=True)
+    for state in (STATES if name == "routed" else (*STATES, *OLD_STATES))
+]
 NUM_EDITS = 252
 IS_LETTER = bytes(chr(byte).isalnum() for byte in range(256))
 Edit = Callable[[bytearray, random.Random], None]
@@ -105,8 +131,14 @@ def numbers(directory: RunDirectory) -> list[Any]:
 
 def prepared(folder: Path, entry: str, state: str) -> Bench:
     """A run in one state: `complete` or `interrupted`, in today's format, the one before, or half of each."""
+    deployments = folder / "deployments.yaml"
+    deployments.write_text(ROUTED)
     options = RunOptions(
-        run_entries=(entry,), output_path=folder / "out", max_eval_instances=6, plugins=PLUGINS
+        run_entries=(entry,),
+        output_path=folder / "out",
+        max_eval_instances=6,
+        plugins=PLUGINS,
+        model_deployments=(deployments,),
     )
     place = open_plan_context(options)
     plan = make_plan(place)
@@ -138,7 +170,7 @@ def interrupt(directory: RunDirectory, num_lines: int) -> None:
     manifest = directory.manifest()
     assert manifest is not None
     counts = {**manifest.counts, "num_answered": 0}
-    sealed = ("run_spec.json", "instances.jsonl")
+    sealed = ("run_spec.json", "instances.jsonl", "routes.jsonl")
     files = {name: left for name, left in manifest.files.items() if name in sealed}
     directory.write_manifest(replace(manifest, status="running", counts=counts, files=files))
     for name in ("scores.jsonl", "stats.json"):
@@ -280,11 +312,7 @@ def refuse(error: Exception) -> str:
     raise AssertionError(f"an exception that is no message for the user: {error!r}") from error
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=IDS)
-@pytest.mark.parametrize(
-    "state",
-    ["complete", "interrupted", "complete, old", "interrupted, old", "complete, mixed", "interrupted, mixed"],
-)
+@pytest.mark.parametrize(("entry", "state"), CASES)
 def test_no_damage_passes_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, state: str
 ) -> None:
@@ -309,7 +337,9 @@ def test_no_damage_passes_in_silence(
             repair_and_compare(bench, place)
         result, notes = bench.start()
         if chance >= 0.3 and result.path is not None and Path(result.path) == bench.directory.path:
-            if name != "instances.jsonl":  # which a start makes anew before it looks at the journal
+            # A start makes instances anew before it looks at the journal; routes are whole after a repair.
+            is_mended = name == "instances.jsonl" or (name == "routes.jsonl" and chance < 0.6)
+            if not is_mended:
                 lines = [f for f in report.findings if f.length is not None and "incomplete" not in f.problem]
                 again = [note for note in notes if ".jsonl: the line at byte " in note]
                 assert len(lines) == len(again), (place, report, notes)
@@ -332,8 +362,7 @@ def test_no_damage_passes_in_silence(
             assert verify_run(RunDirectory(result.path)).is_sound, place
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=IDS)
-@pytest.mark.parametrize("state", ["complete", "interrupted", "complete, old", "interrupted, mixed"])
+@pytest.mark.parametrize(("entry", "state"), CASES)
 def test_two_damages_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, state: str) -> None:
     monkeypatch.setattr("evalkit.runs.runner.described", refuse)
     bench = prepared(tmp_path, entry, state)

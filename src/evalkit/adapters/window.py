@@ -115,3 +115,36 @@ class TokenWindow:
         while not self.fits(cut, max_tokens):
             cut = cut[:-1]
         return cut
+
+
+class CommonWindow:
+    """What fits the windows of several models, each counted by its own tokenizer.
+
+    Args:
+        windows: The windows, at least one.
+    """
+
+    def __init__(self, windows: Sequence[Window]) -> None:
+        self._windows = tuple(windows)
+        self.fitted_at_once = min(window.fitted_at_once for window in windows)
+
+    def fits(self, text: str, max_tokens: int) -> bool:
+        """Whether every model has room for `text` and a completion of `max_tokens`."""
+        return all(window.fits(text, max_tokens) for window in self._windows)
+
+    def fits_many(self, texts: Sequence[str], max_tokens: int) -> list[bool]:
+        """Whether every model has room for each text and a completion of `max_tokens`."""
+        each = [window.fits_many(texts, max_tokens) for window in self._windows]
+        return [all(fit) for fit in zip(*each, strict=True)]
+
+    def truncate(self, text: str, max_tokens: int) -> str:
+        """`text` cut from the right until it fits every model.
+
+        Raises:
+            UsageError: `max_tokens` leaves no room for a prompt at all.
+        """
+        # What is cut for one model may, in odd cases, have more tokens of another than before: look again.
+        while not self.fits(text, max_tokens):
+            for window in self._windows:
+                text = window.truncate(text, max_tokens)
+        return text

@@ -21,6 +21,7 @@ KINDS = (
     "expander",
     "tokenizer",
     "tracker",
+    "router",
     "model",
 )
 

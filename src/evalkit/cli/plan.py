@@ -15,7 +15,7 @@ from evalkit.cli.output import echo, echo_note, remark
 from evalkit.runs.options import RunOptions
 
 if TYPE_CHECKING:
-    from evalkit.models.deployment import ModelDeployment
+    from evalkit.models.deployment import ModelDeployment, Prices
     from evalkit.runs.load import LoadedRun
     from evalkit.runs.plan import Plan, PlanContext, PlannedRun
 
@@ -140,6 +140,7 @@ def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
     from evalkit.errors import DataError, UsageError
     from evalkit.results.scores import make_scorer
     from evalkit.runs.load import data_is_local, load_instances, num_evaluated
+    from evalkit.runs.routing import shares_of
 
     row: dict[str, Any] = {
         "entry": run.entry,
@@ -167,22 +168,18 @@ def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
         row["problem"] = str(error)
         return row
     scale = known / len(loaded.instances) if known else 1
-    tokens = estimate_tokens_of(loaded, run.deployment)
-    completion_tokens = tokens.completion and round(scale * tokens.completion)
+    try:
+        shares = list(shares_of(run, loaded))
+    except DataError as error:
+        row["problem"] = str(error)
+        return row
+    estimates = [(prices, estimate_tokens_of(share, member)) for member, prices, share in shares]
     row.update(
         num_instances=known or len(loaded.instances),
         num_requests=round(scale * loaded.num_requests),
-        prompt_tokens=round(scale * tokens.prompt),
-        max_completion_tokens=completion_tokens,
-        thinking_tokens_per_completion=tokens.thinking_each,
         notes=[*loaded.notes, *_bound_notes(run, loaded)],
+        **_bounds(estimates, scale),
     )
-    if run.deployment.prices is not None and completion_tokens is not None:
-        from evalkit.response import Usage
-
-        cost_usd = run.deployment.prices.cost_usd
-        row["max_cost_usd"] = cost_usd(Usage(row["prompt_tokens"], completion_tokens))
-        row["max_cost_usd_by_bytes"] = cost_usd(Usage(round(scale * tokens.prompt_most), completion_tokens))
     return row
 
 
@@ -193,6 +190,27 @@ def _bound_notes(run: PlannedRun, loaded: LoadedRun) -> Iterator[str]:
             f"{run.name}: requests and tokens are at most these; each turn sends the answers before it "
             "again, counted here at their longest"
         )
+
+
+def _bounds(estimates: Sequence[tuple[Prices | None, RunTokens]], scale: float) -> dict[str, Any]:
+    """Tokens and money of a run, as far as they are known, from those of each member that answers."""
+    from evalkit.response import Usage
+
+    rows = []
+    for prices, tokens in estimates:
+        completion = tokens.completion and round(scale * tokens.completion)
+        prompt = round(scale * tokens.prompt)
+        row: dict[str, float | None] = {"prompt_tokens": prompt, "max_completion_tokens": completion}
+        prompts = {"max_cost_usd": prompt, "max_cost_usd_by_bytes": round(scale * tokens.prompt_most)}
+        for name, number in prompts.items():
+            row[name] = None
+            if prices is not None and completion is not None:
+                row[name] = prices.cost_usd(Usage(number, completion))
+        rows.append(row)
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    known = {name: [value for value in values if value is not None] for name, values in columns.items()}
+    summed = {name: sum(known[name]) if len(known[name]) == len(rows) else None for name in known}
+    return {**summed, "thinking_tokens_per_completion": max(tokens.thinking_each for _, tokens in estimates)}
 
 
 class RunTokens(NamedTuple):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from evalkit.results.verification import Finding, RunReport
+    from evalkit.results.findings import Finding
+    from evalkit.results.verification import RunReport
 
 COLUMNS = ("run", "file", "byte", "what", "what to do")
 # A journal may have thousands of damaged lines.
@@ -72,7 +73,7 @@ def _print(reports: Sequence[RunReport]) -> None:
 
 def _rows(report: RunReport) -> Iterator[tuple[str, ...]]:
     """The findings of a run, damage first; its name stands on the first line only."""
-    from evalkit.results.verification import REMEDIES
+    from evalkit.results.findings import REMEDIES
 
     name = report.directory.path.name
     if report.holder is not None:

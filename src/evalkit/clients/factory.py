@@ -116,6 +116,14 @@ def identity_of(deployment: ModelDeployment) -> dict[str, Any]:
     return {**identity, "args": written(client_class.identity(args))}
 
 
+def costs_nothing(deployment: ModelDeployment) -> bool | None:
+    """Whether nobody bills its answers: it runs on this machine, or is a baseline; None: not known yet."""
+    target = CLIENTS.get(deployment.client_spec.class_name)
+    if isinstance(target, type) and issubclass(target, Client):
+        return target.resident or target.is_free
+    return None
+
+
 def allowances(
     deployment: ModelDeployment, client_class: type[Client] | None = None
 ) -> Callable[[Request], Allowance]:

@@ -13,9 +13,10 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from evalkit.bounded_lines import bounded_lines, last_line_start
 from evalkit.errors import StoreError
@@ -25,6 +26,7 @@ from evalkit.execution.journal_line import (
     header_line,
     is_whole,
     record_line,
+    sealed_line,
 )
 from evalkit.request import RequestState
 from evalkit.response import Outcome
@@ -106,6 +108,17 @@ class Journal:
         finally:
             if lines:
                 self._write(b"".join(lines) if len(lines) > 1 else lines[0])
+
+    def extend_lines(self, plain: Iterable[Mapping[str, Any]]) -> None:
+        """Write lines that are no requests, each with its checksum: in a journal of its own kind.
+
+        Raises:
+            StoreError: They can't be written, or the last `sync` failed.
+        """
+        if self._error is not None:
+            raise self._error
+        if lines := b"".join(sealed_line(each, self._seed) for each in plain):
+            self._write(lines)
 
     def sync(self) -> None:
         """Make what was appended survive a power cut as well, in the file of this name.

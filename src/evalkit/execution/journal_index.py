@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from evalkit.execution.journal_line import (
 )
 from evalkit.file_limits import open_regular
 from evalkit.request import parent_key
-from evalkit.response import Failure
+from evalkit.response import Failure, Usage
 
 _ORPHAN = "no line before it answers the turn before"
 _Unit = tuple[str, str | None, int, int]
@@ -60,8 +60,8 @@ class JournalIndex:
         failures: The last failure of each key that has failures only.
         damage: Lines that can't be used, in order.
         torn_bytes: Length of an incomplete last line, which the next `Journal.open` cuts.
-        prompt_tokens: Sum over all responses that were paid for (those found elsewhere left out).
-        completion_tokens: Likewise.
+        usage: Sum over all responses that were paid for (those found elsewhere left out), by the member of a
+            routed deployment that gave them; None where it is not routed.
         num_without_usage: Of those responses, the ones whose server reported no tokens.
         num_lines: Whole lines with an outcome.
         num_found: Of the answers, those that were found in each source instead of asked for.
@@ -69,6 +69,8 @@ class JournalIndex:
         unfinished: Byte offset of each answered turn of a conversation that no settled turn follows, though
             the conversation may go on, by key.
         not_reached: How many turns at most would follow each failed one, by its key.
+        members: Which member of a routed deployment was asked about an instance, by its id and the label of
+            its perturbed copy.
         requests: The digest that its checksums are over; None where nothing says so.
         path: The file.
         owner: Whose the journal is, by its header; None for one of evalkit up to 0.1.
@@ -78,17 +80,27 @@ class JournalIndex:
     failures: dict[str, Failure] = field(default_factory=dict)
     damage: list[Damage] = field(default_factory=list)
     torn_bytes: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    usage: dict[str | None, Usage] = field(default_factory=dict)
     num_without_usage: int = 0
     num_lines: int = 0
     num_found: Counter[str] = field(default_factory=Counter)
     winners: dict[str, int] = field(default_factory=dict)
     unfinished: dict[str, int] = field(default_factory=dict)
     not_reached: dict[str, int] = field(default_factory=dict)
+    members: dict[tuple[str, str | None], str] = field(default_factory=dict)
     requests: str | None = None
     path: Path = Path()
     owner: Owner | None = None
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All prompt tokens that were paid for."""
+        return sum(usage.prompt_tokens for usage in self.usage.values())
+
+    @property
+    def completion_tokens(self) -> int:
+        """All completion tokens that were paid for."""
+        return sum(usage.completion_tokens for usage in self.usage.values())
 
     @property
     def settled(self) -> frozenset[str]:
@@ -107,11 +119,11 @@ def read_journal(path: Path, requests: str | None = None) -> Iterator[Record | D
         StoreError: There is no such file, or it is of a newer format, or another run's.
     """
     reader = _reader(path, requests)
-    for offset, line in _lines(path):
+    for offset, line in lines_of(path):
         plain = reader.read(offset, line)
         if isinstance(plain, dict):
             yield to_record(plain, offset, _length(line))
-        elif plain is not None and not _is_torn(line):
+        elif plain is not None and not is_torn(line):
             yield plain
 
 
@@ -119,7 +131,7 @@ def read_winners(path: Path, index: JournalIndex) -> Iterator[Record]:
     """The one record that counts for each key, in the journal's order; `index` is its `scan_journal`."""
     reader = LineReader(path, index.requests)
     winning = set(index.winners.values())
-    for offset, line in _lines(path):
+    for offset, line in lines_of(path):
         if not isinstance(line, Unread) and (offset in winning or line.startswith(HEADER_START)):
             plain = reader.read(offset, line)
             record = to_record(plain, offset, len(line)) if isinstance(plain, dict) else plain
@@ -189,13 +201,14 @@ class _Scan:
         self._reader = _reader(path, requests)
         self._sizes: dict[_Unit, int] = {}
         self._right = right or {}
+        self._tokens: defaultdict[str | None, list[int]] = defaultdict(lambda: [0, 0])
         self.at_odds = at_odds or {}
         self.index = JournalIndex(requests=self._reader.requests, path=path)
 
     def run(self) -> _Scan:
         """Read all of it."""
         index, read = self.index, self._reader.read
-        for offset, line in _lines(self._path):
+        for offset, line in lines_of(self._path):
             plain = read(offset, line)
             if isinstance(plain, dict):
                 assert isinstance(line, bytes)
@@ -207,11 +220,12 @@ class _Scan:
                 else:
                     self._fold(plain, offset, line)
             elif plain is not None:
-                if _is_torn(line):
+                if is_torn(line):
                     index.torn_bytes = _length(line)
                 else:
                     index.damage.append(plain)
         index.owner = self._reader.owner
+        index.usage = {member: Usage(*tokens) for member, tokens in self._tokens.items()}
         return self
 
     def _problem(self, plain: dict[str, Any]) -> str | None:
@@ -238,10 +252,13 @@ class _Scan:
         if is_done and response is not None and self._is_copy(index.winners[key], line):
             return
         index.num_lines += 1
+        if (member := plain.get("member")) is not None:
+            index.members.setdefault((plain["instance_id"], plain.get("perturbation")), member)
         if response is not None and "cached" not in response:
             prompt, completion = response.get("prompt_tokens", 0), response.get("completion_tokens", 0)
-            index.prompt_tokens += prompt
-            index.completion_tokens += completion
+            tokens = self._tokens[plain.get("member")]
+            tokens[0] += prompt
+            tokens[1] += completion
             index.num_without_usage += not (prompt or completion)
         if is_done:
             return
@@ -283,7 +300,7 @@ def _majority(counted: Counter[int]) -> int | None:
     return first if most > next_most else None
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes | Unread]]:
+def lines_of(path: Path) -> Iterator[tuple[int, bytes | Unread]]:
     """Offset and bytes of each line; in bounded memory."""
     offset = 0
     try:
@@ -299,7 +316,7 @@ def _length(line: bytes | Unread) -> int:
     return line.length if isinstance(line, Unread) else len(line)
 
 
-def _is_torn(line: bytes | Unread) -> bool:
+def is_torn(line: bytes | Unread) -> bool:
     """Whether an unreadable line is the torn end of the file (only the last one lacks its newline)."""
     return line.is_last if isinstance(line, Unread) else not line.endswith(b"\n")
 
@@ -315,7 +332,7 @@ def owner_of(path: Path, requests: str | None = None) -> Owner | None:
         StoreError: The file can't be read, is of a newer format, or is another run's.
     """
     reader = LineReader(path, requests)
-    for offset, line in _lines(path):
+    for offset, line in lines_of(path):
         if offset == 0 or (not isinstance(line, Unread) and line.startswith(HEADER_START)):
             reader.read(offset, line)
             if reader.owner is not None:

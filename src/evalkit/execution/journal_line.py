@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from operator import attrgetter
 from pathlib import Path
@@ -64,6 +64,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "perturbation": (str,),
     "num_conditioning_tokens": (int,),
     "turn": (int,),
+    "member": (str,),
     "response": (dict,),
     "failure": (dict,),
     "at": _NUMBER,
@@ -121,14 +122,21 @@ class LineReader:
     Args:
         path: The journal, for messages.
         requests: The digest that its header must name; None: the first header says whose it is.
+        problem_of: What is wrong with a line of another kind of journal, in which each has a checksum; None:
+            the lines are finished requests.
 
     Attributes:
         requests: As given.
         owner: Whose the journal is, as far as headers have said; None before.
     """
 
-    def __init__(self, path: Path, requests: str | None = None) -> None:
-        self._path, self.requests = path, requests
+    def __init__(
+        self,
+        path: Path,
+        requests: str | None = None,
+        problem_of: Callable[[Mapping[str, Any]], str | None] | None = None,
+    ) -> None:
+        self._path, self.requests, self._problem_of = path, requests, problem_of
         self._seed = Owner(requests).seed if requests is not None else 0
         self.owner: Owner | None = None
 
@@ -152,11 +160,14 @@ class LineReader:
         if has_sum:
             if not _fits(line, self._seed):
                 return Damage(offset, length, "its checksum is wrong")
-        elif self.owner is not None:
+        elif self.owner is not None or self._problem_of is not None:
             return Damage(offset, length, "it has no checksum")
         plain = _decode(line)
         if isinstance(plain, str):
             return Damage(offset, length, plain)
+        if self._problem_of is not None:
+            problem = self._problem_of(plain)
+            return plain if problem is None else Damage(offset, length, problem)
         problem = state_problem(plain)
         if problem is None and not has_sum:
             problem = _plain_problem(plain)
@@ -199,6 +210,16 @@ def header_line(owner: Owner) -> bytes:
     if owner.identity:
         plain["identity"] = owner.identity
     return _with_sum(encode_exact(plain, newline=True), 0)
+
+
+def sealed_line(plain: Mapping[str, Any], seed: int) -> bytes:
+    """A line of another kind of journal, with its checksum.
+
+    Args:
+        plain: What the line says.
+        seed: What the checksum begins with: that of the journal's owner.
+    """
+    return _with_sum(encode_exact(plain, newline=True), seed)
 
 
 def record_line(state: RequestState, outcome: Outcome, seed: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -30,15 +31,21 @@ class JournalSource:
         path: The journal.
         source: The name of its run.
         requests: The digest that its header must name; None: its header says whose it is.
-        identity_digest: Of the deployment that answered.
+        identity_digests: Of the deployment that answered; of a routed one, of each member, by its name.
 
     Raises:
         StoreError: There is no such file, or it is of a newer format, or another run's.
     """
 
-    def __init__(self, path: Path, source: str, requests: str | None, identity_digest: str) -> None:
+    def __init__(
+        self, path: Path, source: str, requests: str | None, identity_digests: str | Mapping[str | None, str]
+    ) -> None:
         self.path = path
-        self._source, self._identity_digest = source, identity_digest
+        self._source = source
+        self._identity_digests: Mapping[str | None, str]
+        self._identity_digests = (
+            {None: identity_digests} if isinstance(identity_digests, str) else identity_digests
+        )
         index = scan_journal(path, requests)
         self._offsets = {key: index.winners[key] for key in index.answered}
         # Which lines count is known; a reader that has seen no header takes those of each format.
@@ -55,7 +62,8 @@ class JournalSource:
         asked, response = record.state, record.outcome
         if asked.key != state.key or not isinstance(response, Response):
             return None  # the file has changed since it was looked through
-        if content_key(self._identity_digest, asked.request, asked.sample) != key:
+        identity_digest = self._identity_digests.get(asked.member)
+        if identity_digest is None or content_key(identity_digest, asked.request, asked.sample) != key:
             return None
         return Found(response, Origin(self._source, state.key))
 

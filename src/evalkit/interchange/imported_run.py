@@ -254,7 +254,7 @@ def _write_run(
     with Journal.open(directory.journal_path, subject.owner) as journal:
         for state, outcome in run.records:
             journal.append(state, outcome)
-    ledger = ManifestWriter.open(directory, subject, None)
+    ledger = ManifestWriter.open(directory, subject, {})
     index = scan_journal(directory.journal_path)
     if run.instances:
         directory.write_instances(list(_with_scores(run.instances, run.given, set(carried))))

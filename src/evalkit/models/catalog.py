@@ -8,7 +8,7 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 
-from evalkit.errors import ConfigError, UnknownNameError
+from evalkit.errors import ConfigError, UnknownNameError, UsageError
 from evalkit.models.deployment import ModelDeployment
 from evalkit.models.entries import read_entries
 from evalkit.models.families import as_its_family
@@ -22,13 +22,21 @@ from evalkit.models.metadata import (
     undescribed,
 )
 from evalkit.models.provider import PROVIDERS, described_by_name, place_of, prefixed_deployment
+from evalkit.models.routed import Deployment, RoutedDeployment
+from evalkit.specs.fixups import FIX_UPS
 from evalkit.specs.spec import Spec
 
 SHIPPED = (Path(__file__).with_name("models.yaml"), Path(__file__).with_name("models_helm.yaml"))
 
 _LIKELY_A_SLIP = 0.9
+_QUIRKS = frozenset(tag for fixup in FIX_UPS for tag in fixup.tags)
+"""Tags of models that want their prompts otherwise."""
 
-_SECTIONS: dict[str, type[Spec]] = {"models": ModelMetadata, "model_deployments": ModelDeployment}
+_SECTIONS: dict[str, type[Spec]] = {
+    "models": ModelMetadata,
+    "model_deployments": ModelDeployment,
+    "routed_deployments": RoutedDeployment,
+}
 
 
 class ModelCatalog:
@@ -46,21 +54,22 @@ class ModelCatalog:
         self.notes: list[str] = []
         self.moved: dict[str, str] = {}
         self._models: dict[str, ModelMetadata] = {}
-        self._deployments: dict[str, ModelDeployment] = {}
-        self._by_model: dict[str, list[ModelDeployment]] = {}
+        self._deployments: dict[str, Deployment] = {}
+        self._by_model: dict[str, list[Deployment]] = {}
         self._wildcards: dict[str, list[str]] = {}
         self._places: dict[tuple[str, str], str] = {}
 
     @classmethod
     def load(cls, files: Sequence[Path] = ()) -> ModelCatalog:
-        """The shipped models, then those of `files` (keys `models:` and `model_deployments:`).
+        """The shipped models, then those of `files` (the keys `models:`, `model_deployments:` and so on).
 
         What a file says of a shipped name takes its place. HELM's own files (`model_deployments.yaml`,
         `model_metadata.yaml`, `tokenizer_configs.yaml`) are read too; of what they say of names that are
         known already, nothing is taken over.
 
         Raises:
-            ConfigError: A file is wrong, or a name is there twice; file and line are in the message.
+            ConfigError: A file is wrong, a name is there twice, or a routed deployment has a member that is
+                unknown or routed itself; file and line are in the message.
         """
         catalog = cls()
         shipped = _shipped()
@@ -72,9 +81,10 @@ class ModelCatalog:
                 catalog._add_helm_file(path)
             else:
                 catalog._add_file(path)
+        catalog._check_members()
         for deployment in catalog._deployments.values():
             if deployment.model_name not in catalog._models:
-                catalog._models[deployment.model_name] = undescribed(deployment.model_name)
+                catalog._models[deployment.model_name] = catalog._undescribed(deployment)
         return catalog
 
     def _add_file(self, path: Path) -> None:
@@ -82,7 +92,7 @@ class ModelCatalog:
         for entry in read_entries(path, _SECTIONS):
             if isinstance(entry.value, ModelMetadata):
                 self.add_model(entry.value, entry.place)
-            elif isinstance(entry.value, ModelDeployment):
+            elif isinstance(entry.value, ModelDeployment | RoutedDeployment):
                 self.add_deployment(entry.value, entry.place)
 
     def _add_helm_file(self, path: Path) -> None:
@@ -113,7 +123,7 @@ class ModelCatalog:
         self._models[model.name] = model
         self._wildcards.clear()
 
-    def add_deployment(self, deployment: ModelDeployment, place: str = "code") -> None:
+    def add_deployment(self, deployment: Deployment, place: str = "code") -> None:
         """Add a place where a model is served.
 
         Raises:
@@ -122,11 +132,13 @@ class ModelCatalog:
         self._claim("model deployment", deployment.name, place)
         if (replaced := self._deployments.pop(deployment.name, None)) is not None:
             self._by_model[replaced.model_name].remove(replaced)
-        known = replaced or described_by_name(deployment.name)
-        if known is not None and (there := place_of(known)) != (here := place_of(deployment)):
-            name = deployment.name
-            self.moved[name] = f"{place}: '{name}' sends requests to {here}, not to {there}"
-        deployment = as_its_family(deployment)
+        if isinstance(deployment, ModelDeployment):
+            known = replaced or described_by_name(deployment.name)
+            there = place_of(known) if isinstance(known, ModelDeployment) else None
+            if there is not None and there != (here := place_of(deployment)):
+                name = deployment.name
+                self.moved[name] = f"{place}: '{name}' sends requests to {here}, not to {there}"
+            deployment = as_its_family(deployment)
         self._deployments[deployment.name] = deployment
         self._by_model.setdefault(deployment.model_name, []).append(deployment)
         self._wildcards.clear()
@@ -149,7 +161,7 @@ class ModelCatalog:
         if known is not None and known.retired:
             hint = "(its maker no longer serves it; add a deployment of your own to use it)"
             raise UnknownNameError("model deployment of the retired model", name, (), hint)
-        deployment = self.deployment(name)
+        deployment = self._deployment(name)
         return deployment.model_name, deployment.name
 
     def tags(self, model: str) -> tuple[str, ...]:
@@ -158,12 +170,13 @@ class ModelCatalog:
         return known.tags if known is not None else DEFAULT_TAGS
 
     def tokenizer_name(self, deployment: str) -> str | None:
-        """The tokenizer of a deployment; None where it names none.
+        """The tokenizer of a deployment; None where it names none, or its members have not all the same.
 
         Raises:
             UnknownNameError: There is no such deployment.
         """
-        return self.deployment(deployment).tokenizer_name
+        names = {member.tokenizer_name for member in self.members(deployment)}
+        return names.pop() if len(names) == 1 else None
 
     def wildcard(self, name: str) -> list[str] | None:
         """The models that a wildcard matches, in order of registration; None if `name` is not a wildcard.
@@ -190,12 +203,35 @@ class ModelCatalog:
             return [m.name for m in usable]
         return list(dict.fromkeys(m.name for tag in tags for m in usable if tag in m.tags))
 
+    def members(self, name: str) -> tuple[ModelDeployment, ...]:
+        """The deployments that answer for this one: the members of a routed one, else itself.
+
+        Raises:
+            UnknownNameError: There is none.
+        """
+        routed = self.routed(name)
+        return (self.deployment(name),) if routed is None else tuple(map(self.deployment, routed.members))
+
+    def routed(self, name: str) -> RoutedDeployment | None:
+        """The routed deployment of this name; None if there is none."""
+        found = self._deployments.get(name)
+        return found if isinstance(found, RoutedDeployment) else None
+
     def deployment(self, name: str) -> ModelDeployment:
         """The deployment of this name, registered or described by the name itself.
 
         Raises:
             UnknownNameError: There is none.
+            UsageError: It is a routed one, which answers nothing itself.
         """
+        found = self._deployment(name)
+        if isinstance(found, RoutedDeployment):
+            raise UsageError(
+                f"'{name}' is a routed deployment; name one of its members: {', '.join(found.members)}"
+            )
+        return found
+
+    def _deployment(self, name: str) -> Deployment:
         found = self._deployments.get(name)
         if found is None and (described := prefixed_deployment(name)) is not None:
             found = as_its_family(described)
@@ -210,7 +246,7 @@ class ModelCatalog:
         close = difflib.get_close_matches(name, self.names(), n=1, cutoff=_LIKELY_A_SLIP)
         return close[0] if close else None
 
-    def deployments_of(self, model: str) -> list[ModelDeployment]:
+    def deployments_of(self, model: str) -> list[Deployment]:
         """The registered deployments of a model, deprecated ones included, in order of registration."""
         return list(self._by_model.get(model, ()))
 
@@ -222,12 +258,45 @@ class ModelCatalog:
         """
         if name in self._models:
             return self._models[name]
-        model = self.deployment(name).model_name
-        return self._models.get(model) or undescribed(model)
+        deployment = self._deployment(name)
+        return self._models.get(deployment.model_name) or self._undescribed(deployment)
 
     def names(self) -> list[str]:
         """Every registered name of a model or a deployment, in order of registration."""
         return list(dict.fromkeys([*self._models, *self._deployments]))
+
+    def _check_members(self) -> None:
+        """See that the members of each routed deployment are there and answer themselves.
+
+        Raises:
+            ConfigError: One is not, or does not.
+        """
+        for routed in self._deployments.values():
+            if not isinstance(routed, RoutedDeployment):
+                continue
+            place = self._places.get(("model deployment", routed.name), "code")
+            for name in routed.members:
+                try:
+                    member = self._deployment(name)
+                except UnknownNameError as error:
+                    raise ConfigError(f"{place}: member of '{routed.name}': {error}") from None
+                if isinstance(member, RoutedDeployment):
+                    whose = "itself" if member is routed else f"'{name}', which is routed too"
+                    raise ConfigError(
+                        f"{place}: '{routed.name}' has the member {whose}; members must answer themselves: "
+                        "name the deployments in model_deployments or of a provider"
+                    )
+
+    def _undescribed(self, deployment: Deployment) -> ModelMetadata:
+        """What is known of a model that no file describes; of a routed one, what its members tell."""
+        plain = undescribed(deployment.model_name)
+        if isinstance(deployment, ModelDeployment):
+            return plain
+        tags = [self.tags(member.model_name) for member in self.members(deployment.name)]
+        shared = [tag for tag in tags[0] if all(tag in others for others in tags)]
+        # What one member can't read must not be sent, since any instance may go to it.
+        quirks = [tag for tag in chain.from_iterable(tags) if tag in _QUIRKS]
+        return plain.model_copy(update={"tags": tuple(dict.fromkeys([*shared, *quirks]))})
 
     def _claim(self, kind: str, name: str, place: str) -> None:
         if first := self._places.get((kind, name)):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from evalkit.execution.journal_index import JournalIndex, Units
 
 Occupancy = Literal["free", "ours", "other"]
-SEALED = ("run_spec.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
+SEALED = ("run_spec.json", "instances.jsonl", "routes.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
 _MADE_ANEW = "its manifest was lost and made anew: times and the cost of what was answered are not known"
 _WHOLE_BYTES = 8 << 20
 _END_BYTES = 1 << 20

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from evalkit.scoring.scorer import Unscored
 
 
+PriceList = Mapping[str | None, "Prices | None"]
+"""What tokens cost, by the member of a routed deployment; of a deployment that is not routed, under None."""
 _MAY_BE_BILLED = (
     "attempts failed after the server may have done the work: it may bill them, and the costs shown leave "
     "them out"
@@ -67,7 +69,7 @@ class ManifestWriter:
         last_failure: The latest failure, in words.
     """
 
-    def __init__(self, directory: RunDirectory, manifest: Manifest, prices: Prices | None) -> None:
+    def __init__(self, directory: RunDirectory, manifest: Manifest, prices: PriceList) -> None:
         self.directory, self.manifest, self._prices = directory, manifest, prices
         self.notes: list[str] = []
         self._run_spec: RunSpec | None = None
@@ -78,17 +80,14 @@ class ManifestWriter:
         self._not_reached: dict[str, int] = {}
         self._num_answered = 0
         self._num_requests = 0
-        self._usage = Usage()
+        self._usage: dict[str | None, Usage] = {}
         self._num_without_usage = 0
         self._num_unknown_bills = 0
-        self._cost_usd = 0.0
         self._num_found: Counter[str] = Counter()
         self._num_found_before: Counter[str] = Counter()
 
     @classmethod
-    def open(
-        cls, directory: RunDirectory, run_identity: RunIdentity, prices: Prices | None
-    ) -> ManifestWriter:
+    def open(cls, directory: RunDirectory, run_identity: RunIdentity, prices: PriceList) -> ManifestWriter:
         """Open the writer of a run, writing run spec and manifest first if this is its first start."""
         manifest = directory.sound_manifest()
         run_spec, problem = _own_spec(directory, run_identity, manifest)
@@ -154,13 +153,12 @@ class ManifestWriter:
         self.failures = {key: failure.reason for key, failure in index.failures.items()}
         self._not_reached = dict(index.not_reached)
         self._num_answered, self._num_requests = len(index.answered), num_requests
-        self._usage = Usage(index.prompt_tokens, index.completion_tokens)
+        self._usage = dict(index.usage)
         self._num_without_usage = index.num_without_usage
         self._num_found, self._num_found_before = Counter(index.num_found), Counter(index.num_found)
-        # The journal has outcomes, not attempts.
+        # Usage is the journal's, not the last manifest's: a start that was killed wrote none, and was billed.
+        # The journal has outcomes, though, not attempts.
         self._num_unknown_bills = self.manifest.counts.get(UNKNOWN_BILLS, 0)
-        # From the journal, not the last manifest: a start that was killed wrote none, and was billed.
-        self._cost_usd = 0.0 if self._prices is None else self._prices.cost_usd(self._usage)
         self.manifest = replace(
             self.manifest,
             status="running",
@@ -176,7 +174,9 @@ class ManifestWriter:
             },
         )
         # These are as they stay; a kill leaves the others without a fingerprint.
-        self.manifest = sealed(self.directory, self.manifest, ("run_spec.json", "instances.jsonl"))
+        self.manifest = sealed(
+            self.directory, self.manifest, ("run_spec.json", "instances.jsonl", "routes.jsonl")
+        )
         self.directory.write_manifest(self.manifest)
 
     def count(self, state: RequestState, outcome: Outcome) -> float | None:
@@ -199,15 +199,13 @@ class ManifestWriter:
         if not used.is_reported:
             self._num_without_usage += 1
             return None
-        self._usage = Usage(
-            self._usage.prompt_tokens + used.prompt_tokens,
-            self._usage.completion_tokens + used.completion_tokens,
+        before = self._usage.get(state.member, Usage())
+        self._usage[state.member] = Usage(
+            before.prompt_tokens + used.prompt_tokens,
+            before.completion_tokens + used.completion_tokens,
         )
-        if self._prices is None:
-            return None
-        cost_usd = self._prices.cost_usd(used)
-        self._cost_usd += cost_usd
-        return cost_usd
+        prices = self._prices.get(state.member)
+        return None if prices is None else prices.cost_usd(used)
 
     def settle(self) -> None:
         """Everything that was to be asked has an outcome: from now on the number of requests is exact.
@@ -243,16 +241,29 @@ class ManifestWriter:
         return self.num_owed == 0 and (self._num_answered > 0 or not self._num_requests)
 
     @property
+    def _cost_usd(self) -> float | None:
+        """What all answers cost; None where prices or tokens of some are not known."""
+        is_unpriced = any(self._prices.get(member) is None for member in self._usage)
+        return None if self._has_unknown or is_unpriced else self._reported_usd
+
+    @property
     def _reported_usd(self) -> float | None:
-        """What the answers whose tokens are known cost."""
-        if self._prices is None or (self._has_unknown and not self._usage.is_reported):
+        """What the answers whose tokens and prices are known cost; None where there are none."""
+        has_prices = any(prices is not None for prices in self._prices.values())
+        if not has_prices or (self._has_unknown and not self._is_reported):
             return None
-        return round(self._cost_usd, 6)
+        priced = ((self._prices.get(member), usage) for member, usage in self._usage.items())
+        return round(sum(prices.cost_usd(usage) for prices, usage in priced if prices is not None), 6)
 
     @property
     def _has_unknown(self) -> bool:
         """Whether something was or may be billed, and how much is not known."""
         return self._num_without_usage > 0 or self._num_unknown_bills > 0
+
+    @property
+    def _is_reported(self) -> bool:
+        """Whether the tokens of any answer are known."""
+        return any(usage.is_reported for usage in self._usage.values())
 
     def note(self, notes: Iterable[str]) -> None:
         """Keep these in the manifest, besides those of earlier starts."""
@@ -276,7 +287,7 @@ class ManifestWriter:
                 "counts": {**self.manifest.counts, **self._counts(), "num_unscored": num_unscored},
                 "usage": self._reported_usage(),
                 "sources": dict(sorted(self._num_found.items())),
-                "cost_usd": None if self._has_unknown else self._reported_usd,
+                "cost_usd": self._cost_usd,
                 "reported_cost_usd": self._reported_usd,
             }
         if status is None:
@@ -309,7 +320,7 @@ class ManifestWriter:
             self._num_answered,
             len(self.failures),
             self.failures_by_reason(),
-            None if self._has_unknown else self._reported_usd,
+            self._cost_usd,
             self._num_found.total(),
         )
 
@@ -335,11 +346,11 @@ class ManifestWriter:
 
     def _reported_usage(self) -> dict[str, int | None]:
         """The tokens that were reported; None where none were, though something took some."""
-        if self._has_unknown and not self._usage.is_reported:
+        if self._has_unknown and not self._is_reported:
             return {"prompt_tokens": None, "completion_tokens": None}
         return {
-            "prompt_tokens": self._usage.prompt_tokens,
-            "completion_tokens": self._usage.completion_tokens,
+            "prompt_tokens": sum(usage.prompt_tokens for usage in self._usage.values()),
+            "completion_tokens": sum(usage.completion_tokens for usage in self._usage.values()),
         }
 
     def _failure_summary(self, unscored: Unscored | None) -> str:

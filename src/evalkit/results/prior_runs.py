@@ -26,11 +26,13 @@ class _PriorRun:
     Attributes:
         requests: The digest of its requests; its journal's header must name it.
         full: The digest of all of it; None where only its journal is left.
+        deployments: The identity digest of who answered; see `JournalSource`.
     """
 
     path: Path
     requests: str
     full: str | None
+    deployments: Mapping[str | None, str]
 
 
 class PriorRuns:
@@ -38,7 +40,8 @@ class PriorRuns:
 
     A run answers for another where their identities differ in nothing that can change a single request, but
     only in how many instances, splits, train trials or samples they ask for, in metrics, and in judges.
-    Imported runs answer for none, and neither does a copy of the same run under another name.
+    Imported runs answer for none, and neither does a copy of the same run under another name. Each member of
+    a routed deployment counts as if it had been asked alone.
 
     The suite is looked through once, when the first run asks; runs that are planned together know each other.
     Safe to be called from several threads.
@@ -69,29 +72,34 @@ class PriorRuns:
         with self._lock:
             if not self._has_looked:
                 self._look()
-            found = [run for _, run in sorted(self._runs[single_request_digest(identity)].items())]
-        deployment = digest(identity["deployment"])
+            found: dict[Path, _PriorRun] = {}
+            for alone in _of_each_member(identity).values():
+                found |= self._runs[single_request_digest(alone)]
         sources = []
-        for run in found:
+        for _, run in sorted(found.items()):
             if run.path == path or run.full == full:
                 continue
             with suppress(StoreError):
                 journal = RunDirectory(run.path).journal_path
-                sources.append(JournalSource(journal, run.path.name, run.requests, deployment))
+                sources.append(JournalSource(journal, run.path.name, run.requests, run.deployments))
         return [source for source in sources if len(source)]
 
     def _add(self, path: Path, identity: Mapping[str, Any], full: str | None, requests: str) -> None:
-        self._runs[single_request_digest(identity)].setdefault(path, _PriorRun(path, requests, full))
+        each = _of_each_member(identity)
+        deployments = {member: digest(alone["deployment"]) for member, alone in each.items()}
+        for alone in each.values():
+            prior_run = _PriorRun(path, requests, full, deployments)
+            self._runs[single_request_digest(alone)].setdefault(path, prior_run)
 
     def _look(self) -> None:
         """Find the runs of the suite; those of other models or benchmarks are looked at no further."""
         self._has_looked = True
         for path, identity, planned in self._planned:
             self._add(path, identity, planned.full, planned.requests)
-        asked = {_model_and_scenario(identity) for _, identity, _ in self._planned}
+        asked = {each for _, identity, _ in self._planned for each in _models_and_scenario(identity)}
         for directory in self._directories():
             unchecked = _unchecked_identity(directory)
-            if unchecked is None or (unchecked and _model_and_scenario(unchecked) not in asked):
+            if unchecked is None or (unchecked and asked.isdisjoint(_models_and_scenario(unchecked))):
                 continue
             with suppress(StoreError):
                 self._add_stored(directory)
@@ -125,6 +133,26 @@ def _unchecked_identity(directory: RunDirectory) -> Mapping[str, Any] | None:
     return identity if isinstance(identity, dict) else {}
 
 
-def _model_and_scenario(identity: Mapping[str, Any]) -> str:
-    """What is quickly compared of two identities."""
-    return digest([identity.get("deployment"), identity.get("scenario_spec")])
+def _models_and_scenario(identity: Mapping[str, Any]) -> set[str]:
+    """What is quickly compared of two identities: who answers, and about what."""
+    each = _of_each_member(identity).values()
+    return {digest([alone.get("deployment"), alone.get("scenario_spec")]) for alone in each}
+
+
+def _of_each_member(identity: Mapping[str, Any]) -> dict[str | None, Mapping[str, Any]]:
+    """The identity as it would be for each member of a routed deployment alone, by the member's name.
+
+    Of a deployment that is not routed, it is the identity itself, under None.
+    """
+    deployment = identity.get("deployment")
+    if not isinstance(deployment, dict) or "router" not in deployment:
+        return {None: identity}
+    members = [member for member in deployment.get("members", ()) if isinstance(member, dict)]
+    return {str(member.get("name")): _alone(identity, member) for member in members}
+
+
+def _alone(identity: Mapping[str, Any], member: Mapping[str, Any]) -> Mapping[str, Any]:
+    names = {"model": member.get("model_name"), "model_deployment": member.get("name")}
+    adapter_spec = identity.get("adapter_spec")
+    asked = {**adapter_spec, **names} if isinstance(adapter_spec, Mapping) else adapter_spec
+    return {**identity, "deployment": member, "adapter_spec": asked}

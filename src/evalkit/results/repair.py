@@ -15,11 +15,13 @@ from evalkit.execution.journal_index import scan_journal
 from evalkit.execution.journal_line import Owner
 from evalkit.execution.lock import RunLock
 from evalkit.plural import counted
+from evalkit.results.findings import Finding
 from evalkit.results.integrity import is_uncounted, recovered_manifest, sealed, units_of
 from evalkit.results.manifest import FOUND, Manifest
+from evalkit.results.routes import mend_routes
 from evalkit.results.run_directory import FILES, RunDirectory
 from evalkit.results.scores import carried_stats, checked_spec, score_run
-from evalkit.results.verification import Finding, RunReport, verify_run
+from evalkit.results.verification import RunReport, verify_run
 from evalkit.specs.digest import request_part
 
 
@@ -78,6 +80,7 @@ class _Repair:
             )
         self._try("run_spec.json", self._mend_spec)
         self._try("journal.jsonl", self._mend_journal)
+        self._try("routes.jsonl", self._mend_routes)
         self._try("scores.jsonl", self._mend_numbers)
         if was_lost:
             self._try("manifest.json", self._count)
@@ -116,6 +119,17 @@ class _Repair:
             pass
         if path.stat().st_size != before:
             self.done.append("journal.jsonl has a header and whole lines again")
+
+    def _mend_routes(self, manifest: Manifest) -> None:
+        directory = self._directory
+        if "routes.jsonl" not in self._damaged:
+            return
+        instances = directory.instances()
+        units = units_of(directory.run_spec(), instances)
+        index = scan_journal(directory.journal_path, manifest.request_digest, units)
+        mend_routes(directory.routes_path, manifest.request_digest, instances, index)
+        directory.write_manifest(sealed(directory, manifest, ("routes.jsonl",)))
+        self.done.append("routes.jsonl has a header, and the routes that the journal knows")
 
     def _mend_numbers(self, manifest: Manifest) -> None:
         """Score anew where numbers, or what they rest on, were damaged."""

@@ -4,6 +4,7 @@
     run_spec.json    what was asked, as data
     manifest.json    digest and what it covers, status, counts, versions, times, tokens, cost
     instances.jsonl  the evaluated instances, in plan order
+    routes.jsonl     of a routed deployment: which member answers each instance
     journal.jsonl    every finished request with its answer or failure, in order of arrival
     scores.jsonl     scores per instance, in plan order (derived from the two above)
     stats.json       the numbers (derived)
@@ -33,7 +34,15 @@ from evalkit.specs.run_spec import RunSpec
 _FOUND_BY = ("manifest.json", "journal.jsonl")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ROOM_BYTES = 2048
-FILES = ("run_spec.json", "manifest.json", "instances.jsonl", "journal.jsonl", "scores.jsonl", "stats.json")
+FILES = (
+    "run_spec.json",
+    "manifest.json",
+    "instances.jsonl",
+    "routes.jsonl",
+    "journal.jsonl",
+    "scores.jsonl",
+    "stats.json",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,11 @@ class RunDirectory:
     def journal_path(self) -> Path:
         """The journal of responses."""
         return self.path / "journal.jsonl"
+
+    @property
+    def routes_path(self) -> Path:
+        """Who answers which instance; there is no such file where the deployment is not routed."""
+        return self.path / "routes.jsonl"
 
     @property
     def lock_path(self) -> Path:

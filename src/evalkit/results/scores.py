@@ -12,6 +12,7 @@ from evalkit.execution.journal_index import JournalIndex, read_winners, scan_jou
 from evalkit.instance import Instance
 from evalkit.plural import counted
 from evalkit.results.integrity import (
+    SEALED,
     fingerprint,
     fits,
     recovered_manifest,
@@ -138,7 +139,9 @@ def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored
         counts={**manifest.counts, "num_unscored": unscored.num_units},
         versions={**manifest.versions, "scoring": SCORING_RULES},
     )
-    directory.write_manifest(sealed(directory, _with_problems(manifest, problems)))
+    # Routes were neither read nor made.
+    seen = [name for name in SEALED if name != "routes.jsonl"]
+    directory.write_manifest(sealed(directory, _with_problems(manifest, problems), seen))
     problems += [str(unscored)] if unscored.num_units else []
     return Rescored(stats, tuple(problems), unscored=unscored)
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from evalkit.codec import decode
 from evalkit.errors import (
@@ -30,6 +30,7 @@ from evalkit.execution.lock import holder_of
 from evalkit.file_limits import DATA_BYTES, open_regular, read_bytes
 from evalkit.instance import Instance
 from evalkit.plural import counted
+from evalkit.results.findings import Finding, Remedy
 from evalkit.results.integrity import (
     fingerprint,
     fits,
@@ -39,47 +40,17 @@ from evalkit.results.integrity import (
     units_of,
 )
 from evalkit.results.manifest import Manifest
+from evalkit.results.routes import is_routed, route_findings
 from evalkit.results.run_directory import FILES, RunDirectory, find_runs, read_lines
 from evalkit.results.scores import end_of_conversations, make_scorer, read_stats
 from evalkit.results.units import each_unit, num_whole_units, unit_of_row
 from evalkit.specs.run_spec import RunSpec
 
-Remedy = Literal["repair", "run", "import", "look", "update", "none"]
-REMEDIES: dict[Remedy, str] = {
-    "repair": "`evalkit verify --repair`",
-    "run": "`evalkit run` with its entry",
-    "import": "import it again",
-    "look": "look at it yourself",
-    "update": "use a newer evalkit",
-    "none": "",
-}
-"""How to repair it, in words."""
-_DERIVED = frozenset(FILES) - {"journal.jsonl"}
+_DERIVED = frozenset(FILES) - {"journal.jsonl", "routes.jsonl"}
 # How evalkit calls the files that it writes next to others, and renames.
 _BESIDE = re.compile(r"\.?(?P<name>[a-z_]+\.jsonl?)\.\d+|(?P<copy>journal)\.part", re.ASCII)
 _HEADER_BYTES = 1 << 20
 _STATUS_WITH_NUMBERS = ("complete", "partial", "stopped", "interrupted")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to say about a run.
-
-    Attributes:
-        file: Its name in the run's directory.
-        problem: What is wrong with it, in words.
-        remedy: How to repair it.
-        offset: Where a journal's line begins, in bytes.
-        length: How long that line is, in bytes.
-        is_damage: Something was lost or changed; else it is only good to know.
-    """
-
-    file: str
-    problem: str
-    remedy: Remedy
-    offset: int | None = None
-    length: int | None = None
-    is_damage: bool = True
 
 
 @dataclass(slots=True)
@@ -169,8 +140,9 @@ class _Verification:
             return self._report
         spec = self._run_spec()
         instances = self._instances(spec) if self._report.holder is None else self._read_instances()
-        self._journal(spec, instances)
+        index = self._journal(spec, instances)
         if self._report.holder is None:
+            self._routes(instances, index)
             self._numbers(spec, instances)
             self._imported()
             self._left_beside()
@@ -265,7 +237,18 @@ class _Verification:
         except StoreError:
             return None
 
-    def _journal(self, spec: RunSpec | None, instances: list[Instance] | None) -> None:
+    def _routes(self, instances: list[Instance] | None, index: JournalIndex | None) -> None:
+        """Who answers which instance, in a run of a routed deployment."""
+        manifest, path = self._manifest, self._directory.routes_path
+        if manifest is not None and is_routed(manifest):
+            begun = self._directory.instances_path.exists()
+            is_killed = self._report.status == "running"
+            changed = self._changed(path.name)
+            self._report.findings += (
+                route_findings(path, manifest, instances, index, changed, is_killed) if begun else []
+            )
+
+    def _journal(self, spec: RunSpec | None, instances: list[Instance] | None) -> JournalIndex | None:
         """Every line: is it whole, is it about a unit of this run, and is everything there that was?"""
         path, manifest = self._directory.journal_path, self._manifest
         if not path.exists():
@@ -273,13 +256,13 @@ class _Verification:
                 self._tell(path.name, "the run has not begun", self._again, is_damage=False)
             else:
                 self._tell(path.name, "is missing", self._again)
-            return
+            return None
         units = units_of(spec, instances) if spec is not None and instances is not None else None
         try:
             index = scan_journal(path, manifest.request_digest if manifest is not None else None, units)
         except StoreError as error:
             self._tell(path.name, self._words(error), "look")
-            return
+            return None
         report = self._report
         report.num_answered = len(index.settled)
         report.num_owed = self._num_owed(index, spec, instances)
@@ -288,6 +271,7 @@ class _Verification:
             self._tail(index)
             self._answers(index)
             self._header(index)
+        return index
 
     def _num_owed(
         self, index: JournalIndex, spec: RunSpec | None, instances: list[Instance] | None
@@ -455,6 +439,8 @@ class _Verification:
                 continue
             if match["name"] in _DERIVED or match["copy"]:
                 self._tell(path.name, "left behind by a kill", "repair", is_damage=False)
+            elif match["name"] == "routes.jsonl":
+                self._tell(path.name, "a copy of the routes", "look", is_damage=False)
             elif match["name"] == "journal.jsonl":
                 self._other_journal(path)
 

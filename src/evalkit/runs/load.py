@@ -54,11 +54,18 @@ class LoadedRun:
 
         settled = journal.settled
         if self.adapter.has_turns:
+            self._index()
             for record in read_unfinished(journal):
-                if isinstance(record.outcome, Response):
+                is_ours = (record.state.instance_id, record.state.perturbation) in self._by_id
+                if is_ours and isinstance(record.outcome, Response):
                     following = self.after(record.state, record.outcome)
                     yield from (state for state in following if state.key not in settled)
         yield from self.requests(settled)
+
+    def share(self, instances: list[Instance]) -> LoadedRun:
+        """The same with some of the instances only, and what is asked about them."""
+        num_requests = self.adapter.num_requests(instances)
+        return replace(self, instances=instances, num_requests=num_requests, _by_id={})
 
     def after(self, state: RequestState, response: Response) -> Sequence[RequestState]:
         """What an answer leads to: the next turn of its conversation, or nothing; see `Adapter.after`.
@@ -166,7 +173,7 @@ def load_instances(run: PlannedRun, context: PlanContext, at_most: int | None = 
     if not instances:
         raise DataError(f"{run.name}: no instance to evaluate in splits {', '.join(eval_splits)}")
     _refuse_changed_data(run, context)
-    adapter: Adapter = ADAPTERS.get(adapter_spec.method)(adapter_spec, window_of(run.deployment))
+    adapter: Adapter = ADAPTERS.get(adapter_spec.method)(adapter_spec, window_of(run.members))
     if adapter.has_turns:
         _refuse_equal_keys(run, instances)
     unverified = tuple(context.data.unverified(run.files()))
@@ -256,17 +263,36 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def window_of(deployment: ModelDeployment) -> Any:
-    """The context window that prompts for this deployment must fit."""
-    from evalkit.adapters.window import NO_WINDOW, TokenWindow
+def window_of(members: Sequence[ModelDeployment]) -> Any:
+    """The context window that prompts must fit: of several deployments, the window of each."""
+    from evalkit.adapters.window import NO_WINDOW, CommonWindow
+
+    by_tokenizer: dict[str | None, list[ModelDeployment]] = {}
+    for member in members:
+        by_tokenizer.setdefault(member.tokenizer_name, []).append(member)
+    windows = [window for sharing in by_tokenizer.values() if (window := _smallest(sharing)) is not None]
+    if len(windows) > 1:
+        return CommonWindow(windows)
+    return windows[0] if windows else NO_WINDOW
+
+
+def _smallest(members: Sequence[ModelDeployment]) -> Any:
+    """The smallest window of deployments with one tokenizer; None where no length is known."""
+    from evalkit.adapters.window import TokenWindow
     from evalkit.models.tokenizers import tokenizer
 
-    length = deployment.max_request_length or deployment.max_sequence_length
-    if length is None or deployment.tokenizer_name is None:
-        return NO_WINDOW
+    prompts = [member.max_request_length or member.max_sequence_length for member in members]
+    name = members[0].tokenizer_name
+    known = [length for length in prompts if length is not None]
+    if not known or name is None:
+        return None
     return TokenWindow(
-        tokenizer(deployment.tokenizer_name),
-        length,
-        max_sequence_length=deployment.max_sequence_length,
-        max_total_length=deployment.max_sequence_and_generated_tokens_length,
+        tokenizer(name),
+        min(known),
+        max_sequence_length=_least(member.max_sequence_length for member in members),
+        max_total_length=_least(member.max_sequence_and_generated_tokens_length for member in members),
     )
+
+
+def _least(lengths: Iterable[int | None]) -> int | None:
+    return min((length for length in lengths if length is not None), default=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,11 @@ from evalkit.specs.plugin_call import PluginCall, parse_plugin_call
 from evalkit.specs.run_spec import RunSpec
 
 if TYPE_CHECKING:
+    from evalkit.adapters.adapter import Adapter
     from evalkit.data import DataFile, DataStore
     from evalkit.models.catalog import ModelCatalog
     from evalkit.models.deployment import ModelDeployment
+    from evalkit.models.routed import Deployment
     from evalkit.perturbations.augmenter import Augmenter
     from evalkit.scenarios.scenario import Scenario
 
@@ -48,6 +50,7 @@ class PlannedRun:
         augmenter: Makes the perturbed copies of its instances, if it has any.
         digest: None where a data file without a pinned checksum is not local yet.
         identity: All that the digest covers.
+        members: The deployments that answer: the members of a routed one, else the deployment itself.
         fixups: What was changed in the run spec because of its model.
         problem: Why its data is not available; such a run ends at once, without touching the others.
         note: What the user should know of how its model is asked.
@@ -56,7 +59,8 @@ class PlannedRun:
 
     entry: str
     run_spec: RunSpec
-    deployment: ModelDeployment
+    deployment: Deployment
+    members: tuple[ModelDeployment, ...]
     scenario: Scenario
     augmenter: Augmenter
     digest: RunDigest | None
@@ -164,7 +168,8 @@ def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:
     kept, more_notes = _with_distinct_names(runs)
     notes += _likely_typos(kept, context.models)
     moved = context.models.moved
-    notes += dict.fromkeys(moved[name] for run in kept if (name := run.deployment.name) in moved)
+    asked = [member.name for run in kept for member in run.members]
+    notes += dict.fromkeys(moved[name] for name in asked if name in moved)
     notes += dict.fromkeys(run.note for run in kept if run.note)
     notes += [f"left out a wrong entry: {entry}" for entry in first_of(list(dict.fromkeys(bad)))]
     return Plan(tuple(kept), (*notes, *_changed_for_models(kept), *more_notes), tuple(dict.fromkeys(bad)))
@@ -176,7 +181,6 @@ def plan_run(entry: str, run_spec: RunSpec, context: PlanContext, *, fetch: bool
     Raises:
         UsageError: It names a plugin, argument or deployment that does not exist.
     """
-    from evalkit.clients.factory import identity_of, with_model_facts
     from evalkit.perturbations.augmenter import Augmenter
     from evalkit.scoring.fit import refuse_unfitting
 
@@ -194,17 +198,17 @@ def plan_run(entry: str, run_spec: RunSpec, context: PlanContext, *, fetch: bool
         bind_arguments("metric", metric_spec.name, METRICS.get(metric_spec.name), metric_spec.args, skip)
     refuse_unfitting(type(adapter), method, run_spec.metric_specs)
     missing = _missing_here(run_spec, is_plan=not fetch)
-    deployment = context.models.deployment(run_spec.adapter_spec.model_deployment)
-    deployment = with_model_facts(deployment, fetch=fetch and not context.options.offline)
-    if context.options.no_window:
-        deployment = deployment.without_window()
-    deployment, note = _with_usable_tokenizer(deployment)
+    name = run_spec.adapter_spec.model_deployment
+    members, note = _prepared(context.models.members(name), context, fetch=fetch)
+    deployment = context.models.routed(name) or members[0]
+    _refuse_several_tokenizers(adapter, deployment, members)
+    _refuse_unpriced(members, context.options)
     augmenter = Augmenter.of(run_spec.data_augmenter_spec)
     files = (*scenario_files, *augmenter.files())
     data_digest, problem = _data_digest(files, context, fetch=fetch)
     covered = identity(
         run_spec,
-        deployment_identity=identity_of(deployment),
+        deployment_identity=_identity_of(deployment, members),
         data_digest=data_digest,
         versions={
             "scenario": scenario.version,
@@ -217,12 +221,13 @@ def plan_run(entry: str, run_spec: RunSpec, context: PlanContext, *, fetch: bool
         entry=entry,
         run_spec=run_spec,
         deployment=deployment,
+        members=members,
         scenario=scenario,
         augmenter=augmenter,
         digest=run_digest(covered) if known else None,
         identity=covered,
         problem=problem,
-        note="; ".join(filter(None, (note, missing, "" if fetch else _missing_variable(deployment)))),
+        note="; ".join(filter(None, (note, missing, *_missing_variables(members, is_plan=not fetch)))),
         read_early=(*read_at_import(scenario_class.__module__), *reads.files),
     )
 
@@ -244,12 +249,80 @@ def _missing_here(run_spec: RunSpec, *, is_plan: bool) -> str:
     return ""
 
 
-def _missing_variable(deployment: ModelDeployment) -> str:
-    """Which header can't be sent from this machine, in words; `run` refuses that, a plan only notes it."""
+def _prepared(
+    members: Sequence[ModelDeployment], context: PlanContext, *, fetch: bool
+) -> tuple[tuple[ModelDeployment, ...], str]:
+    """Deployments with what their models' files say, and what to tell the user of their tokenizers."""
+    from evalkit.clients.factory import with_model_facts
+
+    prepared, notes = [], []
+    for member in members:
+        known = with_model_facts(member, fetch=fetch and not context.options.offline)
+        if context.options.no_window:
+            known = known.without_window()
+        known, note = _with_usable_tokenizer(known)
+        prepared.append(known)
+        notes.append(note)
+    return tuple(prepared), "; ".join(filter(None, dict.fromkeys(notes)))
+
+
+def _identity_of(deployment: Deployment, members: Sequence[ModelDeployment]) -> dict[str, Any]:
+    """Everything about who answers that can change an answer.
+
+    Raises:
+        UsageError: A client, a router, or an argument of theirs is unknown or wrong.
+    """
+    from evalkit.clients.factory import identity_of
+    from evalkit.models.routed import RoutedDeployment
+    from evalkit.routers.router import routed_identity
+
+    identities = [identity_of(member) for member in members]
+    return (
+        routed_identity(deployment, identities) if isinstance(deployment, RoutedDeployment) else identities[0]
+    )
+
+
+def _refuse_several_tokenizers(
+    adapter: Adapter, deployment: Deployment, members: Sequence[ModelDeployment]
+) -> None:
+    """Nothing, unless each text is cut and scored in tokens of one model, and there are several.
+
+    Raises:
+        UsageError: The members have several tokenizers.
+    """
+    names = dict.fromkeys(member.tokenizer_name for member in members)
+    if len(names) > 1 and "prompt_logprobs" in (adapter.gives or ()):
+        found = ", ".join(f"{member.name}: {member.tokenizer_name}" for member in members)
+        raise UsageError(
+            f"{adapter.spec.method} counts in tokens of one tokenizer, and the members of "
+            f"'{deployment.name}' have several ({found}); use members that share one"
+        )
+
+
+def _refuse_unpriced(members: Sequence[ModelDeployment], options: RunOptions) -> None:
+    """Nothing, if a budget in USD can be kept with these deployments.
+
+    Raises:
+        UsageError: One that may cost money has no prices.
+    """
+    from evalkit.clients.factory import costs_nothing
+
+    if options.budget_usd is None:
+        return
+    for member in members:
+        if member.prices is None and costs_nothing(member) is False:
+            raise UsageError(
+                f"{member.name} has no prices, so a budget in USD can't be kept; add prices or drop it"
+            )
+
+
+def _missing_variables(members: Sequence[ModelDeployment], *, is_plan: bool) -> Iterator[str]:
+    """Which headers can't be sent from this machine, in words; `run` refuses that, a plan only notes it."""
     from evalkit.clients.credentials import missing_header
 
-    missing = missing_header(deployment.client_spec.args.get("headers_from_env"))
-    return f"'{deployment.name}' can't be used on this machine: {missing}" if missing else ""
+    for member in members if is_plan else ():
+        if missing := missing_header(member.client_spec.args.get("headers_from_env")):
+            yield f"'{member.name}' can't be used on this machine: {missing}"
 
 
 def _with_usable_tokenizer(deployment: ModelDeployment) -> tuple[ModelDeployment, str]:
@@ -300,7 +373,7 @@ def _changed_for_models(runs: list[PlannedRun]) -> list[str]:
 
 def _likely_typos(runs: list[PlannedRun], models: ModelCatalog) -> list[str]:
     """Any name under a provider's prefix can be asked for; one that is nearly a known model may be a slip."""
-    names = dict.fromkeys(run.deployment.name for run in runs)
+    names = dict.fromkeys(member.name for run in runs for member in run.members)
     return [
         f"'{name}' is not a registered model, and evalkit uses the name as given; did you mean '{meant}'?"
         for name in names

@@ -26,6 +26,7 @@ from evalkit.runs.complete import result_of_complete, result_of_read_only
 from evalkit.runs.events import AnyObserver, Emitter, RunFinished, RunHandle, RunsPlanned, RunStarted
 from evalkit.runs.load import LoadedRun, load_instances
 from evalkit.runs.plan import Plan, PlanContext, PlannedRun
+from evalkit.runs.routing import prices_of
 from evalkit.runs.session import Session, open_session
 from evalkit.runs.stage import AnswerStage
 from evalkit.specs.digest import single_request_digest
@@ -86,7 +87,7 @@ async def _run_safely(session: Session, run: PlannedRun, handle: RunHandle) -> R
     try:
         session.events.emit(RunFinished(handle, result))
     finally:
-        await session.release(run.deployment.name)
+        await session.release(run, *(member.name for member in run.members))
     return result
 
 
@@ -111,16 +112,13 @@ async def run_one(run: PlannedRun, handle: RunHandle, session: Session) -> RunRe
                 lock = stack.enter_context(RunLock(directory.lock_path))
             except ReadOnlyError as error:
                 return await result_of_read_only(directory, identity, handle, session, error)
-            writer = ManifestWriter.open(directory, identity, run.deployment.prices)
+            writer = ManifestWriter.open(directory, identity, prices_of(run))
             session.note(handle, writer.notes)
             if (result := await result_of_complete(run, handle, writer, session)) is not None:
                 return result
             with _closed_on_error(writer, lock):
-                stage = AnswerStage(run, handle, session, writer, lock)
-                # Runs of one deployment take turns at submitting requests: few hold instances in memory.
-                async with stage.executor.feed_lock() as feed_lock:
-                    loaded = await _load(run, handle, writer, session)
-                    await stage.send(loaded, identity.owner, feed_lock)
+                stage = AnswerStage(run, handle, session, writer, lock, identity.owner)
+                loaded = await _send(stage, writer, session)
                 return await _score(loaded, stage, writer, session)
 
 
@@ -147,6 +145,21 @@ def _closed_on_error(writer: ManifestWriter, lock: RunLock) -> Iterator[None]:
             lock.check()
             writer.close("error", str(error))
         raise
+
+
+async def _send(stage: AnswerStage, writer: ManifestWriter, session: Session) -> LoadedRun:
+    """Send what a run owes, phase by phase; between two phases it holds no instances."""
+    loaded: LoadedRun | None = None
+    for members in session.phases(stage.run):
+        loaded = None
+        # Runs of one deployment take turns at submitting requests: few hold instances in memory.
+        async with stage.feed_lock(members) as feed_lock:
+            loaded = await _load(stage.run, stage.handle, writer, session)
+            await stage.send(loaded, members, feed_lock)
+        if stage.status == "interrupted":
+            break
+    assert loaded is not None
+    return loaded
 
 
 async def _load(run: PlannedRun, handle: RunHandle, writer: ManifestWriter, session: Session) -> LoadedRun:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -25,7 +25,7 @@ from evalkit.results.prior_runs import PriorRuns
 from evalkit.runs.events import Emitter, ModelLoaded, ModelLoading, RunHandle
 from evalkit.runs.load import LoadedRun
 from evalkit.runs.options import RunOptions
-from evalkit.runs.plan import Plan, PlanContext
+from evalkit.runs.plan import Plan, PlanContext, PlannedRun
 from evalkit.specs.digest import digest
 
 # How long requests in flight may go on after the first Ctrl-C; a second one ends them at once.
@@ -38,11 +38,11 @@ class Session:
     """One executor per deployment, one scoring thread, and who hears of events.
 
     Attributes:
-        executors: By the name of the deployment.
+        executors: By the name of the deployment; of a routed one, its members have theirs.
         runs: The handle of each run, in the order of the plan.
         prior_runs: Runs of the suite that may answer for others; None where a fresh start wants none.
         request_locks: By `single_request_digest`: held by the one run that sends such requests now.
-        num_unfinished: Runs that still need a deployment, by its name.
+        needed_by: The runs that still need a deployment, by its name; each run as `id` has it.
     """
 
     context: PlanContext
@@ -50,7 +50,7 @@ class Session:
     scoring: ThreadPoolExecutor
     events: Emitter
     runs: Sequence[RunHandle]
-    num_unfinished: Counter[str]
+    needed_by: Mapping[str, set[int]]
     prior_runs: PriorRuns | None = None
     request_locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _noted: set[str] = field(default_factory=set)
@@ -61,18 +61,36 @@ class Session:
             self.events.note(message, run)
 
     def note_loaded(self, run: RunHandle, loaded: LoadedRun) -> None:
-        """Report what there is to say of a run's instances; of data that several runs share, once."""
-        self.note(run, (note for note in loaded.notes if note not in loaded.unverified))
-        for note in loaded.unverified:
-            if note not in self._noted:
-                self._noted.add(note)
-                self.events.note(note)
+        """Report what there is to say of a run's instances, once; also of data that several runs share."""
+        for note in loaded.notes:
+            is_shared = note in loaded.unverified
+            if (known := note if is_shared else f"{run.name}: {note}") not in self._noted:
+                self._noted.add(known)
+                self.events.note(note, None if is_shared else run)
 
-    async def release(self, deployment: str) -> None:
-        """One run needs this deployment no more; the last one closes its client."""
-        self.num_unfinished[deployment] -= 1
-        if not self.num_unfinished[deployment]:
-            await self.executors[deployment].sender.close()
+    def phases(self, run: PlannedRun) -> list[tuple[str, ...]]:
+        """The names of those who answer a run, by phases; mostly there is one, in which all do.
+
+        If more of them have a model on this machine than may be loaded, each of these has a phase of its own,
+        and the others answer in the first. The order is the same for all runs, so that each model is loaded
+        once.
+        """
+        answering = {member.name for member in run.members}
+        names = [name for name in self.executors if name in answering]
+        resident = [name for name in names if self.executors[name].sender.resident]
+        others = [name for name in names if name not in resident]
+        if len(resident) <= self.context.options.max_loaded_models:
+            return [(*resident, *others)]
+        return [(resident[0], *others), *((name,) for name in resident[1:])]
+
+    async def release(self, run: PlannedRun, *deployments: str) -> None:
+        """A run needs these deployments no more; the last run that does closes their clients."""
+        for name in deployments:
+            needed_by = self.needed_by[name]
+            if id(run) in needed_by:
+                needed_by.discard(id(run))
+                if not needed_by:
+                    await self.executors[name].sender.close()
 
 
 @asynccontextmanager
@@ -105,11 +123,15 @@ async def open_session(
         for run, name in zip(plan.runs, names, strict=True)
     ]
     executors: dict[str, Executor] = {}
+    needed_by: defaultdict[str, set[int]] = defaultdict(set)
     for run in plan.runs:
-        if (deployment := run.deployment.name) not in executors:
-            served = tuple(handle for handle in handles if handle.deployment == deployment)
-            lifecycle = _lifecycle(run.deployment, slots, events, served)
-            executors[deployment] = _executor(run.deployment, lifecycle, options, budget, cache)
+        for member in run.members:
+            needed_by[member.name].add(id(run))
+            if member.name not in executors:
+                both = zip(plan.runs, handles, strict=True)
+                served = tuple(handle for other, handle in both if member in other.members)
+                lifecycle = _lifecycle(member, slots, events, served)
+                executors[member.name] = _executor(member, lifecycle, options, budget, cache)
     with (
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring") as scoring,
         _signals(executors),
@@ -122,7 +144,7 @@ async def open_session(
                 scoring,
                 events,
                 runs=handles,
-                num_unfinished=Counter(run.deployment.name for run in plan.runs),
+                needed_by=needed_by,
                 prior_runs=None if options.fresh else _prior_runs(plan, handles, options.suite_path),
             )
         finally:

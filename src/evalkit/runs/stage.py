@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from evalkit.errors import EvalkitError, SystemicError
 from evalkit.execution.executor import Finished, Stream
@@ -14,6 +15,8 @@ from evalkit.execution.journal_index import JournalIndex, scan_journal
 from evalkit.execution.journal_line import Owner
 from evalkit.execution.journal_source import JournalSource
 from evalkit.execution.lock import RunLock
+from evalkit.execution.routed_stream import RoutedStream
+from evalkit.models.routed import RoutedDeployment
 from evalkit.reports.run_groups import main_score
 from evalkit.response import Response
 from evalkit.results.integrity import units_of
@@ -24,6 +27,7 @@ from evalkit.results.scores import make_scorer
 from evalkit.runs.events import RequestFinished, RunHandle, Scored, StageFinished, StageStarted
 from evalkit.runs.load import LoadedRun
 from evalkit.runs.plan import PlannedRun
+from evalkit.runs.routing import Routing
 from evalkit.runs.session import Session
 from evalkit.runs.source import RequestSource
 from evalkit.scoring.score_feed import ScoreFeed
@@ -45,28 +49,49 @@ class AnswerStage:
         session: Its executors, its scoring thread, and where events are reported.
         writer: Counts what the stage has, in the run's manifest.
         lock: Of the run's directory.
+        owner: Whose the journal is.
 
     Attributes:
         run: As given.
         handle: As given.
-        executor: Sends the requests.
         status: How the sending ended; None where the counts say it.
         message: Why, in words.
     """
 
     def __init__(
-        self, run: PlannedRun, handle: RunHandle, session: Session, writer: ManifestWriter, lock: RunLock
+        self,
+        run: PlannedRun,
+        handle: RunHandle,
+        session: Session,
+        writer: ManifestWriter,
+        lock: RunLock,
+        owner: Owner,
     ) -> None:
-        self.run, self.handle, self.executor = run, handle, session.executors[run.deployment.name]
+        self.run, self.handle = run, handle
         self.status: RunStatus | None = None
         self.message = ""
-        self._session, self._writer, self._lock = session, writer, lock
+        self._session, self._writer, self._lock, self._owner = session, writer, lock, owner
+        self._executors = {member.name: session.executors[member.name] for member in run.members}
+        self._routing: Routing | None = None
+        if isinstance(run.deployment, RoutedDeployment):
+            self._routing = Routing(run.deployment, writer.directory.routes_path, owner.requests)
+        self._to_ask, self._is_settled = set(self._executors), True
+        self._has_begun = False
         self._events = session.events
         self._feed: ScoreFeed | None = None
         self._is_over = False
 
-    async def send(self, loaded: LoadedRun, owner: Owner, feed_lock: FeedLock) -> None:
+    def feed_lock(self, members: Sequence[str]) -> FeedLock:
+        """The lock under which instances are loaded for these deployments: that of the first."""
+        return self._executors[members[0]].feed_lock()
+
+    async def send(self, loaded: LoadedRun, members: Sequence[str], feed_lock: FeedLock) -> None:
         """Send what the journal does not answer, until all is answered, has failed, or sending is stopped.
+
+        Args:
+            loaded: The run's instances.
+            members: Those who answer now; the others have done so, or will in a later call.
+            feed_lock: That of the first of them.
 
         Raises:
             StoreError: The journal can't be written.
@@ -75,14 +100,17 @@ class AnswerStage:
         journal_path = self._writer.directory.journal_path
         async with (
             self._reported(),
-            open_synced(journal_path, owner, self._lock.check) as journal,
+            open_synced(journal_path, self._owner, self._lock.check) as journal,
             AsyncExitStack() as stack,
         ):
-            index = await self._read_journal(loaded, owner)
-            self._events.emit(StageStarted(self.handle, ANSWERS, loaded.num_requests, len(index.settled)))
+            index = await self._read_journal(loaded)
+            if not self._has_begun:
+                self._has_begun = True
+                started = StageStarted(self.handle, ANSWERS, loaded.num_requests, len(index.settled))
+                self._events.emit(started)
             self._feed = feed = self._score_feed(loaded, index)
-            owed, sources = loaded.owed(index), await self._open_sources(stack)
-            stream = self.executor.open_stream(owed, feed_lock, self._writer.count_unknown_bill, sources)
+            sources = await self._open_sources(stack)
+            stream = self._open_stream(loaded, index, members, feed_lock, sources)
             handlers = self._events.request_handlers
             try:
                 async for finished in stream.batches():
@@ -100,10 +128,41 @@ class AnswerStage:
                 self.status, self.message = "stopped", str(error)
             finally:
                 feed.close()
-            if loaded.adapter.has_turns and stream.is_complete:
+            self._to_ask.difference_update(members)
+            self._is_settled = self._is_settled and stream.is_complete
+            if loaded.adapter.has_turns and self._is_settled and not self._to_ask:
                 self._writer.settle()
             self._judge_ending()
-        self._report(journal)
+            if not self._has_ended:
+                # A later phase reads all of it again; until then nothing holds the instances.
+                await feed.finish()
+                self._feed = None
+        self._report(journal, members)
+
+    def _open_stream(
+        self,
+        loaded: LoadedRun,
+        index: JournalIndex,
+        members: Sequence[str],
+        feed_lock: FeedLock,
+        sources: Sequence[JournalSource],
+    ) -> Stream | RoutedStream:
+        on_unknown_bill = self._writer.count_unknown_bill
+        if self._routing is None:
+            (executor,) = self._executors.values()
+            return executor.open_stream(loaded.owed(index), feed_lock, on_unknown_bill, sources)
+        streams = {}
+        for name in members:
+            owed = self._routing.owed(loaded, name, index)
+            # Waiting for all locks at once could be for ever: each stream waits for its own.
+            lock = feed_lock if name == members[0] else None
+            streams[name] = self._executors[name].open_stream(owed, lock, on_unknown_bill, sources)
+        return RoutedStream(streams, partial(self._session.release, self.run))
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether no phase will follow."""
+        return self._is_over or not self._to_ask or self.status == "interrupted"
 
     @property
     def report(self) -> StageReport:
@@ -119,7 +178,7 @@ class AnswerStage:
             self.status, self._is_over = "error", True
             raise
         finally:
-            if self._feed is not None:
+            if self._has_begun and self._has_ended:
                 self._events.emit(StageFinished(self.handle, self.report))
 
     async def finish(self) -> Scorer:
@@ -133,16 +192,26 @@ class AnswerStage:
             await self._feed.finish()
         finally:
             self._is_over = True
+        if self._routing is not None:
+            await asyncio.to_thread(self._routing.keep)
         return self._feed.scorer
 
-    async def _read_journal(self, loaded: LoadedRun, owner: Owner) -> JournalIndex:
+    async def _read_journal(self, loaded: LoadedRun) -> JournalIndex:
         """What is answered already; the manifest begins with it."""
         directory, writer = self._writer.directory, self._writer
         units = units_of(self.run.run_spec, loaded.instances)
-        index = await asyncio.to_thread(scan_journal, directory.journal_path, owner.requests, units)
+        index = await asyncio.to_thread(scan_journal, directory.journal_path, self._owner.requests, units)
+        lost: list[str] = []
+        if self._routing is not None:
+            lost = await asyncio.to_thread(self._routing.prepare, loaded.instances, index)
+        if self._has_begun:
+            return index  # an earlier phase has said all this
         for damage in index.damage:
             what_now = _WHAT_NOW[damage.kind != "header"]
             self._events.note(f"{directory.journal_path}: {damage}; {what_now}")
+        # The first start has none to lose.
+        for note in lost if writer.manifest.starts else ():
+            self._events.note(note)
         directory.write_instances(loaded.instances)
         writer.begin(len(loaded.instances), loaded.num_requests, index)
         return index
@@ -167,7 +236,7 @@ class AnswerStage:
     def _judge_ending(self) -> None:
         if self._writer.num_owed == 0:
             self.status = None
-        elif self.status is None and self.executor.sender.interrupted:
+        elif self.status is None and any(each.sender.interrupted for each in self._executors.values()):
             self.status, self.message = "interrupted", "the same command goes on from here"
         elif self.status is None and self._writer.all_failed:
             # However few there are: the executor itself gives up only after some.
@@ -175,11 +244,18 @@ class AnswerStage:
             self.status = "stopped"
             self.message = f"{self.run.deployment.name} answered no request; last error {failure}"
 
-    def _report(self, journal: Journal) -> None:
-        notes, money = self.executor.sender.notes, self._writer.money_notes
-        self._writer.note((*notes, *money))
-        # What is known of a model on this machine was said when it was loaded.
-        self._session.note(self.handle, (*(() if self.executor.sender.resident else notes), *money))
+    def _report(self, journal: Journal, members: Sequence[str]) -> None:
+        money = self._writer.money_notes
+        kept: list[str] = []
+        told: list[str] = []
+        for name in members:
+            sender = self._executors[name].sender
+            notes = sender.notes if self._routing is None else [f"{name}: {note}" for note in sender.notes]
+            kept += notes
+            # What is known of a model on this machine was said when it was loaded.
+            told += [] if sender.resident else notes
+        self._writer.note((*kept, *money))
+        self._session.note(self.handle, (*told, *money))
         self._session.note(self.handle, self._writer.found_notes)
         for note in journal.notes:
             self._events.note(note)
@@ -194,7 +270,7 @@ class AnswerStage:
         self._events.emit(Scored(self.handle, scorer.n_scored, scores))
 
 
-def _go_on(source: RequestSource, stream: Stream, finished: Iterable[Finished]) -> None:
+def _go_on(source: RequestSource, stream: Stream | RoutedStream, finished: Iterable[Finished]) -> None:
     """Ask what follows from answers that are in the journal.
 
     What the source raises ends the stream when everything in flight has finished and is in the journal too.

@@ -1,0 +1,1 @@
+"""Rules that choose which member of a routed deployment answers an instance."""
