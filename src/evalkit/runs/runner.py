@@ -104,22 +104,20 @@ async def run_one(run: PlannedRun, handle: RunHandle, session: Session) -> RunRe
         DataError: The instances can't be made.
     """
     identity = _identity_of(run)
-    # Runs that may ask the same follow each other: the later ones find the answers of those before.
-    async with session.request_locks[single_request_digest(run.identity)]:
-        directory = _claim(identity, handle, session)
-        with ExitStack() as stack:
-            try:
-                lock = stack.enter_context(RunLock(directory.lock_path))
-            except ReadOnlyError as error:
-                return await result_of_read_only(directory, identity, handle, session, error)
-            writer = ManifestWriter.open(directory, identity, prices_of(run))
-            session.note(handle, writer.notes)
-            if (result := await result_of_complete(run, handle, writer, session)) is not None:
-                return result
-            with _closed_on_error(writer, lock):
-                stage = AnswerStage(run, handle, session, writer, lock, identity.owner)
-                loaded = await _send(stage, writer, session)
-                return await _score(loaded, stage, writer, session)
+    directory = _claim(identity, handle, session)
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(RunLock(directory.lock_path))
+        except ReadOnlyError as error:
+            return await result_of_read_only(directory, identity, handle, session, error)
+        writer = ManifestWriter.open(directory, identity, prices_of(run))
+        session.note(handle, writer.notes)
+        if (result := await result_of_complete(run, handle, writer, session)) is not None:
+            return result
+        with _closed_on_error(writer, lock):
+            stage = AnswerStage(run, handle, session, writer, lock, identity.owner)
+            loaded = await _send(stage, writer, session)
+            return await _score(loaded, stage, writer, session)
 
 
 def _identity_of(run: PlannedRun) -> RunIdentity:
@@ -150,10 +148,12 @@ def _closed_on_error(writer: ManifestWriter, lock: RunLock) -> Iterator[None]:
 async def _send(stage: AnswerStage, writer: ManifestWriter, session: Session) -> LoadedRun:
     """Send what a run owes, phase by phase; between two phases it holds no instances."""
     loaded: LoadedRun | None = None
+    asked = single_request_digest(stage.run.identity)
     for members in session.phases(stage.run):
         loaded = None
-        # Runs of one deployment take turns at submitting requests: few hold instances in memory.
-        async with stage.feed_lock(members) as feed_lock:
+        # Runs that may ask the same follow each other: the later ones find the answers of those before. And
+        # runs of one deployment take turns at submitting requests: few hold instances in memory.
+        async with session.request_locks[asked, members], stage.feed_lock(members) as feed_lock:
             loaded = await _load(stage.run, stage.handle, writer, session)
             await stage.send(loaded, members, feed_lock)
         if stage.status == "interrupted":

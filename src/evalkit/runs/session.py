@@ -41,7 +41,8 @@ class Session:
         executors: By the name of the deployment; of a routed one, its members have theirs.
         runs: The handle of each run, in the order of the plan.
         prior_runs: Runs of the suite that may answer for others; None where a fresh start wants none.
-        request_locks: By `single_request_digest`: held by the one run that sends such requests now.
+        request_locks: By `single_request_digest` and who is asked: held by the one run that sends such
+            requests now.
         needed_by: The runs that still need a deployment, by its name; each run as `id` has it.
     """
 
@@ -52,7 +53,9 @@ class Session:
     runs: Sequence[RunHandle]
     needed_by: Mapping[str, set[int]]
     prior_runs: PriorRuns | None = None
-    request_locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    request_locks: defaultdict[tuple[str, tuple[str, ...]], asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
     _noted: set[str] = field(default_factory=set)
 
     def note(self, run: RunHandle, messages: Iterable[str]) -> None:
@@ -71,17 +74,17 @@ class Session:
     def phases(self, run: PlannedRun) -> list[tuple[str, ...]]:
         """The names of those who answer a run, by phases; mostly there is one, in which all do.
 
-        If more of them have a model on this machine than may be loaded, each of these has a phase of its own,
-        and the others answer in the first. The order is the same for all runs, so that each model is loaded
-        once.
+        If the runs need more models on this machine than may be loaded, each member that has one gets a phase
+        of its own, and the others answer in the first. The order is the same for all runs, so that each model
+        is loaded once, and no run keeps a model loaded while it waits for another one.
         """
         answering = {member.name for member in run.members}
-        names = [name for name in self.executors if name in answering]
-        resident = [name for name in names if self.executors[name].sender.resident]
-        others = [name for name in names if name not in resident]
-        if len(resident) <= self.context.options.max_loaded_models:
-            return [(*resident, *others)]
-        return [(resident[0], *others), *((name,) for name in resident[1:])]
+        resident = [name for name, executor in self.executors.items() if executor.sender.resident]
+        ours = [name for name in resident if name in answering]
+        others = [name for name in self.executors if name in answering and name not in resident]
+        if len(ours) < 2 or len(resident) <= self.context.options.max_loaded_models:
+            return [(*ours, *others)]
+        return [(ours[0], *others), *((name,) for name in ours[1:])]
 
     async def release(self, run: PlannedRun, *deployments: str) -> None:
         """A run needs these deployments no more; the last run that does closes their clients."""
