@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -258,3 +259,29 @@ def test_a_run_that_lacks_answers_too_is_not_made_complete(
     mended = directory.manifest()
     assert mended is not None
     assert (mended.status, mended.message) == (status, f"1 {reason}")
+
+
+def test_any_damage_to_what_can_be_made_anew_leaves_the_failures(call: Call, directory: RunDirectory) -> None:
+    good = {file.name: file.read_bytes() for file in FOLDER.iterdir() if file.is_file()}
+    draw = random.Random(10)
+    for _ in range(40):
+        name = draw.choice(["scores.jsonl", "stats.json", "manifest.json"])
+        content = bytearray(good[name])
+        start = draw.randrange(len(content))
+        how = draw.choice(["change", "cut", "drop"])
+        if how == "change":
+            content[start] ^= 1 << draw.randrange(7)
+        elif how == "cut":
+            del content[start:]
+        else:
+            del content[start : start + draw.randrange(1, 200)]
+        (FOLDER / name).write_bytes(content)
+        call("verify", FOLDER, "--repair")
+        assert call("verify", FOLDER).code == 0, (name, how, start)
+        assert (FOLDER / "scores.jsonl").read_bytes() == good["scores.jsonl"], (name, how, start)
+        assert (FOLDER / "stats.json").read_bytes() == good["stats.json"], (name, how, start)
+        manifest = directory.manifest()
+        assert manifest is not None
+        assert (manifest.status, manifest.counts["num_unscored"]) == ("partial", 3), (name, how, start)
+        for file, before in good.items():
+            (FOLDER / file).write_bytes(before)
