@@ -198,7 +198,7 @@ def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bo
         for line in without_answer(rows):
             echo_note(line)
         for line in _unfinished(rows):
-            echo_note(f"{line}; its numbers cover only the answered requests")
+            echo_note(f"{line}; its numbers cover only what was answered and scored")
         for line in found_lines(directories) if usage else ():
             echo_note(f"{line}; latency_s leaves them out")
     return len(found)
