@@ -220,7 +220,8 @@ def _labels(runs: Iterable[StoredRun]) -> Callable[[StoredRun], str]:
 def _unusual(runs: Iterable[StoredRun], grid: Grid) -> list[str]:
     shown = {one.run.directory.path for found in grid.runs.values() for one in found}
     notes = [
-        f"{run.directory.path.name} is {run.manifest.status}; its numbers cover only what was answered and scored"
+        f"{run.directory.path.name} is {run.manifest.status}; "
+        "its numbers cover only what was answered and scored"
         for run in runs
         if run.manifest.status != "complete" and run.directory.path in shown
     ]
