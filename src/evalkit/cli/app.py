@@ -15,6 +15,7 @@ import typer
 from evalkit import __version__
 from evalkit.cli.check_engines import check_engines_command
 from evalkit.cli.console import lost_output, prepared_streams
+from evalkit.cli.data import data_app
 from evalkit.cli.export import export_app
 from evalkit.cli.import_command import import_app
 from evalkit.cli.list import list_command
@@ -52,6 +53,7 @@ app.command("summarize")(summarize_command)
 app.add_typer(export_app, name="export")
 app.add_typer(import_app, name="import")
 app.add_typer(new_app, name="new")
+app.add_typer(data_app, name="data")
 
 
 def _print_version(wanted: bool) -> None:

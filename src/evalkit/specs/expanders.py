@@ -92,7 +92,19 @@ def max_train_instances(
         "vhelm": (0, 1, 2, 4, 8),
         "melt": (0, 1, 5),
     }
-    return _swept(run_spec, "max_train_instances", value, named)
+    return [_with_shots(swept) for swept in _swept(run_spec, "max_train_instances", value, named)]
+
+
+def _with_shots(run_spec: RunSpec) -> RunSpec:
+    """The run spec whose scenario knows the number of examples, if it has the argument `shots`.
+
+    Such a scenario reads its train split only where examples are shown.
+    """
+    scenario = run_spec.scenario_spec
+    if "shots" not in scenario.args:
+        return run_spec
+    args = {**scenario.args, "shots": run_spec.adapter_spec.max_train_instances}
+    return run_spec.model_copy(update={"scenario_spec": scenario.model_copy(update={"args": args})})
 
 
 @run_expander("max_eval_instances")

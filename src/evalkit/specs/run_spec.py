@@ -104,6 +104,10 @@ class AdapterSpec(Spec):
     all in one user message. None: one text, as HELM does."""
     expects_thinking: bool = False
     """Completions may begin with thinking: stop sequences end the answer behind it."""
+    prompt_template: str = ""
+    """For the method `template`: the prompt, with `{instruction}`, `{few_shots}` and `{input}` in it."""
+    example_template: str = ""
+    """For the method `template`: one few-shot example, with `{input}` and `{output}` in it."""
 
     @model_serializer(mode="wrap")
     def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -115,7 +119,7 @@ class AdapterSpec(Spec):
         return plain
 
 
-_LATER_FIELDS = ("expects_thinking",)
+_LATER_FIELDS = ("expects_thinking", "prompt_template", "example_template")
 
 
 class PerturbationSpec(ObjectSpec):

@@ -1,0 +1,218 @@
+"""jaster (llm-jp-eval): Japanese and English tasks in one format, as the Nejumi leaderboard asks them."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from evalkit.errors import UnknownNameError, UsageError
+from evalkit.registry import run_spec_function
+from evalkit.run_specs.jaster_datasets import DATASETS, DEFAULT_VERSION, JasterDataset
+from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec, metric_specs
+
+Edition = Literal["neo", "nejumi3", "nejumi4"]
+Form = Literal["edition", "alpaca", "chat"]
+Split = Literal["test", "dev"]
+Items = int | Literal["edition", "all"]
+
+_FOLDER = f"{DEFAULT_VERSION}/evaluation"
+_HEADS = {
+    "ja": (
+        "以下は、タスクを説明する指示と、文脈のある入力の組み合わせです。要求を適切に満たす応答を書きなさい。",
+        ("指示", "入力", "応答"),
+    ),
+    "en": (
+        "Here is a combination of instructions explaining the task and inputs with context. "
+        "Please write a response that adequately meets the request.",
+        ("Instruction", "Input", "Response"),
+    ),
+}
+_INTRODUCTIONS = {
+    "ja": _HEADS["ja"][0],
+    "en": "The following text provides instructions for a certain task.",
+}
+_FIGURES = ("mawps", "mgsm")  # scored by value since Nejumi 3
+_LATER_LENGTHS = {"janli": 15}
+_DEV_ITEMS = {100: 10, 20: 5, 5: 1}  # by the number of test items
+
+
+def alpaca_templates(language: Literal["ja", "en"]) -> tuple[str, str]:
+    """The prompt and the example of the Alpaca form, as templates."""
+    head, (instruction, asked, answer) = _HEADS[language]
+    example = f"\n\n### {asked}:\n{{input}}\n\n### {answer}:\n{{output}}"
+    prompt = f"{head}\n\n### {instruction}:\n{{instruction}}{{few_shots}}"
+    return f"{prompt}\n\n### {asked}:\n{{input}}\n\n### {answer}:\n", example
+
+
+def chat_template(language: Literal["ja", "en"]) -> str:
+    """The first message of the chat form."""
+    return f"{_INTRODUCTIONS[language]}\n{{instruction}}\n\n{{input}}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What an entry asks besides the dataset; the fields are the parameters of the run specs."""
+
+    edition: Edition = "neo"
+    form: Form = "edition"
+    prompt_template: str = ""
+    example_template: str = ""
+    split: Split = "test"
+    items: Items = "edition"
+    testmode: bool = False
+    folder: str = _FOLDER
+
+    def suffix(self) -> str:
+        """What differs from the defaults, as the name of a run says it; long texts by their checksum."""
+        changed = [
+            (f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default
+        ]
+        return ",".join(f"{name}={_short(str(value))}" for name, value in changed)
+
+
+@run_spec_function("jaster")
+def jaster(  # noqa: PLR0913 - one argument per option of an entry
+    dataset: str,
+    edition: Edition = "neo",
+    form: Form = "edition",
+    prompt_template: str = "",
+    example_template: str = "",
+    split: Split = "test",
+    items: Items = "edition",
+    testmode: bool = False,
+    folder: str = _FOLDER,
+) -> RunSpec:
+    """A dataset of jaster; `shots=4` shows the first items of its train split.
+
+    Args:
+        dataset: Which, such as jnli; each is a run spec of its own name too.
+        edition: Whose defaults hold: those of Neo (Nejumi's branch of 2024), of Nejumi 3 or of Nejumi 4.
+        form: The prompt: Alpaca's, one text (Neo), or a chat with examples as turns (later editions).
+        prompt_template: Another prompt, with {instruction} and {input}, or @FILE that holds it.
+        example_template: Another few-shot example, with {input} and {output}, or @FILE that holds it.
+        split: test or dev; of dev the originals evaluate a tenth as many items.
+        items: How many items of each file are evaluated, from its beginning; else as the edition does.
+        testmode: Evaluate only one or two items of each file, to try things out.
+        folder: Where train, dev and test are, below the data directory or as a path.
+    """
+    if dataset not in DATASETS:
+        raise UnknownNameError("dataset of jaster", dataset, DATASETS)
+    asked = _Asked(edition, form, prompt_template, example_template, split, items, testmode, folder)
+    return _run_spec(DATASETS[dataset], asked, f"jaster:dataset={dataset}", ",")
+
+
+def _register(dataset: JasterDataset) -> None:
+    """Make the dataset a run spec of its own name."""
+
+    def run_spec(  # noqa: PLR0913 - one argument per option of an entry
+        edition: Edition = "neo",
+        form: Form = "edition",
+        prompt_template: str = "",
+        example_template: str = "",
+        split: Split = "test",
+        items: Items = "edition",
+        testmode: bool = False,
+        folder: str = _FOLDER,
+    ) -> RunSpec:
+        asked = _Asked(edition, form, prompt_template, example_template, split, items, testmode, folder)
+        return _run_spec(dataset, asked, dataset.name, ":")
+
+    arguments = (inspect.getdoc(jaster) or "").partition("Args:\n")[2].split("\n", 1)[1]
+    run_spec.__doc__ = f"The dataset {dataset.name} of jaster.\n\nArgs:\n{arguments}"
+    run_spec.__qualname__ = run_spec.__name__ = dataset.name
+    run_spec_function(dataset.name)(run_spec)
+
+
+for _dataset in DATASETS.values():
+    _register(_dataset)
+
+
+def _run_spec(dataset: JasterDataset, asked: _Asked, name: str, separator: str) -> RunSpec:
+    suffix = asked.suffix()
+    scenario_args = {
+        "dataset": dataset.name,
+        "folder": asked.folder,
+        "split": asked.split,
+        "max_items": _max_items(dataset, asked),
+        "shots": 0,
+    }
+    return RunSpec(
+        name=f"{name}{separator}{suffix}" if suffix else name,
+        scenario_spec=ScenarioSpec(name="jaster", args=scenario_args),
+        adapter_spec=_adapter_spec(dataset, asked),
+        metric_specs=_metric_specs(dataset, asked.edition),
+        groups=("jaster", f"jaster_{dataset.language}", dataset.name),
+    )
+
+
+def _adapter_spec(dataset: JasterDataset, asked: _Asked) -> AdapterSpec:
+    form = asked.form
+    if form == "edition":
+        form = "alpaca" if asked.edition == "neo" else "chat"
+    prompt, example = alpaca_templates(dataset.language)
+    if form == "chat":
+        prompt, example = chat_template(dataset.language), ""
+    later_length = _LATER_LENGTHS.get(dataset.name, dataset.output_length)
+    return AdapterSpec(
+        method="template",
+        prompt_template=_text("prompt_template", asked.prompt_template) or prompt,
+        example_template=_text("example_template", asked.example_template) or example,
+        chat_style="turns" if form == "chat" else None,
+        input_prefix="",
+        input_suffix="",
+        output_prefix="",
+        output_suffix="",
+        instance_prefix="",
+        max_train_instances=0,
+        sample_train=False,
+        num_outputs=1,
+        max_tokens=dataset.output_length if asked.edition == "neo" else later_length,
+        temperature=0.1,
+        eval_splits=("test",) if asked.split == "test" else ("valid",),
+    )
+
+
+def _max_items(dataset: JasterDataset, asked: _Asked) -> int | None:
+    """How many items of each file are evaluated."""
+    if isinstance(asked.items, int):
+        return asked.items
+    is_group = bool(dataset.subjects)
+    if asked.testmode:
+        return 2 if asked.edition == "neo" and not is_group else 1
+    if asked.items == "all":
+        return None
+    most = 100 if asked.edition == "nejumi4" else dataset.max_items
+    return most if asked.split == "test" else _DEV_ITEMS[most]
+
+
+def _metric_specs(dataset: JasterDataset, edition: Edition) -> tuple[MetricSpec, ...]:
+    """The metrics, which see the answers as the originals read them."""
+    names = dataset.metrics
+    if edition != "neo" and dataset.name in _FIGURES:
+        names = ("exact_match_figure",)
+    if dataset.answer_form == "code":
+        return metric_specs(*names)
+    args = {
+        "processor": f"jaster_{dataset.answer_form}",
+        "metric_specs": [{"name": name, "args": {}} for name in names],
+    }
+    return (MetricSpec(name="output_processing", args=args),)
+
+
+def _text(name: str, given: str) -> str:
+    """The text of a template, read from a file where it begins with @."""
+    if not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{name}: can't read {given[1:]}: {error}") from None
+
+
+def _short(value: str) -> str:
+    plain = re.sub(r"[^\w.@-]", "_", value)
+    return plain if value == plain and len(plain) <= 40 else hashlib.sha256(value.encode()).hexdigest()[:8]

@@ -1,0 +1,158 @@
+"""jaster: the datasets of llm-jp-eval in one format, as the Nejumi leaderboard evaluates them."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evalkit.codec import decode_foreign
+from evalkit.data import DataFile, DataStore
+from evalkit.data.rows import text_of
+from evalkit.errors import DataError, UnknownNameError, UsageError
+from evalkit.instance import CORRECT, TEST, TRAIN, VALID, Instance, Reference
+from evalkit.registry import scenario
+from evalkit.run_specs.jaster_datasets import DATASETS, DEFAULT_VERSION
+from evalkit.scenarios.scenario import Scenario
+
+_INSTRUCTION = "instruction"  # where the method `template` looks for it
+_SPLITS = {"test": TEST, "dev": VALID}
+
+
+@scenario("jaster")
+class JasterScenario(Scenario):
+    """One dataset in jaster's format; the first items of each file are evaluated, as the originals do.
+
+    Args:
+        dataset: Which, such as `jnli`; `jmmlu` and `mmlu_en` are one file for each subject.
+        folder: Where `train`, `dev` and `test` are: below the data directory, or a path that begins with
+            `/`, `~` or `.`.
+        split: `test` or `dev`.
+        max_items: How many items of each file; None: all.
+        shots: How many examples a prompt shows; with 0 the train split is not read.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        folder: str = f"{DEFAULT_VERSION}/evaluation",
+        split: str = "test",
+        max_items: int | None = None,
+        shots: int = 0,
+    ) -> None:
+        if dataset not in DATASETS:
+            raise UnknownNameError("dataset of jaster", dataset, DATASETS)
+        if split not in _SPLITS:
+            raise UnknownNameError("split of jaster", split, _SPLITS)
+        if max_items is not None and max_items < 1:
+            raise UsageError(f"max_items={max_items}: at least 1 item must be evaluated")
+        self.dataset, self.folder, self.split = DATASETS[dataset], folder, split
+        self.max_items, self.shots = max_items, shots
+
+    def files(self) -> Sequence[DataFile]:
+        """The evaluated files, and those of the train split where examples are shown."""
+        splits = (self.split, TRAIN) if self.shots else (self.split,)
+        return tuple(self._file(split, name) for split in splits for name in self.dataset.files)
+
+    def instances(self, data: DataStore) -> Iterator[Instance]:
+        """Train items where examples are shown, then the first items of each file, in file order.
+
+        Raises:
+            DataError: A file is not in jaster's format, or the train split has fewer items than are shown.
+        """
+        for name in self.dataset.files if self.shots else ():
+            yield from self._train(data.path(self._file(TRAIN, name)), name)
+        for name in self.dataset.files:
+            yield from self._evaluated(data.path(self._file(self.split, name)), name)
+
+    def _train(self, path: Path, name: str) -> Iterator[Instance]:
+        content = _content(path)
+        if len(content["samples"]) < self.shots:
+            raise DataError(f"{path}: {len(content['samples'])} items, {self.shots} are to be shown")
+        for position, sample in enumerate(content["samples"]):
+            references = (Reference(sample["output"], (CORRECT,)),)
+            yield Instance(sample["input"], references, TRAIN, id=f"{name}-train-{position}")
+
+    def _evaluated(self, path: Path, name: str) -> Iterator[Instance]:
+        content = _content(path)
+        labels = tuple(content.get("label_list") or self.dataset.labels)
+        subject = name.removeprefix(f"{self.dataset.name}_") if self.dataset.subjects else None
+        for position, sample in enumerate(content["samples"][: self.max_items]):
+            gold = unicodedata.normalize("NFKC", sample["output"])
+            wrong = tuple(Reference(label) for label in labels if label != gold) if gold in labels else ()
+            extra: dict[str, Any] = {_INSTRUCTION: content["instruction"]}
+            if self.dataset.answer_form == "code":
+                extra["test_cases"] = _tests(path, position, sample["output"])
+            yield Instance(
+                sample["input"],
+                _in_order((Reference(gold, (CORRECT,)), *wrong), labels),
+                _SPLITS[self.split],
+                id=f"{name}-{position}",
+                sub_split=subject,
+                group=_passage(sample["input"]) if self.dataset.name == "jsquad" else None,
+                extra=extra,
+            )
+
+    def _file(self, split: str, name: str) -> DataFile:
+        if self.dataset.name == "mgsm" and split == "dev":
+            split = TRAIN  # it has no dev split, and Nejumi 4 shows its train items
+        place = f"{self.folder.rstrip('/')}/{split}/{name}.json"
+        if self.folder.startswith(("/", "~", ".")):
+            local = DataFile.local(os.path.expanduser(place))
+            return DataFile(f"{split}/{name}.json", url=local.url)
+        return DataFile(place)
+
+
+def _content(path: Path) -> Mapping[str, Any]:
+    """A file in jaster's format, checked.
+
+    Raises:
+        DataError: It is not.
+    """
+    try:
+        content = decode_foreign(text_of(path).encode())
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error}); the file may be truncated") from None
+    if not isinstance(content, dict) or not isinstance(content.get("instruction"), str):
+        raise DataError(f"{path}: not in jaster's format: there is no text 'instruction'")
+    samples = content.get("samples")
+    if not isinstance(samples, list) or not samples:
+        raise DataError(f"{path}: not in jaster's format: there is no list 'samples' with items in it")
+    for position, sample in enumerate(samples):
+        fields = sample if isinstance(sample, dict) else {}
+        if not isinstance(fields.get("input"), str) or not isinstance(fields.get("output"), str):
+            raise DataError(f"{path}: sample {position} needs the texts 'input' and 'output'")
+    return content
+
+
+def _in_order(references: tuple[Reference, ...], labels: Sequence[str]) -> tuple[Reference, ...]:
+    """The references in the order of the labels, so that the right one has no place of its own."""
+    if len(references) == 1:
+        return references
+    return tuple(sorted(references, key=lambda reference: labels.index(reference.text)))
+
+
+def _passage(text: str) -> str:
+    """Which passage a question of JSQuAD is about."""
+    passage, _, _ = text.rpartition("\n質問：")
+    return hashlib.sha256(passage.encode()).hexdigest()[:12]
+
+
+def _tests(path: Path, position: int, output: str) -> Mapping[str, str]:
+    """The tests of an item of jhumaneval, a Python list of assertions, as one function.
+
+    Raises:
+        DataError: They are none.
+    """
+    try:
+        lines = ast.literal_eval(output)
+        calls = [node for line in lines for node in ast.walk(ast.parse(line)) if isinstance(node, ast.Call)]
+        name = next(node.func.id for node in calls if isinstance(node.func, ast.Name))
+    except (ValueError, SyntaxError, TypeError, StopIteration):
+        raise DataError(f"{path}: sample {position}: 'output' is not a list of assertions") from None
+    body = "\n".join(f"    {line}" for line in lines)
+    return {"prompt": "", "entry_point": name, "test": f"def check({name}):\n{body}\n"}
