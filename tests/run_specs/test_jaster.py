@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.errors import UnknownNameError, UsageError
+from evalkit.registry import RUN_SPECS
+from evalkit.run_specs.jaster import jaster
+from evalkit.run_specs.jaster_datasets import DATASETS
+from evalkit.specs.run_spec import RunSpec
+
+JA = "以下は、タスクを説明する指示と、文脈のある入力の組み合わせです。要求を適切に満たす応答を書きなさい。"
+ALPACA_JA = f"{JA}\n\n### 指示:\n{{instruction}}{{few_shots}}\n\n### 入力:\n{{input}}\n\n### 応答:\n"
+ALPACA_EN = (
+    "Here is a combination of instructions explaining the task and inputs with context. "
+    "Please write a response that adequately meets the request.\n\n"
+    "### Instruction:\n{instruction}{few_shots}\n\n### Input:\n{input}\n\n### Response:\n"
+)
+
+
+def names(run_spec: RunSpec) -> list[str]:
+    found = []
+    for spec in run_spec.metric_specs:
+        inner = spec.args.get("metric_specs")
+        found += [each["name"] for each in inner] if inner else [spec.name]
+    return found
+
+
+def test_neo_asks_in_the_alpaca_form() -> None:
+    adapter = jaster("jnli").adapter_spec
+    assert adapter.prompt_template == ALPACA_JA
+    assert adapter.example_template == "\n\n### 入力:\n{input}\n\n### 応答:\n{output}"
+    assert (adapter.temperature, adapter.max_tokens, adapter.chat_style) == (0.1, 3, None)
+    assert jaster("mmlu_en").adapter_spec.prompt_template == ALPACA_EN
+
+
+def test_later_editions_chat() -> None:
+    adapter = jaster("jnli", edition="nejumi3").adapter_spec
+    assert (adapter.prompt_template, adapter.chat_style) == (f"{JA}\n{{instruction}}\n\n{{input}}", "turns")
+    english = jaster("mmlu_en", edition="nejumi4").adapter_spec.prompt_template
+    assert english.startswith("The following text provides instructions for a certain task.\n{instruction}")
+    assert jaster("jnli", edition="nejumi3", form="alpaca").adapter_spec.prompt_template == ALPACA_JA
+
+
+@pytest.mark.parametrize(
+    ("dataset", "asked", "items"),
+    [
+        ("jnli", {}, 100),
+        ("jnli", {"split": "dev"}, 10),
+        ("wiki_ner", {}, 20),
+        ("wiki_ner", {"split": "dev"}, 5),
+        ("jmmlu", {}, 5),
+        ("jmmlu", {"split": "dev", "edition": "nejumi3"}, 1),
+        ("jmmlu", {"edition": "nejumi4"}, 100),
+        ("wiki_ner", {"edition": "nejumi4", "split": "dev"}, 10),
+        ("jnli", {"testmode": True}, 2),
+        ("mmlu_en", {"testmode": True}, 1),
+        ("jnli", {"testmode": True, "edition": "nejumi3"}, 1),
+        ("jnli", {"items": "all"}, None),
+        ("jnli", {"items": 7, "testmode": True}, 7),
+    ],
+)
+def test_the_items_are_those_of_the_edition(dataset: str, asked: dict[str, Any], items: int | None) -> None:
+    run_spec = jaster(dataset, **asked)
+    assert run_spec.scenario_spec.args["max_items"] == items
+    assert run_spec.adapter_spec.eval_splits == (("valid",) if asked.get("split") == "dev" else ("test",))
+
+
+def test_each_dataset_has_the_metrics_of_the_benchmark() -> None:
+    assert {name: names(jaster(name)) for name in ("jnli", "jemhopqa", "jsts", "chabsa", "wiki_reading")} == {
+        "jnli": ["exact_match"],
+        "jemhopqa": ["char_f1"],
+        "jsts": ["pearson", "spearman"],
+        "chabsa": ["set_f1"],
+        "wiki_reading": ["char_f1"],
+    }
+    assert names(jaster("mawps")) == names(jaster("mgsm")) == ["exact_match"]
+    assert names(jaster("mgsm", edition="nejumi3")) == ["exact_match_figure"]
+    assert (names(jaster("alt-e-to-j")), names(jaster("alt-j-to-e"))) == (["bleu_ja"], ["bleu_en"])
+
+
+def test_each_dataset_is_a_run_spec_of_its_own_name() -> None:
+    assert set(DATASETS) <= set(RUN_SPECS)
+    for name in DATASETS:
+        own = RUN_SPECS.get(name)(items=3, edition="nejumi3")
+        general = jaster(name, items=3, edition="nejumi3")
+        assert own.name == f"{name}:edition=nejumi3,items=3"
+        assert own.model_copy(update={"name": general.name}) == general
+
+
+def test_templates_may_come_from_files(tmp_path: Path) -> None:
+    path = tmp_path / "prompt.txt"
+    path.write_text("{instruction}, {input}:", encoding="utf-8")
+    run_spec = jaster("jnli", prompt_template=f"@{path}", example_template="({input}={output})")
+    assert run_spec.adapter_spec.prompt_template == "{instruction}, {input}:"
+    assert run_spec.adapter_spec.example_template == "({input}={output})"
+    with pytest.raises(UsageError, match="prompt_template: can't read"):
+        jaster("jnli", prompt_template=f"@{path}x")
+
+
+def test_an_unknown_dataset_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'jnli'"):
+        jaster("jnly")

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.data import DataStore
+from evalkit.errors import DataError, UnknownNameError, UsageError
+from evalkit.instance import Instance
+from evalkit.scenarios.jaster import JasterScenario
+from tests.scenarios.jaster_files import write_dataset
+
+
+def made(root: Path, dataset: str, **args: Any) -> list[Instance]:
+    scenario = JasterScenario(dataset, **args)
+    return list(scenario.instances(DataStore(mirror=root, cache=root / "cache", offline=True)))
+
+
+def rewrite(root: Path, change: Any, split: str = "test", name: str = "jnli") -> None:
+    path = root / f"1.2.6/evaluation/{split}/{name}.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content = change(content) or content
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def test_the_first_items_of_the_file_with_their_labels_as_references(tmp_path: Path) -> None:
+    found = made(write_dataset(tmp_path, "jnli"), "jnli", max_items=4)
+    assert [instance.id for instance in found] == ["jnli-0", "jnli-1", "jnli-2", "jnli-3"]
+    second = found[1]
+    assert [(r.text, r.is_correct) for r in second.references] == [
+        ("entailment", False),
+        ("contradiction", True),
+        ("neutral", False),
+    ]
+    assert second.split == "test"
+    assert (second.extra or {})["instruction"].startswith("前提と仮説の関係を")
+
+
+def test_train_items_come_first_and_only_where_examples_are_shown(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path, "jnli")
+    assert {i.split for i in made(root, "jnli")} == {"test"}
+    shown = made(root, "jnli", shots=4, max_items=2)
+    assert [i.split for i in shown] == ["train"] * 12 + ["test"] * 2
+    assert [i.id for i in shown[-2:]] == ["jnli-0", "jnli-1"]
+
+
+def test_without_a_train_file_examples_are_refused_by_its_name(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path, "jnli", ("test",))
+    assert len(made(root, "jnli")) == 12
+    with pytest.raises(DataError, match=r"1\.2\.6/evaluation/train/jnli\.json.* is missing"):
+        made(root, "jnli", shots=4)
+
+
+def test_more_examples_than_the_train_split_has_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"train/jnli\.json: 12 items, 13 are to be shown"):
+        made(write_dataset(tmp_path, "jnli"), "jnli", shots=13)
+
+
+def test_right_answers_are_normalised_and_shown_ones_are_not(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path, "jemhopqa")
+    for split in ("train", "test"):
+        rewrite(root, lambda c: c["samples"][0].update(output="１９９９年"), split, "jemhopqa")
+    found = made(root, "jemhopqa", shots=1, max_items=1)
+    assert [(i.split, i.references[0].text) for i in (found[0], found[-1])] == [
+        ("train", "１９９９年"),
+        ("test", "1999年"),
+    ]
+
+
+def test_dev_is_the_valid_split(tmp_path: Path) -> None:
+    assert {i.split for i in made(write_dataset(tmp_path, "jnli"), "jnli", split="dev")} == {"valid"}
+    only_train = write_dataset(tmp_path / "mgsm", "mgsm", ("train", "test"))
+    assert len(made(only_train, "mgsm", split="dev")) == 12
+
+
+def test_exams_are_a_file_for_each_subject(tmp_path: Path) -> None:
+    found = made(write_dataset(tmp_path, "jmmlu"), "jmmlu", max_items=5)
+    assert len(found) == 53 * 5
+    assert (found[0].id, found[0].sub_split) == ("jmmlu_abstract_algebra-0", "abstract_algebra")
+
+
+def test_questions_on_one_passage_are_one_group(tmp_path: Path) -> None:
+    groups = [i.group for i in made(write_dataset(tmp_path, "jsquad"), "jsquad")]
+    assert groups[0] == groups[2] != groups[3]
+    assert len(set(groups)) == 4
+
+
+def test_programs_come_with_their_tests(tmp_path: Path) -> None:
+    first = made(write_dataset(tmp_path, "jhumaneval"), "jhumaneval")[0]
+    assert (first.extra or {})["test_cases"] == {
+        "prompt": "",
+        "entry_point": "add_0",
+        "test": "def check(add_0):\n    assert add_0(1, 2) == 3\n    assert add_0(0, 0) == 0\n",
+    }
+
+
+def test_a_folder_elsewhere(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "artifact/jaster", "jnli")
+    below = made(tmp_path, "jnli", folder="artifact/jaster/1.2.6/evaluation/")
+    absolute = made(tmp_path / "nowhere", "jnli", folder=f"{tmp_path}/artifact/jaster/1.2.6/evaluation")
+    assert below == absolute
+    assert len(below) == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda c: c.pop("instruction") and None, "no text 'instruction'"),
+        (lambda c: c.update(samples=[]), "no list 'samples'"),
+        (lambda c: c["samples"][3].update(output=3), "sample 3 needs the texts"),
+        (lambda c: [c], "no text 'instruction'"),
+    ],
+)
+def test_another_format_is_refused_by_name(tmp_path: Path, change: Any, problem: str) -> None:
+    root = write_dataset(tmp_path, "jnli")
+    rewrite(root, change)
+    with pytest.raises(DataError, match=rf"test/jnli\.json.*{problem}"):
+        made(root, "jnli")
+
+
+def test_a_truncated_file_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path, "jnli") / "1.2.6/evaluation/test/jnli.json"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"jnli\.json: not valid JSON"):
+        made(tmp_path, "jnli")
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'jnli'"):
+        JasterScenario("jnly")
+    with pytest.raises(UnknownNameError, match="split of jaster"):
+        JasterScenario("jnli", split="train")
+    with pytest.raises(UsageError, match="max_items=0"):
+        JasterScenario("jnli", max_items=0)
