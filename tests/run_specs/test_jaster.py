@@ -21,11 +21,7 @@ ALPACA_EN = (
 
 
 def names(run_spec: RunSpec) -> list[str]:
-    found = []
-    for spec in run_spec.metric_specs:
-        inner = spec.args.get("metric_specs")
-        found += [each["name"] for each in inner] if inner else [spec.name]
-    return found
+    return [spec.name for spec in run_spec.metric_specs]
 
 
 def test_neo_asks_in_the_alpaca_form() -> None:
@@ -70,13 +66,13 @@ def test_the_items_are_those_of_the_edition(dataset: str, asked: dict[str, Any],
 
 def test_each_dataset_has_the_metrics_of_the_benchmark() -> None:
     assert {name: names(jaster(name)) for name in ("jnli", "jemhopqa", "jsts", "chabsa", "wiki_reading")} == {
-        "jnli": ["exact_match"],
+        "jnli": ["jaster_exact_match"],
         "jemhopqa": ["char_f1"],
         "jsts": ["pearson", "spearman"],
         "chabsa": ["set_f1"],
         "wiki_reading": ["char_f1"],
     }
-    assert names(jaster("mawps")) == names(jaster("mgsm")) == ["exact_match"]
+    assert names(jaster("mawps")) == names(jaster("mgsm")) == ["jaster_exact_match"]
     assert names(jaster("mgsm", edition="nejumi3")) == ["exact_match_figure"]
     assert (names(jaster("alt-e-to-j")), names(jaster("alt-j-to-e"))) == (["bleu_ja"], ["bleu_en"])
 
@@ -103,3 +99,26 @@ def test_templates_may_come_from_files(tmp_path: Path) -> None:
 def test_an_unknown_dataset_is_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'jnli'"):
         jaster("jnly")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "asked", "args"),
+    [
+        ("jnli", {}, {"dataset": "jnli"}),
+        ("jmmlu", {}, {"dataset": "jmmlu_"}),
+        ("mmlu_en", {"edition": "nejumi4"}, {"dataset": "mmlu_en_"}),
+        ("jmmlu", {"edition": "nejumi4"}, {"dataset": "jmmlu"}),
+        ("jnli", {"answers": "corrected"}, {"dataset": "jnli", "answers": "corrected"}),
+        (
+            "chabsa",
+            {"answers": "corrected"},
+            {"dataset": "chabsa", "answers": "corrected", "right_lines": "once"},
+        ),
+        ("alt-e-to-j", {"bleu_tokens": "char"}, {"dataset": "alt-e-to-j", "tokens": "char"}),
+        ("alt-j-to-e", {"bleu_tokens": "char"}, {"dataset": "alt-j-to-e"}),
+    ],
+)
+def test_metrics_read_answers_as_the_edition_does(
+    dataset: str, asked: dict[str, Any], args: dict[str, str]
+) -> None:
+    assert [spec.args for spec in jaster(dataset, **asked).metric_specs] == [args]

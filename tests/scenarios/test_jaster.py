@@ -58,17 +58,6 @@ def test_more_examples_than_the_train_split_has_are_refused(tmp_path: Path) -> N
         made(write_dataset(tmp_path, "jnli"), "jnli", shots=13)
 
 
-def test_right_answers_are_normalised_and_shown_ones_are_not(tmp_path: Path) -> None:
-    root = write_dataset(tmp_path, "jemhopqa")
-    for split in ("train", "test"):
-        rewrite(root, lambda c: c["samples"][0].update(output="１９９９年"), split, "jemhopqa")
-    found = made(root, "jemhopqa", shots=1, max_items=1)
-    assert [(i.split, i.references[0].text) for i in (found[0], found[-1])] == [
-        ("train", "１９９９年"),
-        ("test", "1999年"),
-    ]
-
-
 def test_dev_is_the_valid_split(tmp_path: Path) -> None:
     assert {i.split for i in made(write_dataset(tmp_path, "jnli"), "jnli", split="dev")} == {"valid"}
     only_train = write_dataset(tmp_path / "mgsm", "mgsm", ("train", "test"))

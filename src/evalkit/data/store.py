@@ -75,12 +75,12 @@ class DataStore:
         after the download.
 
         Raises:
-            DataError: The checksum of a local file is not the pinned one, or a file that is read in place is
-                missing.
+            DataError: The checksum of a local file is not the pinned one, or a file is missing that is read in
+                place or has no download address.
         """
         total = hashlib.sha256()
         for file in sorted(files, key=lambda f: f.path):
-            if self.is_local(file) or file.local_path is not None:
+            if self.is_local(file) or file.local_path is not None or file.source is None:
                 content = content_sha256(self.path(file))
             elif self.verify and file.sha256 is not None:
                 content = file.sha256

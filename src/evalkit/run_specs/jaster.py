@@ -11,12 +11,14 @@ from typing import Literal
 
 from evalkit.errors import UnknownNameError, UsageError
 from evalkit.registry import run_spec_function
-from evalkit.run_specs.jaster_datasets import DATASETS, DEFAULT_VERSION, JasterDataset
+from evalkit.run_specs.jaster_datasets import DATASETS, DEFAULT_VERSION, EXACT_MATCH, JasterDataset
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec, metric_specs
 
 Edition = Literal["neo", "nejumi3", "nejumi4"]
 Form = Literal["edition", "alpaca", "chat"]
 Split = Literal["test", "dev"]
+Answers = Literal["original", "corrected", "as_generated"]
+BleuTokens = Literal["ja-mecab", "char"]
 Items = int | Literal["edition", "all"]
 
 _FOLDER = f"{DEFAULT_VERSION}/evaluation"
@@ -36,6 +38,8 @@ _INTRODUCTIONS = {
     "en": "The following text provides instructions for a certain task.",
 }
 _FIGURES = ("mawps", "mgsm")  # scored by value since Nejumi 3
+# Names in the files to evalkit's metrics, whose `exact_match` is HELM's.
+_METRICS = {EXACT_MATCH: "jaster_exact_match"}
 _LATER_LENGTHS = {"janli": 15}
 _DEV_ITEMS = {100: 10, 20: 5, 5: 1}  # by the number of test items
 
@@ -64,6 +68,8 @@ class _Asked:
     split: Split = "test"
     items: Items = "edition"
     testmode: bool = False
+    answers: Answers = "original"
+    bleu_tokens: BleuTokens = "ja-mecab"
     folder: str = _FOLDER
 
     def suffix(self) -> str:
@@ -84,6 +90,8 @@ def jaster(  # noqa: PLR0913 - one argument per option of an entry
     split: Split = "test",
     items: Items = "edition",
     testmode: bool = False,
+    answers: Answers = "original",
+    bleu_tokens: BleuTokens = "ja-mecab",
     folder: str = _FOLDER,
 ) -> RunSpec:
     """A dataset of jaster; `shots=4` shows the first items of its train split.
@@ -97,11 +105,15 @@ def jaster(  # noqa: PLR0913 - one argument per option of an entry
         split: test or dev; of dev the originals evaluate a tenth as many items.
         items: How many items of each file are evaluated, from its beginning; else as the edition does.
         testmode: Evaluate only one or two items of each file, to try things out.
+        answers: How an answer is read: as the original does, with its mistakes mended, or as generated.
+        bleu_tokens: The words of Japanese translations: MeCab's, or single characters, which need no MeCab.
         folder: Where train, dev and test are, below the data directory or as a path.
     """
     if dataset not in DATASETS:
         raise UnknownNameError("dataset of jaster", dataset, DATASETS)
-    asked = _Asked(edition, form, prompt_template, example_template, split, items, testmode, folder)
+    asked = _Asked(
+        edition, form, prompt_template, example_template, split, items, testmode, answers, bleu_tokens, folder
+    )
     return _run_spec(DATASETS[dataset], asked, f"jaster:dataset={dataset}", ",")
 
 
@@ -116,9 +128,22 @@ def _register(dataset: JasterDataset) -> None:
         split: Split = "test",
         items: Items = "edition",
         testmode: bool = False,
+        answers: Answers = "original",
+        bleu_tokens: BleuTokens = "ja-mecab",
         folder: str = _FOLDER,
     ) -> RunSpec:
-        asked = _Asked(edition, form, prompt_template, example_template, split, items, testmode, folder)
+        asked = _Asked(
+            edition,
+            form,
+            prompt_template,
+            example_template,
+            split,
+            items,
+            testmode,
+            answers,
+            bleu_tokens,
+            folder,
+        )
         return _run_spec(dataset, asked, dataset.name, ":")
 
     arguments = (inspect.getdoc(jaster) or "").partition("Args:\n")[2].split("\n", 1)[1]
@@ -144,7 +169,7 @@ def _run_spec(dataset: JasterDataset, asked: _Asked, name: str, separator: str) 
         name=f"{name}{separator}{suffix}" if suffix else name,
         scenario_spec=ScenarioSpec(name="jaster", args=scenario_args),
         adapter_spec=_adapter_spec(dataset, asked),
-        metric_specs=_metric_specs(dataset, asked.edition),
+        metric_specs=_metric_specs(dataset, asked),
         groups=("jaster", f"jaster_{dataset.language}", dataset.name),
     )
 
@@ -189,18 +214,29 @@ def _max_items(dataset: JasterDataset, asked: _Asked) -> int | None:
     return most if asked.split == "test" else _DEV_ITEMS[most]
 
 
-def _metric_specs(dataset: JasterDataset, edition: Edition) -> tuple[MetricSpec, ...]:
-    """The metrics, which see the answers as the originals read them."""
+def _metric_specs(dataset: JasterDataset, asked: _Asked) -> tuple[MetricSpec, ...]:
+    """The metrics, which read the answers as the edition does."""
     names = dataset.metrics
-    if edition != "neo" and dataset.name in _FIGURES:
+    if asked.edition != "neo" and dataset.name in _FIGURES:
         names = ("exact_match_figure",)
-    if dataset.answer_form == "code":
-        return metric_specs(*names)
-    args = {
-        "processor": f"jaster_{dataset.answer_form}",
-        "metric_specs": [{"name": name, "args": {}} for name in names],
-    }
-    return (MetricSpec(name="output_processing", args=args),)
+    if dataset.name == "jhumaneval":
+        return metric_specs("code_block_acc")
+    return tuple(
+        MetricSpec(name=_METRICS.get(name, name), args=_arguments(name, dataset, asked)) for name in names
+    )
+
+
+def _arguments(metric: str, dataset: JasterDataset, asked: _Asked) -> dict[str, str]:
+    # In Nejumi 4 `jmmlu` is one file, and its name lacks the `_` by which the original knows how to read it.
+    is_known = dataset.subjects and not (asked.edition == "nejumi4" and dataset.name == "jmmlu")
+    args = {"dataset": f"{dataset.name}_" if is_known else dataset.name}
+    if asked.answers != "original":
+        args["answers"] = asked.answers
+    if asked.answers == "corrected" and metric == "set_f1":
+        args["right_lines"] = "once"
+    if metric == "bleu_ja" and asked.bleu_tokens != "ja-mecab":
+        args["tokens"] = asked.bleu_tokens
+    return args
 
 
 def _text(name: str, given: str) -> str:

@@ -1,4 +1,4 @@
-"""The datasets of jaster (llm-jp-eval): what each asks, how long answers are, how they are read and scored.
+"""The datasets of jaster (llm-jp-eval): what each asks, how long answers are, how they are scored.
 
 Names, labels, lengths, metrics and Japanese instructions are facts of the benchmark (llm-jp-eval 1.1 to 1.3
 and the Nejumi leaderboard). Where an instruction or a length is not documented, it is evalkit's own and
@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-AnswerForm = Literal["plain", "strip", "lower", "qa", "upper_ja", "upper_en", "code"]
-"""How a completion is read before it is scored; see `evalkit.metrics.jaster_answers`."""
-
 DEFAULT_VERSION = "1.2.6"
+EXACT_MATCH = "exact_match"
 
 _ONLY = "それ以外には何も含めないことを厳守してください。"
 _DIGIT = "回答となる数値をint型で返し、他には何も含めないことを厳守してください。"
@@ -35,9 +33,8 @@ class JasterDataset:
         category: Where the leaderboards count it.
         instruction: What is asked; built files hold it.
         output_length: The longest answer in tokens.
-        metrics: How answers are scored.
+        metrics: How answers are scored, by the names that its files have.
         labels: The answers there can be; empty where they are free.
-        answer_form: How a completion is read.
         language: Of the prompt around the instruction.
         subjects: The parts of a group.
         max_items: How many items of each file are evaluated, from its beginning.
@@ -48,9 +45,8 @@ class JasterDataset:
     category: str
     instruction: str
     output_length: int
-    metrics: tuple[str, ...] = ("exact_match",)
+    metrics: tuple[str, ...] = (EXACT_MATCH,)
     labels: tuple[str, ...] = ()
-    answer_form: AnswerForm = "plain"
     language: Literal["ja", "en"] = "ja"
     subjects: tuple[str, ...] = ()
     max_items: int = 100
@@ -91,9 +87,7 @@ _MMLU_SUBJECTS = """
 
 def _inference() -> tuple[JasterDataset, ...]:
     return (
-        JasterDataset(
-            "jamp", "NLI", _NLI.format(how="時間関係上"), 3, labels=_THREE_WAY, answer_form="lower"
-        ),
+        JasterDataset("jamp", "NLI", _NLI.format(how="時間関係上"), 3, labels=_THREE_WAY),
         JasterDataset(
             "janli",
             "NLI",
@@ -102,7 +96,6 @@ def _inference() -> tuple[JasterDataset, ...]:
             "- 前提に対して仮説が異なる意味を含む場合は、non-entailmentと出力",
             7,
             labels=("entailment", "non-entailment"),
-            answer_form="lower",
         ),
         JasterDataset(
             "jnli",
@@ -110,7 +103,6 @@ def _inference() -> tuple[JasterDataset, ...]:
             _NLI.format(how="論理的知識や常識的知識を用いて"),
             3,
             labels=_THREE_WAY,
-            answer_form="lower",
         ),
         JasterDataset(
             "jsem",
@@ -122,7 +114,6 @@ def _inference() -> tuple[JasterDataset, ...]:
             "- 前提または仮説に容認不可能な文が含まれる場合はundefと出力",
             3,
             labels=("yes", "no", "unknown", "undef"),
-            answer_form="lower",
             documented=False,
         ),
         JasterDataset(
@@ -134,7 +125,6 @@ def _inference() -> tuple[JasterDataset, ...]:
             "- そのいずれでもない場合はneutralと出力",
             3,
             labels=_THREE_WAY,
-            answer_form="lower",
         ),
     )
 
@@ -148,7 +138,6 @@ def _choices_and_questions() -> tuple[JasterDataset, ...]:
             f"質問と回答の選択肢を入力として受け取り、選択肢から回答を選択してください。{numbered} {_DIGIT}",
             1,
             labels=tuple("01234"),
-            answer_form="strip",
         ),
         JasterDataset(
             "kuci",
@@ -164,7 +153,6 @@ def _choices_and_questions() -> tuple[JasterDataset, ...]:
             f"与えられた行為が道徳的に間違っている場合は1、間違っていない場合は0と回答してください。{_DIGIT}",
             1,
             labels=("0", "1"),
-            answer_form="strip",
             documented=False,
         ),
         JasterDataset(
@@ -173,7 +161,6 @@ def _choices_and_questions() -> tuple[JasterDataset, ...]:
             "質問を入力とし、回答を出力してください。回答の他には何も含めないことを厳守してください。",
             15,
             metrics=("char_f1",),
-            answer_form="qa",
         ),
         JasterDataset(
             "niilc",
@@ -182,7 +169,6 @@ def _choices_and_questions() -> tuple[JasterDataset, ...]:
             "答えが複数の場合、コンマ（,）で繋げてください。",
             30,
             metrics=("char_f1",),
-            answer_form="qa",
         ),
         JasterDataset(
             "jsquad",
@@ -190,7 +176,6 @@ def _choices_and_questions() -> tuple[JasterDataset, ...]:
             f"質問に対する回答を文章から一言で抽出してください。回答は名詞で答えてください。 {_ONLY}",
             15,
             metrics=("char_f1",),
-            answer_form="qa",
         ),
         JasterDataset(
             "jsts",
@@ -212,7 +197,6 @@ def _analysis() -> tuple[JasterDataset, ...]:
             instruction,
             length,
             metrics=(metric,),
-            answer_form="strip",
             max_items=20,
             documented=False,
         )
@@ -288,7 +272,6 @@ def _numbers_and_exams() -> tuple[JasterDataset, ...]:
             "MR",
             f"与えられた計算問題に対する答えを整数または小数で出力してください。数値のみを出力し、{_ONLY}",
             10,
-            answer_form="strip",
         ),
         JasterDataset(
             "mgsm",
@@ -303,7 +286,6 @@ def _numbers_and_exams() -> tuple[JasterDataset, ...]:
             "のみを含め、他には何も含めないことを厳守してください。",
             5,
             labels=tuple("ABCD"),
-            answer_form="upper_ja",
             subjects=tuple(_JMMLU_SUBJECTS.split()),
             max_items=5,
         ),
@@ -315,7 +297,6 @@ def _numbers_and_exams() -> tuple[JasterDataset, ...]:
             "characters.",
             3,
             labels=tuple("ABCD"),
-            answer_form="upper_en",
             language="en",
             subjects=tuple(_MMLU_SUBJECTS.split()),
             max_items=5,
@@ -347,8 +328,7 @@ def _generation() -> tuple[JasterDataset, ...]:
             "CG",
             "次のPythonの関数を、説明に従って完成させてください。関数全体をコードブロックの中に書いてください。",
             1024,
-            metrics=("code_block_acc",),
-            answer_form="code",
+            metrics=("code_exec_sandbox",),
             documented=False,
         ),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,10 +81,10 @@ class JasterScenario(Scenario):
         labels = tuple(content.get("label_list") or self.dataset.labels)
         subject = name.removeprefix(f"{self.dataset.name}_") if self.dataset.subjects else None
         for position, sample in enumerate(content["samples"][: self.max_items]):
-            gold = unicodedata.normalize("NFKC", sample["output"])
+            gold = sample["output"]
             wrong = tuple(Reference(label) for label in labels if label != gold) if gold in labels else ()
             extra: dict[str, Any] = {_INSTRUCTION: content["instruction"]}
-            if self.dataset.answer_form == "code":
+            if self.dataset.name == "jhumaneval":
                 extra["test_cases"] = _tests(path, position, sample["output"])
             yield Instance(
                 sample["input"],

@@ -1,0 +1,113 @@
+"""jaster from the command line: built files, and each dataset on twelve made items."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evalkit.errors import UsageError
+from evalkit.run_specs.jaster_datasets import DATASETS
+from evalkit.sandbox.judge import require_sandbox
+from tests.cli.conftest import Call
+from tests.scenarios.jaster_files import NUM_ITEMS, write_dataset
+
+# Of chABSA's 322 test items 26 name one pair twice, so that `set_f1` of the right answer is below 1: the first
+# twenty of them.
+TWICE = (0, 1, 12, 13, 34, 41, 53, 54, 68, 85, 87, 102, 119, 128, 172, 177, 195, 211, 245, 265)
+
+
+def entry(name: str, more: str = "") -> str:
+    options = ["items=all", *(["bleu_tokens=char"] if name.endswith("e-to-j") else []), *filter(None, [more])]
+    return f"{name}:{','.join(options)}"
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "jhumaneval"])
+def test_each_dataset_runs_and_its_right_answers_get_full_marks(
+    call: Call, tmp_path: Path, name: str
+) -> None:
+    root = write_dataset(tmp_path / "root", name)
+    files = len(DATASETS[name].files)
+    for shots in (0, 4):
+        asked = entry(name, f"shots={shots}")
+        checked = call("validate", "--data-dir", root, "--json", "-r", asked)
+        assert checked.code == 0, checked.out + checked.err
+        assert json.loads(checked.out)["num_instances"] == NUM_ITEMS * files
+        ran = call("run", "--data-dir", root, "--json", "-r", f"{asked},model=evalkit/echo")
+        assert ran.code == 0, ran.out + ran.err
+        (run,) = json.loads(ran.out)["runs"]
+        assert run["counts"]["num_answered"] == NUM_ITEMS * files
+
+
+def test_programs_are_run_against_their_tests(call: Call, tmp_path: Path) -> None:
+    try:
+        require_sandbox()
+    except UsageError as error:
+        pytest.skip(str(error))
+    root = write_dataset(tmp_path / "root", "jhumaneval")
+    for shots in (0, 4):
+        ran = call("run", "--data-dir", root, "--json", "-r", f"jhumaneval:shots={shots},model=evalkit/echo")
+        assert ran.code == 0, ran.out + ran.err
+        rows = json.loads(ran.out)["rows"]
+        assert [(row["mean"], row["n"]) for row in rows if row["metric"] == "code_block_acc"] == [(0.0, 12)]
+
+
+def test_examples_without_a_train_split_are_refused_by_its_file(call: Call, tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "root", "jnli", ("test",))
+    refused = call("run", "--data-dir", root, "-r", "jnli:shots=4,model=evalkit/echo")
+    assert refused.code == 3
+    assert f"{root}/1.2.6/evaluation/train/jnli.json" in refused.err
+    assert call("run", "--data-dir", root, "-r", "jnli:model=evalkit/echo").code == 0
+
+
+def test_built_files_run_and_right_answers_get_full_marks(call: Call, data_dir: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    built = call("data", "build", "jaster", "--data-dir", data_dir, "--output", root)
+    assert built.code == 0
+    assert "train-v1.3.json is missing" in built.out
+    names = [
+        "jamp janli jnli jsem jsick jcommonsenseqa commonsensemoralja jemhopqa niilc jsquad jsts mawps mgsm",
+        "jmmlu mmlu_en jcola-in-domain jcola-out-of-domain",
+    ]
+    real = " ".join(names).split()
+    checked = call("validate", "--data-dir", root, "-r", *real)
+    assert checked.code == 0, checked.err
+    trained = [
+        name for name in real if (root / f"1.2.6/evaluation/train/{DATASETS[name].files[0]}.json").exists()
+    ]
+    assert set(real) - set(trained) == {"jnli", "jsquad", "mgsm", "jcola-out-of-domain"}
+    checked = call("validate", "--data-dir", root, "-r", *(f"{name}:shots=4" for name in trained))
+    assert checked.code == 0, checked.err
+
+
+def test_chabsa_gives_full_marks_but_where_a_pair_stands_twice(
+    call: Call, data_dir: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    build = ("data", "build", "jaster", "--data-dir", data_dir, "--output", root, "--dataset", "chabsa")
+    assert call(*build).code == 0
+    checked = call("validate", "--data-dir", root, "-r", "chabsa:items=all")
+    shown = checked.err.count("set_f1 of the right answer is")
+    assert (checked.code, shown, "… and 6 more" in checked.err) == (1, 20, True)
+    for number in TWICE:
+        assert f"chabsa-{number}: set_f1" in checked.err
+    assert call("validate", "--data-dir", root, "-r", "chabsa:items=all,answers=corrected").code == 0
+
+
+def test_a_named_dataset_that_is_not_complete_ends_with_1(call: Call, data_dir: Path, tmp_path: Path) -> None:
+    built = call(
+        "data", "build", "jaster", "--data-dir", data_dir, "-o", tmp_path / "root", "--dataset", "jnli"
+    )
+    assert built.code == 1
+    assert "jnli-v1.3/train-v1.3.json is missing" in built.out
+    assert [path.name for path in (tmp_path / "root").rglob("*.json")] == ["jnli.json"]
+
+
+def test_wrong_arguments_are_refused(call: Call, tmp_path: Path) -> None:
+    wrong = call("data", "build", "jaster", "--data-dir", tmp_path, "-o", tmp_path, "--dataset", "jnly")
+    assert (wrong.code, "did you mean 'jnli'" in wrong.err) == (2, True)
+    wrong = call("data", "build", "jaster", "--data-dir", tmp_path / "no", "-o", tmp_path)
+    assert (wrong.code, "is not a folder" in wrong.err) == (3, True)
+    wrong = call("data", "build", "jaster", "--data-dir", tmp_path, "-o", tmp_path, "--version", "../x")
+    assert wrong.code == 2
