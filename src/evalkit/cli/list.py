@@ -24,6 +24,8 @@ KINDS = (
     "router",
     "model",
 )
+# Of longer lists of parameters the end is left out; `evalkit show` has it.
+_MOST_CHARACTERS = 64
 
 
 def list_command(
@@ -106,5 +108,8 @@ def describe_model(models: Any, name: str) -> dict[str, Any]:
 
 
 def signature(entry: dict[str, Any]) -> str:
-    """The parameters of an entry as a person reads them: `subject, method=…`."""
-    return ", ".join(p["name"] if p["required"] else f"{p['name']}={p['default']}" for p in entry["params"])
+    """The parameters of an entry as a person reads them: `subject, method=…`; of many the first ones."""
+    shown = [p["name"] if p["required"] else f"{p['name']}={p['default']}" for p in entry["params"]]
+    while len(shown) > 1 and len(", ".join(shown)) > _MOST_CHARACTERS:
+        shown.pop()
+    return ", ".join(shown if len(shown) == len(entry["params"]) else [*shown, "…"])

@@ -75,8 +75,8 @@ class DataStore:
         after the download.
 
         Raises:
-            DataError: The checksum of a local file is not the pinned one, or a file is missing that is read in
-                place or has no download address.
+            DataError: The checksum of a local file is not the pinned one, or a file that is missing is one to
+                be read in place or has no download address.
         """
         total = hashlib.sha256()
         for file in sorted(files, key=lambda f: f.path):

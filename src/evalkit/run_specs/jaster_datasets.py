@@ -189,7 +189,7 @@ def _choices_and_questions() -> tuple[JasterDataset, ...]:
     )
 
 
-def _analysis() -> tuple[JasterDataset, ...]:
+def _annotated_text() -> tuple[JasterDataset, ...]:
     def wiki(name: str, instruction: str, length: int, metric: str = "set_f1") -> JasterDataset:
         return JasterDataset(
             name,
@@ -202,19 +202,6 @@ def _analysis() -> tuple[JasterDataset, ...]:
         )
 
     return (
-        JasterDataset(
-            "chabsa",
-            "EL",
-            "与えられた文章から固有表現で書かれたターゲットの名前を抽出し、それに対する極性をpositive、neutral、"
-            "negativeの中から選択して下さい。固有表現で書かれたターゲットの名前と、それに対する極性（positive、"
-            f"neutral、negative）のペアをスペース（ ）で区切って出力し、{_ONLY}"
-            "答えが複数の場合、改行で繋げてください。"
-            "ただし、ターゲットは固有表現である市場、市況、会社/法人、グループ、会社内の部門、事業部、事業領域、製品、"
-            "サービスの名称などを指すこととします。",
-            220,
-            metrics=("set_f1",),
-            documented=False,
-        ),
         wiki("wiki_reading", f"与えられたテキストを全てひらがなに変換してください。{_ONLY}", 1000, "char_f1"),
         wiki(
             "wiki_ner",
@@ -241,6 +228,24 @@ def _analysis() -> tuple[JasterDataset, ...]:
             "与えられたテキストから同一の対象を指し示すフレーズを全て抽出してください。回答は以下のような形式で答えて"
             "ください。\nフレーズ1 フレーズ2 フレーズ3\nフレーズ4 フレーズ5",
             600,
+        ),
+    )
+
+
+def _analysis() -> tuple[JasterDataset, ...]:
+    return (
+        JasterDataset(
+            "chabsa",
+            "EL",
+            "与えられた文章から固有表現で書かれたターゲットの名前を抽出し、それに対する極性をpositive、neutral、"
+            "negativeの中から選択して下さい。固有表現で書かれたターゲットの名前と、それに対する極性（positive、"
+            f"neutral、negative）のペアをスペース（ ）で区切って出力し、{_ONLY}"
+            "答えが複数の場合、改行で繋げてください。"
+            "ただし、ターゲットは固有表現である市場、市況、会社/法人、グループ、会社内の部門、事業部、事業領域、製品、"
+            "サービスの名称などを指すこととします。",
+            220,
+            metrics=("set_f1",),
+            documented=False,
         ),
         JasterDataset(
             "jblimp",
@@ -336,7 +341,14 @@ def _generation() -> tuple[JasterDataset, ...]:
 
 DATASETS: dict[str, JasterDataset] = {
     dataset.name: dataset
-    for part in (_inference(), _choices_and_questions(), _analysis(), _numbers_and_exams(), _generation())
+    for part in (
+        _inference(),
+        _choices_and_questions(),
+        _analysis(),
+        _annotated_text(),
+        _numbers_and_exams(),
+        _generation(),
+    )
     for dataset in part
 }
 """All datasets by name."""
