@@ -13,8 +13,8 @@ from evalkit.sandbox.judge import require_sandbox
 from tests.cli.conftest import Call
 from tests.scenarios.jaster_files import NUM_ITEMS, write_dataset
 
-# Of chABSA's 322 test items 26 name one pair twice, so that `set_f1` of the right answer is below 1; these are
-# the first twenty.
+# Of chABSA's 322 test items 26 name one pair twice, so that `set_f1` of the right answer is below 1. These
+# are the first twenty.
 TWICE = (0, 1, 12, 13, 34, 41, 53, 54, 68, 85, 87, 102, 119, 128, 172, 177, 195, 211, 245, 265)
 
 

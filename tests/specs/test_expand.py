@@ -60,7 +60,7 @@ def typed() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("description", "marked", "message"),
     [
-        ("mmul:subject=anatomy,model=text", "mmul", "unknown run spec 'mmul'; did you mean 'mmlu' or"),
+        ("mmul:subject=anatomy,model=text", "mmul", "unknown run spec 'mmul'; did you mean 'mmlu'"),
         ("gsm:modle=text", "modle", "no parameter 'modle'; did you mean 'model'"),
         ("mmlu:subjet=anatomy,model=text", "subjet", "no parameter 'subjet'; did you mean 'subject'?"),
         ("mmlu:subject=anatmy,model=text", "anatmy", "did you mean 'anatomy'?"),

@@ -110,6 +110,8 @@ def describe_model(models: Any, name: str) -> dict[str, Any]:
 def signature(entry: dict[str, Any]) -> str:
     """The parameters of an entry as a person reads them: `subject, method=…`; of many the first ones."""
     shown = [p["name"] if p["required"] else f"{p['name']}={p['default']}" for p in entry["params"]]
-    while len(shown) > 1 and len(", ".join(shown)) > _MOST_CHARACTERS:
+    text = ", ".join(shown)
+    while len(text) > _MOST_CHARACTERS and len(shown) > 1:
         shown.pop()
-    return ", ".join(shown if len(shown) == len(entry["params"]) else [*shown, "…"])
+        text = ", ".join([*shown, "…"])
+    return text

@@ -37,6 +37,20 @@ _INTRODUCTIONS = {
     "ja": _HEADS["ja"][0],
     "en": "The following text provides instructions for a certain task.",
 }
+_CATEGORIES = {
+    "NLI": "Does a hypothesis follow from a premise, in Japanese",
+    "MC": "Japanese questions of common sense, answered with a number",
+    "QA": "Japanese questions, answered in a few words",
+    "RC": "Japanese questions about a passage, answered from it",
+    "STS": "How alike two Japanese sentences are, from 0 to 5",
+    "EL": "What Japanese business reports speak well or badly of",
+    "FA": "Japanese text annotated: readings, names, dependencies, arguments or coreferences",
+    "syntactic": "Is a Japanese sentence grammatical",
+    "MR": "Japanese word problems, answered with a number",
+    "HE": "Multiple-choice exam questions in many subjects",
+    "MT": "Sentences translated between Japanese and English",
+    "CG": "Python functions to be written from a Japanese description",
+}
 _FIGURES = ("mawps", "mgsm")  # scored by value since Nejumi 3
 # Names in the files to evalkit's metrics, whose `exact_match` is HELM's.
 _METRICS = {EXACT_MATCH: "jaster_exact_match"}
@@ -147,7 +161,7 @@ def _register(dataset: JasterDataset) -> None:
         return _run_spec(dataset, asked, dataset.name, ":")
 
     arguments = (inspect.getdoc(jaster) or "").partition("Args:\n")[2].split("\n", 1)[1]
-    run_spec.__doc__ = f"The dataset {dataset.name} of jaster.\n\nArgs:\n{arguments}"
+    run_spec.__doc__ = f"{_CATEGORIES[dataset.category]} (jaster).\n\nArgs:\n{arguments}"
     run_spec.__qualname__ = run_spec.__name__ = dataset.name
     run_spec_function(dataset.name)(run_spec)
 
