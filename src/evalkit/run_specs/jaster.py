@@ -111,7 +111,7 @@ def jaster(  # noqa: PLR0913 - one argument per option of an entry
     """A dataset of jaster; `shots=4` shows the first items of its train split.
 
     Args:
-        dataset: Which, such as jnli; each is a run spec of its own name too.
+        dataset: Which, such as jnli; its name alone is a run spec too.
         edition: Whose defaults hold: those of Neo (Nejumi's branch of 2024), of Nejumi 3 or of Nejumi 4.
         form: The prompt: Alpaca's, one text (Neo), or a chat with examples as turns (later editions).
         prompt_template: Another prompt, with {instruction} and {input}, or @FILE that holds it.
@@ -132,7 +132,7 @@ def jaster(  # noqa: PLR0913 - one argument per option of an entry
 
 
 def _register(dataset: JasterDataset) -> None:
-    """Make the dataset a run spec of its own name."""
+    """Make a run spec with the name of the dataset."""
 
     def run_spec(  # noqa: PLR0913 - one argument per option of an entry
         edition: Edition = "neo",
