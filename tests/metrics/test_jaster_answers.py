@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+import evalkit.metrics.jaster  # noqa: F401 - registers char_f1
 from evalkit.errors import DataError, UsageError
 from evalkit.metrics.jaster_answers import AnswerReader
 from tests.scoring.units import built, instance
