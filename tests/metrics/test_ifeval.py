@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import DataError
-from evalkit.metrics.ifeval import _CHECKS, follows, follows_loosely
+from evalkit.metrics.ifeval import CHECKS, follows, follows_loosely
 from tests.scoring.units import built, instance, over_run, unit
 
 ENGLISH = "this is a plain sentence about the weather in spring"
@@ -92,9 +92,9 @@ def test_each_instruction(name: str, arguments: dict[str, Any], good: str, bad: 
 def test_all_25_instructions_of_the_benchmark_are_known(data_dir: Path) -> None:
     text = (data_dir / "ifeval" / "input_data.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
-    assert set(_CHECKS) == {name for row in rows for name in row["instruction_id_list"]}
-    assert set(_CHECKS) == {name for name, *_ in CASES}
-    assert len(_CHECKS) == 25
+    assert set(CHECKS) == {name for row in rows for name in row["instruction_id_list"]}
+    assert set(CHECKS) == {name for name, *_ in CASES}
+    assert len(CHECKS) == 25
     metric = built("ifeval")
     for row in rows:
         extra = {"instruction_ids": row["instruction_id_list"], "instruction_kwargs": row["kwargs"]}

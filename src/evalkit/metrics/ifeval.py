@@ -26,8 +26,75 @@ _FENCES = ("```json", "```Json", "```JSON", "```")
 _LANGUAGE_SEED = 0
 
 
+class InstructionMetric(Metric):
+    """Shares of instructions followed, by a table of checks; the base of `ifeval` and its like.
+
+    Its scores begin with `prefix`.
+    """
+
+    takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
+
+    prefix: ClassVar[str]
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = checks
+        self.names = tuple(
+            f"{self.prefix}_{name}" for name in ("strict_accuracy", "prompt_strict", "prompt_loose")
+        )
+        self.run_level_names = tuple(
+            f"{self.prefix}_{name}" for name in ("instruction_strict", "instruction_loose")
+        )
+
+    def check(self, instance: Instance) -> None:
+        """Refuse an instance without instructions, or with one that is not known.
+
+        Raises:
+            DataError: What is missing or unknown, naming the instance.
+        """
+        self._instructions(instance)
+
+    def score(self, unit: Unit) -> Mapping[str, float]:
+        """The three scores per prompt."""
+        strict, loose = self._followed(unit)
+        scores = (sum(strict) / len(strict), float(all(strict)), float(all(loose)))
+        return dict(zip(self.names, scores, strict=True))
+
+    def run_level_row(self, unit: Unit) -> Row | None:
+        """How many instructions there are, are followed strictly, and loosely."""
+        strict, loose = self._followed(unit)
+        return len(strict), sum(strict), sum(loose)
+
+    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
+        """The two shares of all instructions."""
+        total, strict, loose = (sum(column) for column in zip(*rows, strict=True))
+        return dict(zip(self.run_level_names, (strict / total, loose / total), strict=True))
+
+    def _followed(self, unit: Unit) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+        completions = unit.answer.response.completions
+        if not completions:
+            raise DataError(f"the answer to '{unit.answer.state.key}' holds no completion")
+        text, instructions = completions[0].text, self._instructions(unit.instance)
+        return (
+            tuple(follows(text, name, arguments, self._checks) for name, arguments in instructions),
+            tuple(follows_loosely(text, name, arguments, self._checks) for name, arguments in instructions),
+        )
+
+    def _instructions(self, instance: Instance) -> list[tuple[str, Arguments]]:
+        extra = instance.extra or {}
+        ids, kwargs = extra.get(INSTRUCTION_IDS), extra.get(INSTRUCTION_KWARGS)
+        if not ids or kwargs is None or len(ids) != len(kwargs):
+            raise DataError(
+                f"metric '{self.prefix}' needs extra['{INSTRUCTION_IDS}'] and extra['{INSTRUCTION_KWARGS}'], "
+                f"equally long; instance '{instance.id}' has none"
+            )
+        if unknown := sorted(set(ids) - set(self._checks)):
+            raise DataError(f"instance '{instance.id}' has the unknown instruction {', '.join(unknown)}")
+        given = [{key: value for key, value in one.items() if value is not None} for one in kwargs]
+        return list(zip(ids, given, strict=True))
+
+
 @metric("ifeval", needs=("langdetect", "nltk"))
-class IfEval(Metric):
+class IfEval(InstructionMetric):
     """The share of instructions followed, strictly and loosely, per prompt and over all instructions.
 
     Gives, per prompt, `ifeval_strict_accuracy` (HELM's: the share of its instructions that are followed),
@@ -42,51 +109,22 @@ class IfEval(Metric):
     seed (the official script's has none), sentences and capitalised words by `evalkit.metrics.english`.
     """
 
-    takes: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
+    prefix = "ifeval"
 
-    names = ("ifeval_strict_accuracy", "ifeval_prompt_strict", "ifeval_prompt_loose")
-    run_level_names = ("ifeval_instruction_strict", "ifeval_instruction_loose")
-
-    def check(self, instance: Instance) -> None:
-        """Refuse an instance without instructions, or with one that is not known.
-
-        Raises:
-            DataError: What is missing or unknown, naming the instance.
-        """
-        _instructions(instance)
-
-    def score(self, unit: Unit) -> Mapping[str, float]:
-        """The three scores per prompt."""
-        strict, loose = self._followed(unit)
-        return {
-            "ifeval_strict_accuracy": sum(strict) / len(strict),
-            "ifeval_prompt_strict": float(all(strict)),
-            "ifeval_prompt_loose": float(all(loose)),
-        }
-
-    def run_level_row(self, unit: Unit) -> Row | None:
-        """How many instructions there are, are followed strictly, and loosely."""
-        strict, loose = self._followed(unit)
-        return len(strict), sum(strict), sum(loose)
-
-    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
-        """The two shares of all instructions."""
-        total, strict, loose = (sum(column) for column in zip(*rows, strict=True))
-        return {"ifeval_instruction_strict": strict / total, "ifeval_instruction_loose": loose / total}
-
-    def _followed(self, unit: Unit) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
-        completions = unit.answer.response.completions
-        if not completions:
-            raise DataError(f"the answer to '{unit.answer.state.key}' holds no completion")
-        text, instructions = completions[0].text, _instructions(unit.instance)
-        return (
-            tuple(follows(text, name, arguments) for name, arguments in instructions),
-            tuple(follows_loosely(text, name, arguments) for name, arguments in instructions),
-        )
+    def __init__(self) -> None:
+        super().__init__(CHECKS)
 
 
-def follows(text: str, instruction_id: str, arguments: Arguments) -> bool:
+def follows(
+    text: str, instruction_id: str, arguments: Arguments, checks: Mapping[str, Check] | None = None
+) -> bool:
     """Whether the text follows the instruction; an empty text follows none.
+
+    Args:
+        text: The answer.
+        instruction_id: Which instruction it is.
+        arguments: What the instruction says in particular.
+        checks: All instructions; None: the 25 of IFEval.
 
     Raises:
         DataError: The instruction lacks an argument, or one that is a pattern can't be read.
@@ -94,20 +132,23 @@ def follows(text: str, instruction_id: str, arguments: Arguments) -> bool:
     """
     if not text.strip():
         return False
+    check = (CHECKS if checks is None else checks)[instruction_id]
     try:
-        return _CHECKS[instruction_id](text, arguments)
+        return check(text, arguments)
     except KeyError as missing:
         raise DataError(f"instruction '{instruction_id}' has no argument {missing}") from None
     except re.error as error:
         raise DataError(f"instruction '{instruction_id}': {arguments} holds no pattern: {error}") from None
 
 
-def follows_loosely(text: str, instruction_id: str, arguments: Arguments) -> bool:
+def follows_loosely(
+    text: str, instruction_id: str, arguments: Arguments, checks: Mapping[str, Check] | None = None
+) -> bool:
     """Whether the text follows the instruction as it is, or in one of seven slightly changed forms."""
     lines = text.split("\n")
     cut = [text, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
     forms = dict.fromkeys([*cut, *(form.replace("*", "") for form in cut)])
-    return any(follows(form, instruction_id, arguments) for form in forms)
+    return any(follows(form, instruction_id, arguments, checks) for form in forms)
 
 
 def _compared(count: int, relation: str, bound: int) -> bool:
@@ -246,7 +287,7 @@ def _no_comma(text: str, arguments: Arguments) -> bool:
     return "," not in text
 
 
-_CHECKS: dict[str, Check] = {
+CHECKS: Mapping[str, Check] = {
     "keywords:existence": _has_keywords,
     "keywords:frequency": _keyword_frequency,
     "keywords:forbidden_words": _no_forbidden_words,
@@ -273,20 +314,6 @@ _CHECKS: dict[str, Check] = {
     "change_case:english_lowercase": _all_lowercase,
     "punctuation:no_comma": _no_comma,
 }
-
-
-def _instructions(instance: Instance) -> list[tuple[str, Arguments]]:
-    extra = instance.extra or {}
-    ids, kwargs = extra.get(INSTRUCTION_IDS), extra.get(INSTRUCTION_KWARGS)
-    if not ids or kwargs is None or len(ids) != len(kwargs):
-        raise DataError(
-            f"metric 'ifeval' needs extra['{INSTRUCTION_IDS}'] and extra['{INSTRUCTION_KWARGS}'], equally "
-            f"long; instance '{instance.id}' has none"
-        )
-    if unknown := sorted(set(ids) - set(_CHECKS)):
-        raise DataError(f"instance '{instance.id}' has the unknown instruction {', '.join(unknown)}")
-    given = [{key: value for key, value in one.items() if value is not None} for one in kwargs]
-    return list(zip(ids, given, strict=True))
 
 
 def _is_language(text: str, code: str) -> bool:
