@@ -38,8 +38,8 @@ class MIfEvalJa(InstructionMetric):
     recognises languages, with a fixed seed; the official script has none.
 
     Args:
-        words: `janome`: keywords are whole words, and a nominal ending is a noun before `。`, `！` or `？`, by
-            janome as in the official script; needs the extra `japanese`. `characters`: a keyword may be
+        words: `janome`: keywords are whole words, and a nominal ending is a noun before `。`, `！` or `？`,
+            by janome as in the official script; needs the extra `japanese`. `characters`: a keyword may be
             inside a word, and a kanji or katakana before `。`, `！` or `？` is a nominal ending.
     """
 
