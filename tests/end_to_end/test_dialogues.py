@@ -493,3 +493,38 @@ def test_no_run_takes_more_than_its_plan_says(workspace: Workspace, length: int 
         # And a budget of that much is enough: sending sets aside what each request may really take.
         again = asked.run("--suite", "again", "--budget-usd", str(row["max_cost_usd_by_bytes"]))
         assert again.code == 0, again.err
+
+
+def test_conversations_of_an_earlier_run_are_found_turn_by_turn(workspace: Workspace) -> None:
+    with talk(workspace) as asked:
+        assert asked.run("-m", "5").code == 0
+        assert len(asked.server.chats) == 10
+        finished = asked.run()
+        assert finished.code == 0, finished.err
+        assert len(asked.server.chats) == 40
+        assert len(set(map(story, asked.server.chats))) == 20
+        (more,) = (run for run in workspace.runs() if "@" in run.path.name)
+        manifest = more.manifest()
+        assert manifest is not None
+        assert (manifest.counts["num_answered"], manifest.counts["num_found"]) == (40, 10)
+        assert verify_run(more).is_sound
+
+
+def test_a_turn_is_found_only_where_the_turns_before_it_were(workspace: Workspace) -> None:
+    with talk(workspace) as asked:
+        assert asked.run("-m", "5").code == 0
+        journal = workspace.run().journal_path
+        lines = journal.read_bytes().splitlines(keepends=True)
+        first = next(n for n, line in enumerate(lines) if n and b'/u2"' not in line)
+        key = json.loads(lines[first])["key"]
+        del lines[first]
+        journal.write_bytes(b"".join(lines))
+        assert asked.run().code == 0
+        # The first turn gets another answer now, so that the second is another request.
+        assert len(asked.server.chats) == 10 + 30 + 2
+        (more,) = (run for run in workspace.runs() if "@" in run.path.name)
+        found = {
+            r.state.key for r in records_of(more) if isinstance(r.outcome, Response) and r.outcome.origin
+        }
+        assert len(found) == 8
+        assert not {key, f"{key}/u2"} & found

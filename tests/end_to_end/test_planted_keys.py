@@ -142,7 +142,9 @@ def test_no_byte_holds_a_key_that_the_server_repeats(workspace: Workspace) -> No
             workspace.evalkit("run", "-r", ENTRY, "--cache"),
             workspace.evalkit("run", "-r", ENTRY, "--cache", "--json"),
             workspace.evalkit("run", "-r", ENTRY, "--cache", "--suite", "other", "-q"),
+            workspace.evalkit("run", "-r", ENTRY, "-m", 100, "--suite", "other"),
         ]
+    assert "taken from" in printed[-1].err
     for words in (["score"], ["summarize"], ["summarize", "--json"], ["summarize", "--format", "csv"]):
         printed.append(workspace.evalkit(*words, workspace.suite()))
     printed.append(workspace.evalkit("export", "helm", workspace.suite(), "--output-path", "exported"))

@@ -24,13 +24,14 @@ from evalkit.errors import (
     TransientError,
     UsageError,
 )
+from evalkit.execution.answer_source import Found, content_key
 from evalkit.execution.budget import Budget
 from evalkit.execution.cache import ResponseCache
 from evalkit.execution.executor import Executor
 from evalkit.execution.sender import Sender
 from evalkit.models.deployment import Limits, Prices
 from evalkit.request import Request, RequestState
-from evalkit.response import Completion, Failure, Outcome, Response, Usage
+from evalkit.response import Completion, Failure, Origin, Outcome, Response, Usage
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 MakeStates = Callable[..., list[RequestState]]
@@ -587,6 +588,76 @@ def test_the_cache_answers_without_sending_and_keeps_no_failure(
     ask("two")
     assert client.sent.total() == 81
     cache.close()
+
+
+class Known:
+    """A source that has answers to some prompts, and remembers what it was asked."""
+
+    def __init__(self, name: str, *prompts: str) -> None:
+        self.name, self._prompts = name, prompts
+        self.asked: list[str] = []
+
+    def get(self, key: bytes, state: RequestState) -> Found | None:
+        self.asked.append(state.key)
+        assert key == content_key("one", state.request, state.sample)
+        if state.request.prompt not in self._prompts:
+            return None
+        answer = Response((Completion(self.name),), Usage(50, 50), latency_s=9.0, attempts=4)
+        return Found(answer, Origin(self.name, state.key))
+
+
+def test_sources_are_asked_in_order_before_anything_is_sent(run: Run, make_states: MakeStates) -> None:
+    client = Scripted()
+    of_stream, of_executor = Known("stream", "q0", "q1"), Known("executor", "q1", "q2")
+    budget = Budget(max_tokens=1_000)
+    executor = _executor(client, sources=[of_executor], identity_digest="one", budget=budget)
+
+    async def main() -> list[Any]:
+        stream = executor.open_stream(make_states(4), sources=[of_stream])
+        return [finished async for batch in stream.batches() for finished in batch]
+
+    outcomes = {state.key: outcome for state, outcome in run(main())}
+    assert client.sent == {"q3": 1}
+    assert of_stream.asked == ["q0", "q1", "q2", "q3"]
+    assert of_executor.asked == ["q2", "q3"]
+    assert [outcomes[f"q{n}"].origin for n in range(4)] == [
+        Origin("stream", "q0"),
+        Origin("stream", "q1"),
+        Origin("executor", "q2"),
+        None,
+    ]
+    assert [(outcomes[f"q{n}"].cached, outcomes[f"q{n}"].attempts) for n in (0, 3)] == [(True, 1), (False, 1)]
+    assert budget.spent.tokens == 5, "what is found costs nothing"
+
+
+def test_what_is_pushed_is_looked_for_as_well(run: Run, make_states: MakeStates) -> None:
+    client, source = Scripted(), Known("source", "q0", "q1", "q2")
+    executor = _executor(client, identity_digest="one")
+    first, *others = make_states(5)
+
+    async def main() -> list[str]:
+        stream, keys = executor.open_stream([first], sources=[source]), []
+        async for batch in stream.batches():
+            for state, _ in batch:
+                keys.append(state.key)
+                if others:
+                    stream.push(others.pop(0))
+        return keys
+
+    assert run(main()) == ["q0", "q1", "q2", "q3", "q4"]
+    assert client.sent == {"q3": 1, "q4": 1}
+
+
+def test_a_run_whose_answers_are_all_known_loads_nothing(run: Run, make_states: MakeStates) -> None:
+    class Resident(Scripted):
+        resident = True
+
+        async def open(self) -> None:
+            raise AssertionError("nothing is sent")
+
+    source = Known("source", *(f"q{n}" for n in range(300)))
+    executor = _executor(Resident(), sources=[source], identity_digest="one")
+    assert len(run(_collect(executor, make_states(300)))) == 300
 
 
 def test_an_instant_client_leaves_the_loop_its_turns(run: Run, make_states: MakeStates) -> None:

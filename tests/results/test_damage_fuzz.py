@@ -63,7 +63,7 @@ FILES = (
     "scores.jsonl",
     "stats.json",
 )
-STATES = ("complete", "interrupted")
+STATES = ("complete", "interrupted", "complete, found", "interrupted, found")
 OLD_STATES = ("complete, old", "interrupted, old", "complete, mixed", "interrupted, mixed")
 IDS = ("generation", "references", "conversations", "routed")
 # Before checksums no deployment was routed.
@@ -130,7 +130,10 @@ def numbers(directory: RunDirectory) -> list[Any]:
 
 
 def prepared(folder: Path, entry: str, state: str) -> Bench:
-    """A run in one state: `complete` or `interrupted`, in today's format, the one before, or half of each."""
+    """A run in one state: `complete` or `interrupted`, in today's format, the one before, or half of each.
+
+    With `found`, an earlier run has answered some of its requests, or all of them.
+    """
     deployments = folder / "deployments.yaml"
     deployments.write_text(ROUTED)
     options = RunOptions(
@@ -143,9 +146,12 @@ def prepared(folder: Path, entry: str, state: str) -> Bench:
     place = open_plan_context(options)
     plan = make_plan(place)
     bench = Bench(place, plan, folder / "kept", RunDirectory(folder))
+    if "found" in state:
+        begin_earlier(options, entry)
     result, notes = bench.start()
     assert result.status == "complete", (result, notes)
     assert result.path is not None
+    assert ("num_found" in result.counts) == ("found" in state)
     bench.directory = RunDirectory(Path(result.path))
     bench.good = numbers(bench.directory)
     path = bench.directory.journal_path
@@ -161,6 +167,18 @@ def prepared(folder: Path, entry: str, state: str) -> Bench:
     report = verify_run(bench.directory)
     assert report.is_sound, report
     return bench
+
+
+def begin_earlier(options: RunOptions, entry: str) -> None:
+    """Do a run over fewer instances, and leave the name to the run that comes."""
+    fewer = {
+        "run_entries": (entry.replace("max_eval_instances=3", "max_eval_instances=2"),),
+        "max_eval_instances": 4,
+    }
+    place = open_plan_context(options.model_copy(update=fewer))
+    (result,) = asyncio.run(run_all(make_plan(place), place, Notes()))
+    assert result.path is not None
+    result.path.rename(result.path.with_name("earlier"))
 
 
 def interrupt(directory: RunDirectory, num_lines: int) -> None:
@@ -319,7 +337,7 @@ def test_no_damage_passes_in_silence(
     monkeypatch.setattr("evalkit.runs.runner.described", refuse)
     bench = prepared(tmp_path, entry, state)
     has_old_lines = "old" in state or "mixed" in state
-    for seed in range(NUM_EDITS // 2 if has_old_lines else NUM_EDITS):
+    for seed in range(NUM_EDITS // 2 if has_old_lines or "found" in state else NUM_EDITS):
         rng = random.Random(f"{state} {seed}")
         bench.restore()
         name, how = damage(bench.directory, rng)
