@@ -9,7 +9,7 @@ from rich.console import Console
 
 from evalkit.cli import progress
 from evalkit.cli.progress import LiveProgress, PlainProgress
-from evalkit.response import Completion, Response, Usage
+from evalkit.response import Completion, Origin, Response, Usage
 from evalkit.results.run_result import RunResult
 from tests.run_events import finished_request, finished_run, loaded, loading, opened, planned, scored
 
@@ -160,3 +160,15 @@ def test_the_live_table_keeps_names_and_numbers(width: int) -> None:
     assert len(set(rows)) == 3
     assert all(len(row.split()[0]) >= 24 for row in rows)
     assert all("$0.1250" in row for row in rows)
+
+
+def test_what_was_found_is_done_and_takes_no_part_in_rate_and_tokens() -> None:
+    shown = LiveProgress()
+    opened(shown, "a", 10, 2)
+    found = Response(ANSWER.completions, ANSWER.usage, cached=True, origin=Origin("b", "t0/id1"))
+    for _ in range(6):
+        finished_request(shown, "a", found, 0.0)
+    run = shown.runs["a"]
+    assert run.num_done == 8
+    assert run.num_tokens == 0
+    assert run.rate_per_s(run.began_s + 1e6) is None

@@ -162,6 +162,9 @@ class ProgressObserver(QuietProgress):
         if isinstance(outcome, Failure):
             run.num_failed += 1
             return run
+        if outcome.origin is not None:
+            run.num_before += 1  # at no cost, and at no rate that could go on
+            return run
         run.num_answered += 1
         usage = outcome.usage
         run.num_tokens += usage.total_tokens

@@ -88,7 +88,7 @@ class RunOptions(Spec):
     )
     cache: bool = Field(
         default=False,
-        description="Reuse answers of earlier runs to the very same request of the same deployment.",
+        description="Also take answers to the very same requests from a cache shared by all suites.",
     )
     trackers: tuple[str, ...] = Field(
         default=(),
