@@ -224,8 +224,9 @@ def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> int:
         else:
             print_table(columns, texts)
     for row in rows:
-        if not has_numbers(row) and not row["num_found"]:
-            echo_note(f"{row['run']} has no efficiency numbers; baselines report none")
+        if not has_numbers(row):
+            why = "answers from earlier runs have none" if row["num_found"] else "baselines report none"
+            echo_note(f"{row['run']} has no efficiency numbers; {why}")
     for line in found_lines(directories):
         echo_note(f"{line}; these numbers leave them out")
     for line in _unfinished([row for row in rows if has_numbers(row)]):
