@@ -58,6 +58,8 @@ def test_examples_without_a_train_split_are_refused_by_its_file(call: Call, tmp_
     refused = call("run", "--data-dir", root, "-r", "jnli:shots=4,model=evalkit/echo")
     assert refused.code == 3
     assert f"{root}/1.2.6/evaluation/train/jnli.json" in refused.err
+    planned = call("plan", "--data-dir", root, "-r", "jnli:shots=4,model=evalkit/echo")
+    assert (planned.code, "train/jnli.json" in planned.err) == (3, True)
     assert call("run", "--data-dir", root, "-r", "jnli:model=evalkit/echo").code == 0
 
 

@@ -9,6 +9,8 @@ from evalkit.errors import UnknownNameError, UsageError
 from evalkit.registry import RUN_SPECS
 from evalkit.run_specs.jaster import jaster
 from evalkit.run_specs.jaster_datasets import DATASETS
+from evalkit.specs.expanders import instructions
+from evalkit.specs.expanders_prompt import chatml, format_prompt, prompt
 from evalkit.specs.run_spec import RunSpec
 
 JA = "以下は、タスクを説明する指示と、文脈のある入力の組み合わせです。要求を適切に満たす応答を書きなさい。"
@@ -122,3 +124,20 @@ def test_metrics_read_answers_as_the_edition_does(
     dataset: str, asked: dict[str, Any], args: dict[str, str]
 ) -> None:
     assert [spec.args for spec in jaster(dataset, **asked).metric_specs] == [args]
+
+
+def test_expanders_that_would_not_change_the_prompt_are_refused() -> None:
+    run_spec = jaster("jnli")
+    cases: list[tuple[Any, str]] = [(prompt, "qa"), (format_prompt, "Q: "), (instructions, "expert")]
+    for expander, value in cases:
+        with pytest.raises(UsageError, match=f"{expander.__name__}= does not work here.*prompt_template="):
+            list(expander(run_spec, value))
+
+
+def test_chatml_marks_the_whole_prompt_and_leaves_chats_as_they_are() -> None:
+    (marked,) = chatml(jaster("jnli"), "yes")
+    adapter = marked.adapter_spec
+    assert adapter.prompt_template == f"<|im_start|>user\n{ALPACA_JA}<|im_end|>\n<|im_start|>assistant\n"
+    assert (adapter.stop_sequences, adapter.instructions) == (("<|im_end|>",), "")
+    (chat,) = chatml(jaster("jnli", form="chat"), "yes")
+    assert chat.adapter_spec == jaster("jnli", form="chat").adapter_spec

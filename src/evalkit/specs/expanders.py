@@ -20,6 +20,19 @@ from evalkit.specs.model_names import ModelNames
 from evalkit.specs.run_spec import RunSpec
 
 
+def refuse_template(run_spec: RunSpec, name: str) -> None:
+    """Nothing, unless the prompts are made from a template, which an expander of this name can't change.
+
+    Raises:
+        UsageError: They are.
+    """
+    if run_spec.adapter_spec.prompt_template:
+        raise UsageError(
+            f"{name}= does not work here: '{run_spec.name}' makes its prompts from a template; write another "
+            "one with prompt_template="
+        )
+
+
 def suffixed(run_spec: RunSpec, key: str, value: object, separator: str | None = None) -> RunSpec:
     """A copy whose name ends in `key=value`.
 
@@ -225,6 +238,7 @@ def stop(run_spec: RunSpec, value: Literal["none", "hash", "semicolon", "br"]) -
 @run_expander("instructions")
 def instructions(run_spec: RunSpec, value: Literal["none", "expert"]) -> Iterable[RunSpec]:
     """Drop the benchmark's instructions, or put an expert's introduction before them."""
+    refuse_template(run_spec, "instructions")
     expert = "I am an expert AI assistant who is here to help you with the following. "
     text = "" if value == "none" else expert + run_spec.adapter_spec.instructions
     return [suffixed(run_spec.with_adapter(instructions=text), "instructions", value, separator=",")]

@@ -12,7 +12,7 @@ from typing import Literal
 from evalkit.errors import UsageError
 from evalkit.registry import run_expander
 from evalkit.specs.answer_readers import with_robust_metrics
-from evalkit.specs.expanders import suffixed
+from evalkit.specs.expanders import refuse_template, suffixed
 from evalkit.specs.model_names import ModelNames
 from evalkit.specs.run_spec import MetricSpec, RunSpec
 
@@ -55,6 +55,7 @@ def prompt(
     value: Literal["human_assistant", "question_answer", "qa", "input_output_html", "input_output", "i_o"],
 ) -> Iterable[RunSpec]:
     """What stands before and after each question and answer."""
+    refuse_template(run_spec, "prompt")
     return [suffixed(run_spec.with_adapter(**_PROMPTS[value]), "prompt", value, separator=",")]
 
 
@@ -78,6 +79,7 @@ def add_to_stop(run_spec: RunSpec, value: str) -> Iterable[RunSpec]:
 @run_expander("format_prompt")
 def format_prompt(run_spec: RunSpec, value: str) -> Iterable[RunSpec]:
     """Put this text before each question, and nothing before answers; leaves the run name as it is."""
+    refuse_template(run_spec, "format_prompt")
     return [run_spec.with_adapter(input_prefix=value, output_prefix="")]
 
 
@@ -133,6 +135,12 @@ _USERS_PREFIX_LINES = {"msmarco": 1, "summarization_cnndm": 2, "summarization_xs
 def with_chatml(run_spec: RunSpec) -> RunSpec:
     """The run spec with ChatML's marks in its prompts; the name stays."""
     adapter = run_spec.adapter_spec
+    stops = (*adapter.stop_sequences, "<|im_end|>")
+    if adapter.prompt_template:
+        # A chat has no need of marks in its text.
+        inside = f"<|im_start|>user\n{adapter.prompt_template}<|im_end|>\n<|im_start|>assistant\n"
+        is_chat = adapter.chat_style is not None
+        return run_spec if is_chat else run_spec.with_adapter(prompt_template=inside, stop_sequences=stops)
     lines = adapter.output_prefix.split("\n")
     users = _USERS_PREFIX_LINES.get(run_spec.name.split(":")[0], 0)
     asked, begun = "\n".join(lines[:users]), "\n".join(lines[users:])
@@ -142,7 +150,7 @@ def with_chatml(run_spec: RunSpec) -> RunSpec:
         instance_prefix="",
         output_prefix=f"{asked}<|im_end|>\n<|im_start|>assistant\n{begun}",
         output_suffix="<|im_end|>\n<|im_start|>user\n",
-        stop_sequences=(*adapter.stop_sequences, "<|im_end|>"),
+        stop_sequences=stops,
     )
 
 
