@@ -5,6 +5,14 @@ character beyond U+FFFF, which UTF-8 can't hold) is written escaped, and read ba
 that spell one character come back as that character. What others wrote is read leniently: Python's `json`
 writes NaN and lone surrogates, and other tools put a byte order mark in front.
 
+Each kind of text has its own functions:
+
+- `encode` and `decode`: what evalkit writes and others read (manifests, stats, output, requests to servers).
+  A number that is not finite becomes null.
+- `encode_exact` and `decode_exact`: lines that evalkit reads back exactly (journal, cache, instances).
+- `decode_foreign`: what other programs wrote (answers of servers, benchmark files, other harnesses' results).
+- `spell_numbers`: before `encode`, where a reader must see which number was not finite (imported leftovers).
+
 `orjson` does the work; what it refuses goes to the standard library.
 """
 

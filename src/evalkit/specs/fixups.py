@@ -7,7 +7,7 @@ are HELM's (Apache-2.0).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,9 +90,15 @@ def _sets(**fields: Any) -> Callable[[RunSpec], RunSpec]:
     return lambda run_spec: run_spec.with_adapter(**fields)
 
 
+def _one(expanded: Iterable[RunSpec]) -> RunSpec:
+    """The run spec that an expander gives for a single value."""
+    (run_spec,) = expanded
+    return run_spec
+
+
 def _stops_at(value: Any) -> Callable[[RunSpec], RunSpec]:
     """The change of the expander `stop`, with its suffix in the name."""
-    return lambda run_spec: next(iter(stop(run_spec, value)))
+    return lambda run_spec: _one(stop(run_spec, value))
 
 
 def _human_turn(run_spec: RunSpec) -> RunSpec:
@@ -123,7 +129,7 @@ FIX_UPS: tuple[FixUp, ...] = (
     FixUp(
         "nlg_prefix",
         "the model was trained to continue text after [NLG]",
-        lambda run_spec: next(iter(global_prefix(run_spec, "nlg"))),
+        lambda run_spec: _one(global_prefix(run_spec, "nlg")),
         tags=("NLG_PREFIX_TAG",),
     ),
     FixUp(
@@ -147,7 +153,7 @@ FIX_UPS: tuple[FixUp, ...] = (
     FixUp(
         "gemini_vision_1",
         "the model gives nothing when asked for one token",
-        lambda run_spec: next(iter(increase_max_tokens(run_spec, 1))),
+        lambda run_spec: _one(increase_max_tokens(run_spec, 1)),
         tags=("GOOGLE_GEMINI_PRO_VISION_V1_TAG",),
         when=lambda adapter: adapter.max_tokens == 1,
     ),
@@ -178,7 +184,7 @@ FIX_UPS: tuple[FixUp, ...] = (
     FixUp(
         "buggy_temperature_0",
         "the model fails at temperature 0",
-        lambda run_spec: next(iter(increase_temperature(run_spec, 1e-4))),
+        lambda run_spec: _one(increase_temperature(run_spec, 1e-4)),
         tags=("BUGGY_TEMP_0_TAG",),
         when=lambda adapter: adapter.temperature == 0,
     ),
