@@ -19,7 +19,7 @@ from evalkit.adapters.multiple_choice import (
 )
 from evalkit.adapters.prompt import Context, Prompt
 from evalkit.adapters.window import NO_WINDOW, TokenWindow
-from evalkit.errors import UsageError
+from evalkit.errors import PluginError, UsageError
 from evalkit.instance import TRAIN, Instance, Reference
 from evalkit.models.tokenizers import tokenizer
 from evalkit.request import RequestState
@@ -165,7 +165,17 @@ def test_few_are_held_where_prompts_are_long(model: Tokenizer) -> None:
     assert window.shown == [1, 2, 2, 2, 1]
 
 
+def test_a_prompt_method_that_would_not_be_called_is_refused() -> None:
+    with pytest.raises(PluginError, match=r"adapter Ignored overrides `prompt`.*makes_prompts_singly = True"):
+
+        class Ignored(GenerationAdapter):
+            def prompt(self, context: Context | ChatContext, instance: Instance, slot: RequestSlot) -> Prompt:
+                return context.prompt("never made", few_shot=False)
+
+
 class OwnPrompts(GenerationAdapter):
+    makes_prompts_singly = True
+
     def prompt(self, context: Context | ChatContext, instance: Instance, slot: RequestSlot) -> Prompt:
         return context.prompt(f"own {instance.id}", few_shot=False)
 

@@ -10,7 +10,7 @@ from evalkit.adapters.chat_context import ChatContext, Turn
 from evalkit.adapters.prompt import Context, Layout, Prompt
 from evalkit.adapters.sampling import few_shot
 from evalkit.adapters.window import NO_WINDOW, Window
-from evalkit.errors import DataError, UsageError
+from evalkit.errors import DataError, PluginError, UsageError
 from evalkit.instance import Instance
 from evalkit.registry import Output
 from evalkit.request import Hints, Request, RequestMode, RequestState, request_key
@@ -66,7 +66,8 @@ class Adapter:
 
     A method says what its prompts look like by overriding `question` and `example`, and what is asked of
     the model by overriding `parameters`; one that asks several requests per instance overrides `slots`; one
-    that goes on from the answers sets `has_turns` and overrides `follow_ups` and `after`.
+    that goes on from the answers sets `has_turns` and overrides `follow_ups` and `after`; one that overrides
+    `prompt` itself sets `makes_prompts_singly`.
 
     Attributes:
         version: Raise it when the requests change for the same spec; it is part of a run's identity.
@@ -78,6 +79,8 @@ class Adapter:
         modes: In which ways each reference is asked about.
         has_turns: Whether an instance is a conversation: what is asked next depends on the answer before.
             Such a method has one first request per instance (`slots` stays as it is).
+        makes_prompts_singly: Whether `prompt` is called for each request. If not, prompts are made several
+            at a time from `question` and `shows_examples`, and `prompt` is not called.
 
     Raises:
         UsageError: The spec wants a chat, and the method can't.
@@ -89,6 +92,15 @@ class Adapter:
     per_reference: ClassVar[bool] = False
     modes: ClassVar[tuple[RequestMode, ...]] = ("original",)
     has_turns: ClassVar[bool] = False
+    makes_prompts_singly: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "prompt" in vars(cls) and not cls.makes_prompts_singly:
+            raise PluginError(
+                f"adapter {cls.__name__} overrides `prompt`, which would not be called: set "
+                "makes_prompts_singly = True in the class"
+            )
 
     def __init__(self, spec: AdapterSpec, window: Window = NO_WINDOW) -> None:
         if spec.chat_style is not None and not self.can_chat:
@@ -181,8 +193,7 @@ class Adapter:
         self, context: Context | ChatContext, planned: Iterator[_PlannedRequest]
     ) -> Iterator[tuple[_PlannedRequest, Prompt]]:
         """What is wanted, with prompts made some at a time: one at first, so that sending starts at once."""
-        makes_its_own = type(self).prompt is not Adapter.prompt
-        most_at_once = 1 if makes_its_own else self.window.fitted_at_once
+        most_at_once = 1 if self.makes_prompts_singly else self.window.fitted_at_once
         if most_at_once == 1:
             for one in planned:
                 yield one, self.prompt(context, one.instance, one.slot)

@@ -25,6 +25,7 @@ class ChatAdapter(Adapter):
     """
 
     can_chat: ClassVar[bool] = False
+    makes_prompts_singly: ClassVar[bool] = True
     gives: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
 
     def context(self, train: Sequence[Instance], trial: int) -> Context:

@@ -38,6 +38,7 @@ class DialogueAdapter(Adapter):
     """
 
     can_chat: ClassVar[bool] = False
+    makes_prompts_singly: ClassVar[bool] = True
     gives: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
     has_turns: ClassVar[bool] = True
 
