@@ -8,8 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from transformers.cache_utils import Cache, DynamicCache
@@ -23,21 +22,59 @@ _JOINABLE_LAYERS = ("DynamicLayer", "DynamicSlidingWindowLayer")
 _RESERVE_COLUMNS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class AdmittedRow(NamedTuple):
+    """A prompt that became a row.
+
+    Attributes:
+        prompt_index: Which of the prompts it is.
+        padded_tokens: Positions that were computed for it, padding included.
+        reused_tokens: Tokens of it that were computed for another.
+    """
+
+    prompt_index: int
+    padded_tokens: int
+    reused_tokens: int
+
+
+class Admitted(NamedTuple):
     """Prompts that became rows.
 
     Attributes:
-        order: Which prompt each new row is.
+        rows: The new rows, in order.
         logits: For the first new token of each; [rows, vocabulary].
-        padded_tokens: Positions that were computed for each, padding included.
-        reused_tokens: Tokens of each that were computed for another.
     """
 
-    order: list[int]
+    rows: list[AdmittedRow]
     logits: torch.Tensor
-    padded_tokens: list[int]
-    reused_tokens: list[int]
+
+
+class _DistinctPrompt(NamedTuple):
+    """A prompt, and where it is among those to admit."""
+
+    tokens: Tokens
+    indices: list[int]
+
+    def rows(self, padded_tokens: int, reused_tokens: int) -> Iterator[AdmittedRow]:
+        """A row for each copy: the first was computed, the others reuse all of it."""
+        first, *copies = self.indices
+        yield AdmittedRow(first, padded_tokens, reused_tokens)
+        for index in copies:
+            yield AdmittedRow(index, 0, len(self.tokens))
+
+
+def _distinct(prompts: Sequence[Tokens]) -> list[_DistinctPrompt]:
+    """Equal prompts as one, in the order of their first copies."""
+    found: dict[Tokens, _DistinctPrompt] = {}
+    for index, prompt in enumerate(prompts):
+        found.setdefault(prompt, _DistinctPrompt(prompt, [])).indices.append(index)
+    return list(found.values())
+
+
+def _repeated(tensor: torch.Tensor, prompts: Sequence[_DistinctPrompt]) -> torch.Tensor:
+    """A tensor with one row per prompt, with one for each copy of each prompt."""
+    if all(len(prompt.indices) == 1 for prompt in prompts):
+        return tensor
+    return tensor[[place for place, prompt in enumerate(prompts) for _ in prompt.indices]]
 
 
 class Decoder(Protocol):
@@ -111,32 +148,23 @@ class RowDecoder:
 
     def admit(self, prompts: Sequence[Tokens], more: int) -> Admitted:
         """Compute prompts, sharing what they begin with, and add them as rows."""
-        places: dict[Tokens, list[int]] = {}
-        for index, prompt in enumerate(prompts):
-            places.setdefault(prompt, []).append(index)
-        unique = list(places)
-        admitted = Admitted([], torch.empty(0), [0] * len(prompts), [0] * len(prompts))
-        logits: list[torch.Tensor] = []
+        distinct = _distinct(prompts)
         lengths = [*self._rows.lengths, *map(len, prompts)]
         size = BufferSize(len(lengths), max(lengths), min(more, _RESERVE_COLUMNS))
-        for family in self._prefixes.plan(unique):
-            prefix, computed = self._prefix(family.prefix)
-            first = True
-            for chunk in self._chunks([unique[m] for m in family.members], len(family.prefix)):
-                fresh, last = self._prefill([prompt[len(family.prefix) :] for prompt in chunk], prefix)
-                width = max(len(prompt) for prompt in chunk) - len(family.prefix)
-                repeats = []
-                for place, prompt in enumerate(chunk):
-                    for copy, index in enumerate(places[prompt]):
-                        repeats.append(place)
-                        admitted.order.append(index)
-                        admitted.padded_tokens[index] = 0 if copy else width + (computed if first else 0)
-                        shared = len(family.prefix) - (computed if first else 0)
-                        admitted.reused_tokens[index] = len(prompt) if copy else shared
-                        first = False
-                self._join(fresh, chunk, repeats, size)
-                logits.append(last[repeats] if len(repeats) != len(chunk) else last)
-        return Admitted(admitted.order, torch.cat(logits), admitted.padded_tokens, admitted.reused_tokens)
+        rows: list[AdmittedRow] = []
+        logits: list[torch.Tensor] = []
+        for family in self._prefixes.plan([each.tokens for each in distinct]):
+            shared = len(family.prefix)
+            prefix, num_computed = self._prefix(family.prefix)
+            for chunk in self._chunks([distinct[member] for member in family.members], shared):
+                fresh, last = self._prefill([each.tokens[shared:] for each in chunk], prefix)
+                width = max(len(each.tokens) for each in chunk) - shared
+                for each in chunk:
+                    rows += each.rows(width + num_computed, shared - num_computed)
+                    num_computed = 0  # the first prompt of a family pays for the prefix
+                self._join(fresh, chunk, size)
+                logits.append(_repeated(last, chunk))
+        return Admitted(rows, torch.cat(logits))
 
     def step(self, ids: torch.Tensor) -> torch.Tensor:
         """One more token per row."""
@@ -186,17 +214,15 @@ class RowDecoder:
         self._prefixes.put(prefix, fresh)
         return fresh, len(prefix) - len(known)
 
-    def _chunks(self, prompts: Sequence[Tokens], shared: int) -> Iterator[list[Tokens]]:
+    def _chunks(self, prompts: Sequence[_DistinctPrompt], shared: int) -> Iterator[list[_DistinctPrompt]]:
         """Prompts of similar length, few enough to compute at once."""
-        chunk: list[Tokens] = []
-        for prompt in sorted(prompts, key=len, reverse=True):
+        chunk: list[_DistinctPrompt] = []
+        for prompt in sorted(prompts, key=lambda each: len(each.tokens), reverse=True):
             if chunk:
-                width = len(chunk[0]) - shared
-                full = width * (len(chunk) + 1) > self._chunk_tokens
-                uneven = (len(prompt) - shared) * 8 < width * 7 and width * len(
-                    chunk
-                ) * 4 > self._chunk_tokens
-                if full or uneven:
+                width = len(chunk[0].tokens) - shared
+                is_full = width * (len(chunk) + 1) > self._chunk_tokens
+                is_shorter = (len(prompt.tokens) - shared) * 8 < width * 7
+                if is_full or (is_shorter and width * len(chunk) * 4 > self._chunk_tokens):
                     yield chunk
                     chunk = []
             chunk.append(prompt)
@@ -226,15 +252,13 @@ class RowDecoder:
             logits = logits[:, 0]
         return layers, logits
 
-    def _join(
-        self, fresh: list[FreshLayer], prompts: Sequence[Tokens], repeats: list[int], size: BufferSize
-    ) -> None:
-        if len(repeats) != len(prompts):
-            for layer in fresh:
-                assert layer.keys is not None
-                assert layer.values is not None
-                layer.keys, layer.values = layer.keys[repeats], layer.values[repeats]
-        lengths = [len(prompts[place]) for place in repeats]
+    def _join(self, fresh: list[FreshLayer], prompts: Sequence[_DistinctPrompt], size: BufferSize) -> None:
+        """Add a row for each copy of each prompt."""
+        for layer in fresh:
+            assert layer.keys is not None
+            assert layer.values is not None
+            layer.keys, layer.values = _repeated(layer.keys, prompts), _repeated(layer.values, prompts)
+        lengths = [len(prompt.tokens) for prompt in prompts for _ in prompt.indices]
         self._rows.join(fresh, lengths, size)
 
 
@@ -258,22 +282,16 @@ class OwnCacheDecoder:
 
     def admit(self, prompts: Sequence[Tokens], more: int) -> Admitted:
         """Compute prompts as the only rows."""
-        places: dict[Tokens, list[int]] = {}
-        for index, prompt in enumerate(prompts):
-            places.setdefault(prompt, []).append(index)
         width = max(map(len, prompts))
-        ids = torch.tensor([[*[0] * (width - len(p)), *p] for p in places], device=self._device)
-        mask = torch.tensor([[*[0] * (width - len(p)), *[1] * len(p)] for p in places], device=self._device)
+        ids = torch.tensor([[*[0] * (width - len(p)), *p] for p in prompts], device=self._device)
+        mask = torch.tensor([[*[0] * (width - len(p)), *[1] * len(p)] for p in prompts], device=self._device)
         # Copies of a prompt are their own rows from the start: a recurrent state can't be split later.
-        repeats = [place for place, copies in enumerate(places.values()) for _ in copies]
-        order = [index for copies in places.values() for index in copies]
-        self._ids, options = ids[repeats], {"attention_mask": mask[repeats], "use_cache": True}
+        self._ids, self._options = ids, {"attention_mask": mask, "use_cache": True}
         if self._takes_positions:
-            options["position_ids"] = (mask[repeats].cumsum(-1) - 1).clamp(min=0)
-        self._options = options
-        self._live = list(range(len(order)))
+            self._options["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        self._live = list(range(len(prompts)))
         logits = self._run(is_first_iteration=True)
-        return Admitted(order, logits, [width] * len(prompts), [0] * len(prompts))
+        return Admitted([AdmittedRow(index, width, 0) for index in self._live], logits)
 
     def step(self, ids: torch.Tensor) -> torch.Tensor:
         """One more token per row."""
@@ -370,7 +388,7 @@ def _agrees(decoder: Decoder, texts: Sequence[Tokens], expected: Sequence[torch.
         seen: dict[tuple[int, int], torch.Tensor] = {}
         for group in groups:
             admitted = decoder.admit([heads[index] for index in group], 4)
-            rows = [group[place] for place in admitted.order]
+            rows = [group[row.prompt_index] for row in admitted.rows]
             seen.update({(row, 0): logits for row, logits in zip(rows, admitted.logits, strict=True)})
             order += rows
         for step in (1, 2):

@@ -257,11 +257,12 @@ class _Batch:
         if not self._rows:
             self._generator.forget_lengths()
         admitted = self._decoder.admit([row.task.job.prompt.ids for row in rows], more)
-        for row, padded, reused in zip(rows, admitted.padded_tokens, admitted.reused_tokens, strict=True):
-            row.task.padded_tokens += padded
+        rows = [rows[new.prompt_index] for new in admitted.rows]
+        for row, new in zip(rows, admitted.rows, strict=True):
+            row.task.padded_tokens += new.padded_tokens
             # Of further rows of the same prompt, everything is reused: that says nothing.
-            row.task.reused_tokens = max(row.task.reused_tokens, reused if row.index == 0 else 0)
-        rows = [rows[index] for index in admitted.order]
+            if row.index == 0:
+                row.task.reused_tokens = max(row.task.reused_tokens, new.reused_tokens)
         ids = self._pick(admitted.logits, rows)
         self._ids = torch.cat([self._ids, ids]) if self._rows else ids
         self._rows += rows
