@@ -87,7 +87,7 @@ def test_wrong_files_are_refused_with_the_line(
         ({"name": "field"}, "needs field, routes"),
         (
             {"name": "field", "args": {"field": "group", "routes": {"x": "test/c"}}},
-            "'test/c' (x) is no member",
+            "'test/c' (x) is not a member",
         ),
         ({"name": "hash", "args": {"seed": "sk-1234567890abcdef1234567890abcdef"}}, "must not hold a secret"),
     ],

@@ -110,7 +110,7 @@ class Journal:
                 self._write(b"".join(lines) if len(lines) > 1 else lines[0])
 
     def extend_lines(self, plain: Iterable[Mapping[str, Any]]) -> None:
-        """Write lines that are no requests, each with its checksum: in a journal of its own kind.
+        """Write lines that are not requests, each with its checksum, in a journal of another kind.
 
         Raises:
             StoreError: They can't be written, or the last `sync` failed.

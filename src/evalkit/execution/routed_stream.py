@@ -75,7 +75,7 @@ class RoutedStream:
             stream.fail(error)
 
     async def _drain(self, name: str) -> None:
-        """Hand over what a member's stream yields, one batch at a time."""
+        """Pass on what a member's stream yields, one batch at a time."""
         try:
             async with aclosing(self._streams[name].batches()) as batches:
                 async for batch in batches:

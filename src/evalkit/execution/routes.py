@@ -1,6 +1,6 @@
 """Which member of a routed deployment answers an instance: chosen once, and kept before it is used.
 
-`routes.jsonl` is a journal of its own. After a header it has one line for each instance and each perturbed
+`routes.jsonl` is a separate journal. After a header it has one line for each instance and each perturbed
 copy of one, with the checksum of a journal's lines. The first whole line about an instance counts.
 """
 

@@ -63,7 +63,7 @@ class FieldRouter(Router):
         for value, member in (*routes.items(), ("otherwise", otherwise)):
             if member is not None and member not in self.members:
                 known = ", ".join(self.members)
-                raise UsageError(f"router 'field': '{member}' ({value}) is no member; members: {known}")
+                raise UsageError(f"router 'field': '{member}' ({value}) is not a member; members: {known}")
         self._field, self._routes, self._otherwise = field, routes, otherwise
 
     def choose(self, instance: Instance) -> str:

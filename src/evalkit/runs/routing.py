@@ -95,7 +95,7 @@ def choose(router: Router, instance: Instance) -> str:
     """The member that a router chooses for an instance.
 
     Raises:
-        DataError: It fails, or names something that is no member.
+        DataError: It fails, or names something that is not a member.
     """
     try:
         member = router.choose(instance)
@@ -104,7 +104,7 @@ def choose(router: Router, instance: Instance) -> str:
     except Exception as error:
         raise DataError(f"the router fails for instance '{instance.id}': {described(error)}") from error
     if member not in router.members:
-        raise DataError(f"the router sends instance '{instance.id}' to {member!r}, which is no member")
+        raise DataError(f"the router sends instance '{instance.id}' to {member!r}, which is not a member")
     return member
 
 
