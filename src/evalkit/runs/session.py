@@ -75,8 +75,8 @@ class Session:
         """The names of those who answer a run, by phases; mostly there is one, in which all do.
 
         If the runs need more models on this machine than may be loaded, each member that has one gets its own
-        phase, and the others answer in the first. The order is the same for all runs, so that each model is loaded
-        once, and no run keeps a model loaded while it waits for another one.
+        phase, and the others answer in the first. The order is the same for all runs, so that each model is
+        loaded once, and no run keeps a model loaded while it waits for another one.
         """
         answering = {member.name for member in run.members}
         resident = [name for name, executor in self.executors.items() if executor.sender.resident]
