@@ -51,6 +51,7 @@ class TemplateAdapter(Adapter):
     """
 
     gives: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
+    makes_prompts_singly: ClassVar[bool] = True
 
     def __init__(self, spec: AdapterSpec, window: Window = NO_WINDOW) -> None:
         super().__init__(spec, window)
