@@ -149,7 +149,7 @@ def _jnli(path: Path) -> list[Sample]:
 
 
 def _jsem(path: Path) -> list[Sample]:
-    """The problems with one of the four answers; sentences are judged elsewhere in JSeM too."""
+    """The problems with one of the four answers; JSeM also judges single sentences, which are left out."""
     samples = []
     for problem in _xml(path).iter("problem"):
         answer = problem.get("answer") or ""
