@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import UnknownNameError, UsageError
+from evalkit.metrics.format_control import form_of
 from evalkit.registry import RUN_SPECS
 from evalkit.run_specs.jaster import jaster
 from evalkit.run_specs.jaster_datasets import DATASETS
@@ -68,15 +69,20 @@ def test_the_items_are_those_of_the_edition(dataset: str, asked: dict[str, Any],
 
 def test_each_dataset_has_the_metrics_of_the_benchmark() -> None:
     assert {name: names(jaster(name)) for name in ("jnli", "jemhopqa", "jsts", "chabsa", "wiki_reading")} == {
-        "jnli": ["jaster_exact_match"],
+        "jnli": ["jaster_exact_match", "format_control"],
         "jemhopqa": ["char_f1"],
-        "jsts": ["pearson", "spearman"],
-        "chabsa": ["set_f1"],
+        "jsts": ["pearson", "spearman", "format_control"],
+        "chabsa": ["set_f1", "format_control"],
         "wiki_reading": ["char_f1"],
     }
-    assert names(jaster("mawps")) == names(jaster("mgsm")) == ["jaster_exact_match"]
-    assert names(jaster("mgsm", edition="nejumi3")) == ["exact_match_figure"]
+    assert names(jaster("mawps")) == names(jaster("mgsm")) == ["jaster_exact_match", "format_control"]
+    assert names(jaster("mgsm", edition="nejumi3")) == ["exact_match_figure", "format_control"]
     assert (names(jaster("alt-e-to-j")), names(jaster("alt-j-to-e"))) == (["bleu_ja"], ["bleu_en"])
+
+
+def test_the_form_of_answers_is_checked_where_there_is_one() -> None:
+    for name in DATASETS:
+        assert ("format_control" in names(jaster(name))) == (form_of(name) is not None), name
 
 
 def test_each_dataset_is_a_run_spec_of_its_own_name() -> None:
@@ -123,7 +129,10 @@ def test_an_unknown_dataset_is_refused_with_the_nearest() -> None:
 def test_metrics_read_answers_as_the_edition_does(
     dataset: str, asked: dict[str, Any], args: dict[str, str]
 ) -> None:
-    assert [spec.args for spec in jaster(dataset, **asked).metric_specs] == [args]
+    scoring, *checking = [spec.args for spec in jaster(dataset, **asked).metric_specs]
+    assert scoring == args
+    read = {name: value for name, value in args.items() if name in ("dataset", "answers")}
+    assert checking == [read] * (form_of(dataset) is not None)
 
 
 def test_expanders_that_would_not_change_the_prompt_are_refused() -> None:

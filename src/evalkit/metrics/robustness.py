@@ -32,8 +32,8 @@ class VariantRobustness(AnswerMetric):
     `extra["variant"]` is `normal` (the letter of the right option), `symbol` (`$`, `&`, `#`, `@` in place of
     `A` to `D`) or `incorrect` (the three letters of the wrong options with commas), and
     `extra["variant_of"]` is the same text for the three of an item; `Instance.group` should be that text
-    too, so that standard errors see the three as one. An item scores 1 if all three answers mean the same letter,
-    0.5 if two of them do, else 0. Items of which an answer is missing do not count.
+    too, so that standard errors see the three as one. An item scores 1 if all three answers mean the same
+    letter, 0.5 if two of them do, else 0. Items of which an answer is missing do not count.
 
     Args:
         dataset: How completions are cleaned, the same for all three, so that they can be compared.

@@ -52,6 +52,8 @@ _CATEGORIES = {
     "CG": "Python functions to be written from a Japanese description",
 }
 _FIGURES = ("mawps", "mgsm")  # scored by value since Nejumi 3
+# Datasets whose answers have a form that can be checked, besides those with labels.
+_FORMS = frozenset({"chabsa", "jsts", "mawps", "mgsm", "wiki_dependency", "wiki_ner"})
 # Names in the files to evalkit's metrics, whose `exact_match` is HELM's.
 _METRICS = {EXACT_MATCH: "jaster_exact_match"}
 _LATER_LENGTHS = {"janli": 15}
@@ -235,6 +237,8 @@ def _metric_specs(dataset: JasterDataset, asked: _Asked) -> tuple[MetricSpec, ..
         names = ("exact_match_figure",)
     if dataset.name == "jhumaneval":
         return metric_specs("code_block_acc")
+    if dataset.labels or dataset.subjects or dataset.name in _FORMS:
+        names = (*names, "format_control")
     return tuple(
         MetricSpec(name=_METRICS.get(name, name), args=_arguments(name, dataset, asked)) for name in names
     )
