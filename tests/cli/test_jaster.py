@@ -50,7 +50,7 @@ def test_programs_are_run_against_their_tests(call: Call, tmp_path: Path) -> Non
         ran = call("run", "--data-dir", root, "--json", "-r", f"jhumaneval:shots={shots},model=evalkit/echo")
         assert ran.code == 0, ran.out + ran.err
         rows = json.loads(ran.out)["rows"]
-        assert [(row["mean"], row["n"]) for row in rows if row["metric"] == "code_block_acc"] == [(0.0, 12)]
+        assert [(row["mean"], row["n"]) for row in rows if row["metric"] == "code_exec"] == [(0.0, 12)]
 
 
 def test_examples_without_a_train_split_are_refused_by_its_file(call: Call, tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def test_each_dataset_has_the_metrics_of_the_benchmark() -> None:
     }
     assert names(jaster("mawps")) == names(jaster("mgsm")) == ["jaster_exact_match", "format_control"]
     assert names(jaster("mgsm", edition="nejumi3")) == ["exact_match_figure", "format_control"]
+    (program,) = jaster("jhumaneval", answers="corrected").metric_specs
+    assert (program.name, program.args) == ("code_exec", {"answers": "blocks"})
     assert (names(jaster("alt-e-to-j")), names(jaster("alt-j-to-e"))) == (["bleu_ja"], ["bleu_en"])
 
 

@@ -78,11 +78,8 @@ def test_questions_on_one_passage_are_one_group(tmp_path: Path) -> None:
 
 def test_programs_come_with_their_tests(tmp_path: Path) -> None:
     first = made(write_dataset(tmp_path, "jhumaneval"), "jhumaneval")[0]
-    assert (first.extra or {})["test_cases"] == {
-        "prompt": "",
-        "entry_point": "add_0",
-        "test": "def check(add_0):\n    assert add_0(1, 2) == 3\n    assert add_0(0, 0) == 0\n",
-    }
+    lines = ["assert add_0(1, 2) == 3", "assert add_0(0, 0) == 0"]
+    assert (first.extra or {})["test_cases"] == {"test_list": lines}
 
 
 def test_a_folder_elsewhere(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 from evalkit.errors import UnknownNameError, UsageError
 from evalkit.registry import run_spec_function
 from evalkit.run_specs.jaster_datasets import DATASETS, DEFAULT_VERSION, EXACT_MATCH, JasterDataset
-from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec, metric_specs
+from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec
 
 Edition = Literal["neo", "nejumi3", "nejumi4"]
 Form = Literal["edition", "alpaca", "chat"]
@@ -236,7 +236,8 @@ def _metric_specs(dataset: JasterDataset, asked: _Asked) -> tuple[MetricSpec, ..
     if asked.edition != "neo" and dataset.name in _FIGURES:
         names = ("exact_match_figure",)
     if dataset.name == "jhumaneval":
-        return metric_specs("code_block_acc")
+        args = {} if asked.answers == "original" else {"answers": "blocks"}
+        return (MetricSpec(name="code_exec", args=args),)
     if dataset.labels or dataset.subjects or dataset.name in _FORMS:
         names = (*names, "format_control")
     return tuple(

@@ -141,17 +141,17 @@ def _passage(text: str) -> str:
     return hashlib.sha256(passage.encode()).hexdigest()[:12]
 
 
-def _tests(path: Path, position: int, output: str) -> Mapping[str, str]:
-    """The tests of an item of jhumaneval, a Python list of assertions, as one function.
+def _tests(path: Path, position: int, output: str) -> Mapping[str, list[str]]:
+    """The tests of an item of jhumaneval, a Python list of assertions, as a row of MBPP has them.
 
     Raises:
         DataError: They are none.
     """
     try:
         lines = ast.literal_eval(output)
-        calls = [node for line in lines for node in ast.walk(ast.parse(line)) if isinstance(node, ast.Call)]
-        name = next(node.func.id for node in calls if isinstance(node.func, ast.Name))
-    except (ValueError, SyntaxError, TypeError, StopIteration):
+        trees = [ast.parse(line) for line in lines]
+        if not any(isinstance(node, ast.Call) for tree in trees for node in ast.walk(tree)):
+            raise ValueError("no assertion calls a function")
+    except (ValueError, SyntaxError, TypeError):
         raise DataError(f"{path}: sample {position}: 'output' is not a list of assertions") from None
-    body = "\n".join(f"    {line}" for line in lines)
-    return {"prompt": "", "entry_point": name, "test": f"def check({name}):\n{body}\n"}
+    return {"test_list": list(lines)}
