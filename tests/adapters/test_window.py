@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.adapters.window import NO_WINDOW, TokenWindow
+from evalkit.adapters.window import NO_WINDOW, CommonWindow, TokenWindow
 from evalkit.errors import UsageError
 from evalkit.tokenization import Tokenizer
 from tests.adapters.golden_rows import CharacterTokenizer
@@ -116,3 +116,24 @@ def test_many_fit_where_each_does(texts: list[str], length: int, max_tokens: int
         expected = [tokenizer.count(text) + max_tokens <= length for text in texts]
         assert window.fits_many(texts, max_tokens) == expected
     assert NO_WINDOW.fits_many(texts, max_tokens) == [True] * len(texts)
+
+
+@given(text=texts, lengths=st.tuples(st.integers(5, 40), st.integers(5, 40)), max_tokens=st.integers(0, 4))
+def test_what_fits_several_models_fits_each_as_it_counts(
+    text: str, lengths: tuple[int, int], max_tokens: int
+) -> None:
+    windows = [TokenWindow(ByteTokenizer(), lengths[0]), TokenWindow(CharacterTokenizer(), lengths[1])]
+    common = CommonWindow(windows)
+    assert common.fits(text, max_tokens) == all(window.fits(text, max_tokens) for window in windows)
+    assert common.fits_many([text, ""], max_tokens) == [common.fits(text, max_tokens), True]
+    kept = common.truncate(text, max_tokens)
+    assert text.startswith(kept)
+    assert common.fits(kept, max_tokens)
+    longer = text[: len(kept) + 1]
+    assert kept == text or not common.fits(longer, max_tokens)
+
+
+def test_no_room_in_one_of_several_windows() -> None:
+    windows = [TokenWindow(ByteTokenizer(), 40), TokenWindow(CharacterTokenizer(), 4)]
+    with pytest.raises(UsageError, match="leaves no room"):
+        CommonWindow(windows).truncate("abcdef", 4)

@@ -44,9 +44,11 @@ def cost_usd(prompts: Sequence[str], prices: dict[str, float]) -> float:
 
 def deploy_both(workspace: Workspace, large: Double, small: Double, **router: Any) -> None:
     """Two members with limits, prices, tokenizers and windows of their own."""
+    workspace.plant("TEST_KEY")
     workspace.deploy(
         "test/large",
         large.url,
+        api_key_env="TEST_KEY",
         limits={"max_concurrency": 6, "initial_concurrency": 6},
         prices=DEAR,
         facts={"tokenizer_name": "bytes", "max_sequence_length": 4000},
@@ -54,6 +56,7 @@ def deploy_both(workspace: Workspace, large: Double, small: Double, **router: An
     workspace.deploy(
         "test/small",
         small.url,
+        api_key_env="TEST_KEY",
         limits={"max_concurrency": 2, "initial_concurrency": 2, "max_attempts": 3, "max_backoff_s": 0.1},
         prices=CHEAP,
         facts={"tokenizer_name": "simple/tokenizer1", "max_sequence_length": 400},
@@ -226,6 +229,60 @@ def test_a_budget_holds_over_the_members(workspace: Workspace, serve: Serve) -> 
     finished = workspace.evalkit("run", "-q", "-r", entry)
     assert finished.code == 0, finished.err
     assert large.num_answered + small.num_answered == 200
+
+
+def test_prompts_fit_the_window_of_each_member(workspace: Workspace, serve: Serve) -> None:
+    """Two prompts of one length in bytes may have other lengths in tokens: each member counts its own."""
+    large, small = serve(), serve()
+    for name, server, tokenizer, length in (
+        ("test/large", large, "bytes", 300),
+        ("test/small", small, "simple/tokenizer1", 200),
+    ):
+        facts = {"tokenizer_name": tokenizer, "max_sequence_length": length}
+        workspace.deploy(name, server.url, facts=facts)
+    workspace.route("test/both", MEMBERS)
+    assert workspace.evalkit("run", "-q", "-r", ENTRY).code == 0
+    states = [record.state for record in records_of(workspace.run())]
+    lengths = [len(state.request.text) + state.request.max_tokens for state in states]
+    # As many examples as the smaller window takes, for both, and one more would be too long.
+    assert max(lengths) <= 200
+    assert min(lengths) > 200 - 30
+    assert {state.member for state in states} == set(MEMBERS)
+    first = next(state for state in states if state.member == "test/large")
+    assert first.num_train_instances < 5
+
+
+def test_all_turns_of_a_conversation_go_to_one_member(workspace: Workspace, serve: Serve) -> None:
+    large, small = (
+        serve(answers=lambda _: "7", latency_s=0.005),
+        serve(answers=lambda _: "7", latency_s=0.005),
+    )
+    deploy_both(workspace, large, small)
+    plugin = Path(__file__).parents[2] / "examples" / "running_total.py"
+    command = ("run", "-q", "--plugin", plugin, "-r", "running_total:num_instances=120,model=test/both")
+    process = workspace.start(*command)
+    while workspace.num_lines() < 60:
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    until(lambda: large.in_flight == small.in_flight == 0)
+    kept = index_of(workspace.run()).answered
+    num_served = large.num_answered + small.num_answered
+
+    finished = workspace.evalkit(*command)
+
+    assert finished.code == 0, finished.err
+    assert large.num_answered + small.num_answered == num_served + 360 - len(kept)
+    run = workspace.run()
+    routes = routes_of(run)
+    turns: defaultdict[str, list[str | None]] = defaultdict(list)
+    for record in records_of(run):
+        turns[record.state.instance_id].append(record.state.member)
+    assert {name: set(members) for name, members in turns.items()} == {
+        name: {member} for (name, _), member in routes.items()
+    }
+    assert {len(members) for members in turns.values()} == {3}
 
 
 @pytest.mark.slow
