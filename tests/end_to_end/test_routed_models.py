@@ -97,7 +97,7 @@ def test_member_by_member_and_then_another_model(models: dict[str, Path], tmp_pa
         output_path=tmp_path / "out",
         max_loaded_models=1,
     )
-    assert [result.status for result in results] == ["complete"] * 2
+    assert [result.status for result in results] == ["complete"] * 2, results
     assert loading.models == ["test/a", "test/b", "test/c"]
     assert results[0].path is not None
     assert members_of(RunDirectory(results[0].path)).total() == NUM_TEST

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import errno
 import json
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import tracemalloc
 import zlib
 from collections.abc import Iterable
@@ -22,7 +24,7 @@ from hypothesis import strategies as st
 from evalkit.codec import decode_exact, encode_exact
 from evalkit.errors import StoreError
 from evalkit.execution import journal as journal_module
-from evalkit.execution.journal import Journal
+from evalkit.execution.journal import Journal, open_synced
 from evalkit.execution.journal_index import read_journal, read_winners, scan_journal
 from evalkit.execution.journal_line import Damage, Record
 from evalkit.request import Message, Request, RequestState, request_key
@@ -500,3 +502,32 @@ def test_kill_9_loses_nothing_that_was_appended(tmp_path: Path) -> None:
     assert "t0/after" in index.answered
     assert not index.damage
     assert index.num_lines - 1 - reported in (0, 1)
+
+
+def test_a_sync_on_its_way_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It uses the open file, whose lock the next phase of a run wants at once."""
+    begun, may_go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(descriptor: int) -> None:
+        begun.set()
+        may_go.wait()
+        os.fsync(descriptor)
+        ended.set()
+
+    monkeypatch.setattr("evalkit.execution.journal.SYNC_EVERY_S", 0.001)
+    monkeypatch.setattr("evalkit.execution.journal._sync_data", slow)
+    path = tmp_path / "journal.jsonl"
+    may_go.set()
+
+    async def write() -> None:
+        async with open_synced(path) as journal:
+            begun.clear()
+            may_go.clear()
+            ended.clear()
+            journal.append(_state("t0/a"), Response((Completion("1", "stop"),)))
+            await asyncio.to_thread(begun.wait)
+            asyncio.get_running_loop().call_later(0.05, may_go.set)
+        assert ended.is_set()
+        Journal.open(path).close()
+
+    asyncio.run(write())

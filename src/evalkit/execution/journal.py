@@ -147,6 +147,9 @@ class Journal:
         try:
             self.sync()
         finally:
+            # Closing alone leaves the lock to whoever else still holds the open file: a sync on its way, say.
+            with suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -277,20 +280,26 @@ async def open_synced(
             journal.guard(check)
         journal.sync()
 
+    is_over = asyncio.Event()
+
     async def keep_syncing() -> None:
-        while True:
-            await asyncio.sleep(SYNC_EVERY_S)
+        while not is_over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SYNC_EVERY_S):
+                    await is_over.wait()
+                return
             await asyncio.to_thread(sync)
 
     task = asyncio.create_task(keep_syncing())
     try:
         yield journal
     finally:
-        task.cancel()
-        # What ended it early, `append` has raised, and `close` raises again.
-        with suppress(asyncio.CancelledError, StoreError):
-            await task
+        # A sync on its way is waited for: it uses the open file.
+        is_over.set()
         try:
+            # What ended it early, `append` has raised, and `close` raises again.
+            with suppress(StoreError):
+                await task
             sync()
         finally:
             journal.close()
