@@ -239,6 +239,28 @@ def test_fresh_asks_everything_and_takes_nothing(bench: Bench) -> None:
     assert not manifest.sources
 
 
+def test_a_fresh_run_that_was_killed_takes_nothing_when_it_is_resumed(
+    workspace: Workspace, serve: Serve
+) -> None:
+    bench = Bench(workspace, serve)
+    bench.sent("-r", ENTRY, "-m", 50, "--cache")
+    bench.server.gate.hold_after(20)
+    process = workspace.start("run", "-r", ENTRY, "-q", "--fresh")
+    until(lambda: workspace.num_lines() == 50 + 20)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    bench.server.gate.open()
+    until(lambda: bench.server.in_flight == bench.server.gate.num_held == 0)
+    before = bench.server.num_answered
+    finished = workspace.evalkit("run", "-r", ENTRY, "--cache")
+    assert finished.code == 0, finished.err
+    assert bench.server.num_answered - before == 80
+    manifest = bench.marked().manifest()
+    assert manifest is not None
+    assert manifest.is_fresh
+    assert not manifest.sources
+
+
 def test_what_fresh_has_set_aside_answers_for_nobody(bench: Bench) -> None:
     bench.sent("-r", ENTRY, "-m", 50)
     shutil.move(bench.workspace.run().path, bench.workspace.suite() / ".replaced")

@@ -68,7 +68,7 @@ class Executor:
         source: Iterable[RequestState],
         feed_lock: FeedLock | None = None,
         on_unknown_bill: Callable[[], None] | None = None,
-        sources: Sequence[AnswerSource] = (),
+        sources: Sequence[AnswerSource] | None = (),
     ) -> Stream:
         """A stream of these requests; nothing is sent before its `batches` are asked for.
 
@@ -76,10 +76,11 @@ class Executor:
             source: The requests.
             feed_lock: The lock that the caller holds already; else the stream waits for one.
             on_unknown_bill: See `Sender.ask`.
-            sources: Asked for each request before the executor's own sources.
+            sources: Asked for each request before the executor's own sources; None: neither is asked.
         """
         lock = feed_lock or self.feed_lock()
-        return Stream(self, source, lock, on_unknown_bill, (*sources, *self._sources))
+        asked = () if sources is None else (*sources, *self._sources)
+        return Stream(self, source, lock, on_unknown_bill, asked)
 
     async def stream(
         self, source: Iterable[RequestState], feed_lock: FeedLock | None = None

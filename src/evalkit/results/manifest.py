@@ -41,8 +41,9 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "notes": (list,),
     "files": (dict,),
     "format": (int,),
+    "is_fresh": (bool,),
 }
-_RARE = ("judgement_digest", "sources")
+_RARE = ("judgement_digest", "sources", "is_fresh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Manifest:
         seconds: Wall time over all starts.
         notes: What evalkit did otherwise than asked, such as a parameter left out that the server refuses.
         files: Name to fingerprint of the other files, as the run left them (`evalkit.results.integrity`).
+        is_fresh: Whether it was begun with `--fresh`: no later start takes answers from elsewhere either.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Manifest:
     format: int = FORMAT_VERSION
     judgement_digest: str = ""
     sources: Mapping[str, int] = field(default_factory=dict)
+    is_fresh: bool = False
 
 
 def manifest_to_json(manifest: Manifest) -> dict[str, Any]:

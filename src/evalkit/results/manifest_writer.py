@@ -87,8 +87,22 @@ class ManifestWriter:
         self._num_found_before: Counter[str] = Counter()
 
     @classmethod
-    def open(cls, directory: RunDirectory, run_identity: RunIdentity, prices: PriceList) -> ManifestWriter:
-        """Open the writer of a run, writing run spec and manifest first if this is its first start."""
+    def open(
+        cls,
+        directory: RunDirectory,
+        run_identity: RunIdentity,
+        prices: PriceList,
+        *,
+        is_fresh: bool = False,
+    ) -> ManifestWriter:
+        """Open the writer of a run, writing run spec and manifest first if this is its first start.
+
+        Args:
+            directory: Where the run is kept.
+            run_identity: The run.
+            prices: Of those who answer.
+            is_fresh: Whether its first start is to take no answers from elsewhere; the later ones keep to it.
+        """
         manifest = directory.sound_manifest()
         run_spec, problem = _own_spec(directory, run_identity, manifest)
         if manifest is None:
@@ -100,6 +114,7 @@ class ManifestWriter:
                 judgement_digest=run_identity.digest.judgements,
                 identity=run_identity.identity,
                 started_at=_now(),
+                is_fresh=is_fresh,
             )
             directory.write_run_spec(run_spec)
             directory.write_manifest(manifest)

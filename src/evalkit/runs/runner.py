@@ -110,7 +110,9 @@ async def run_one(run: PlannedRun, handle: RunHandle, session: Session) -> RunRe
             lock = stack.enter_context(RunLock(directory.lock_path))
         except ReadOnlyError as error:
             return await result_of_read_only(directory, identity, handle, session, error)
-        writer = ManifestWriter.open(directory, identity, prices_of(run))
+        writer = ManifestWriter.open(
+            directory, identity, prices_of(run), is_fresh=session.context.options.fresh
+        )
         session.note(handle, writer.notes)
         if (result := await result_of_complete(run, handle, writer, session)) is not None:
             return result

@@ -145,7 +145,7 @@ class AnswerStage:
         index: JournalIndex,
         members: Sequence[str],
         feed_lock: FeedLock,
-        sources: Sequence[JournalSource],
+        sources: Sequence[JournalSource] | None,
     ) -> Stream | RoutedStream:
         on_unknown_bill = self._writer.count_unknown_bill
         if self._routing is None:
@@ -216,8 +216,13 @@ class AnswerStage:
         writer.begin(len(loaded.instances), loaded.num_requests, index)
         return index
 
-    async def _open_sources(self, stack: AsyncExitStack) -> list[JournalSource]:
-        """Journals of other runs that may have answers to what is owed; `stack` closes them."""
+    async def _open_sources(self, stack: AsyncExitStack) -> list[JournalSource] | None:
+        """Journals of other runs that may have answers to what is owed; `stack` closes them.
+
+        None for a run that was begun with `--fresh`: no source is asked, the cache included.
+        """
+        if self._writer.manifest.is_fresh:
+            return None
         prior_runs, digest = self._session.prior_runs, self.run.digest
         if prior_runs is None or digest is None or not self._writer.num_owed:
             return []
