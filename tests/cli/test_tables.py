@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.cli.table import print_rows
+from evalkit.cli.table import print_rows, show_results
 from evalkit.cli.text_table import (
     MIN_LABEL,
     TableColumn,
@@ -28,6 +28,7 @@ from evalkit.cli.text_table import (
     shorten_apart,
 )
 from evalkit.reports.run_groups import run_group
+from evalkit.results.run_result import RunResult
 from tests.cli.conftest import Call
 from tests.reports.suites import store_run
 
@@ -236,3 +237,14 @@ def test_columns_go_in_the_order_given() -> None:
     assert gone == ("b",)
     [part] = kept.parts()
     assert part.rows[0].endswith(" 1.000")
+
+
+def test_runs_with_the_same_trouble_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    def line(number: int) -> str:
+        results = [RunResult(name=f"a{i}", status="stopped", message="wrong key") for i in range(number)]
+        show_results(results, Path("suite"), as_json=False)
+        return capsys.readouterr().err.strip()
+
+    assert line(1) == "stopped: a0: wrong key"
+    assert line(2) == "stopped: a0 and 1 more run: wrong key"
+    assert line(3) == "stopped: a0 and 2 more runs: wrong key"

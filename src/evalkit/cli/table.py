@@ -155,15 +155,17 @@ def _cost_line(results: Sequence[RunResult]) -> str | None:
 
 def _problem_lines(results: Sequence[RunResult]) -> list[str]:
     """What went wrong; once where many runs have the same trouble, such as a wrong key."""
+    from evalkit.plural import counted
+
     names: dict[tuple[str, str], list[str]] = {}
     for result in results:
         if result.status != "complete":
             names.setdefault((result.status, result.message), []).append(result.name)
-    return [
-        f"{status}: {runs[0]}{f' and {len(runs) - 1} more runs' if len(runs) > 1 else ''}"
-        f"{f': {message}' if message else ''}"
-        for (status, message), runs in names.items()
-    ]
+    lines = []
+    for (status, message), (first, *others) in names.items():
+        more = f" and {counted(len(others), 'more run')}" if others else ""
+        lines.append(f"{status}: {first}{more}{f': {message}' if message else ''}")
+    return lines
 
 
 def _describe(result: RunResult) -> dict[str, Any]:
