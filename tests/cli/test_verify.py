@@ -198,6 +198,7 @@ def test_a_metric_that_is_not_there_is_said(directory: RunDirectory, call: Call)
     called = call("verify", "out", "--repair")
     assert called.code == 1
     assert "Traceback" not in called.err
+    assert "name the plugin with --plugin" in " ".join(called.out.split())
 
 
 def test_many_runs_are_counted(directory: RunDirectory, call: Call) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from evalkit.errors import EvalkitError, StoreError
+from evalkit.errors import EvalkitError, StoreError, UnknownNameError
 from evalkit.execution.journal import Journal
 from evalkit.execution.journal_index import scan_journal
 from evalkit.execution.journal_line import Owner
@@ -94,7 +94,9 @@ class _Repair:
         except EvalkitError as error:
             # What it is for lack of was found before; a metric that is not known was not.
             if not isinstance(error, StoreError):
-                self.hindrances.append(Finding(file, f"can't be made anew: {error}", "look"))
+                is_unknown = isinstance(error, UnknownNameError)
+                hint = "; if a plugin defines it, name the plugin with --plugin" if is_unknown else ""
+                self.hindrances.append(Finding(file, f"can't be made anew: {error}{hint}", "look"))
 
     def _remove_left_beside(self) -> None:
         for finding in self._findings:
