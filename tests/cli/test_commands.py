@@ -38,6 +38,12 @@ def test_helms_flags_take_several_values() -> None:
     assert spread_values(given) == spread
 
 
+@pytest.mark.parametrize("command", ["score", "verify", "track", "summarize", "export", "import"])
+def test_a_path_behind_a_flag_of_several_values_stays_a_path(command: str) -> None:
+    given = [command, "--plugin", "p.py", "PATH"]
+    assert spread_values(given) == given
+
+
 def test_scoring_a_plugins_run_without_it_says_which_run_and_what_to_do(call: Call) -> None:
     plugin = EXAMPLES / "reverse_words.py"
     entry = "reverse_words:model=evalkit/majority"

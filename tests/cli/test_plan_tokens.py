@@ -93,9 +93,16 @@ METHODS = [entry["name"] for entry in builtin_catalog()["adapter"]]
 @pytest.mark.parametrize("method", METHODS)
 def test_no_source_sends_more_than_its_bound(method: str) -> None:
     """For every adapter: all its requests, each answer as long as it may be, at a token for every byte."""
-    spec = AdapterSpec(method=method, max_train_instances=0, num_outputs=1, max_tokens=7)
+    spec = AdapterSpec(
+        method=method,
+        max_train_instances=0,
+        num_outputs=1,
+        max_tokens=7,
+        prompt_template="{instruction}\n{input}\n" if method == "template" else "",
+    )
     adapter: Adapter = ADAPTERS.get(method)(spec)
     extra = {
+        "instruction": "Say yes or no.",
         "follow_ups": ["And the next?", "Ünd then – 二?"],
         "messages": [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": "Not"}],
     }

@@ -28,7 +28,10 @@ METHODS = [entry["name"] for entry in builtin_catalog()["adapter"]]
 NEEDS_DATA_OF_ITS_OWN = {
     *("bbq", "code_eval_acc", "pass", "code_block_acc", "code_block_pass", "drop", "ifeval", "carried_over"),
     "code_exec",
+    "m_ifeval_ja",
+    "variant_robustness",
 }
+TEMPLATE = "{instruction}\n{input}\n"  # needed by the method `template`, ignored by the others
 ARGS: dict[str, dict[str, Any]] = {
     "output_processing": {"processor": "remove_thinking", "metric_specs": [{"name": "exact_match"}]},
     "calibration": {"platt": False},
@@ -66,7 +69,9 @@ def unit_of(method: str, adapter_spec: AdapterSpec) -> Unit:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_metric_gives_something_just_where_it_says_so(method: str) -> None:
-    adapter_spec = AdapterSpec(method=method, max_train_instances=0, num_outputs=1, output_suffix="")
+    adapter_spec = AdapterSpec(
+        method=method, max_train_instances=0, num_outputs=1, output_suffix="", prompt_template=TEMPLATE
+    )
     gives = adapter_of(adapter_spec).gives
     unit = unit_of(method, adapter_spec)
     assert gives
@@ -118,7 +123,11 @@ def entries() -> list[str]:
         for parameter in entry["params"]:
             if parameter["name"] == "method" or parameter["required"]:
                 texts = [f"{text}{parameter['name']}={v}," for text in texts for v in arguments(parameter)]
-        made += [text.replace("subject=str", "subject=all") + "model=evalkit/echo" for text in texts]
+        made += [
+            text.replace("subject=str", "subject=all").replace("dataset=str", "dataset=jnli")
+            + "model=evalkit/echo"
+            for text in texts
+        ]
     return made
 
 
@@ -137,7 +146,9 @@ def plan_with(method: str, *metrics: MetricSpec) -> None:
     spec = evalkit.RunSpec(
         name="mine",
         scenario_spec=evalkit.ScenarioSpec(name="simple_mcqa"),
-        adapter_spec=AdapterSpec(method=method, max_train_instances=0, num_outputs=1),
+        adapter_spec=AdapterSpec(
+            method=method, max_train_instances=0, num_outputs=1, prompt_template=TEMPLATE
+        ),
         metric_specs=metrics,
     )
     if "mine" not in RUN_SPECS:

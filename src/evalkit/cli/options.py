@@ -58,8 +58,17 @@ def takes_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+# The commands that take run options, and nothing else.
+_WITHOUT_ARGUMENTS = ("run", "plan", "validate", "check-engines")
+
+
 def spread_values(arguments: Sequence[str]) -> list[str]:
-    """`-r A B` as `-r A -r B`, for the flags that take several values."""
+    """`-r A B` as `-r A -r B`, for the flags that take several values.
+
+    Only where all values belong to flags: `score --plugin P PATH` gives one plugin and a path.
+    """
+    if not arguments or arguments[0] not in _WITHOUT_ARGUMENTS:
+        return list(arguments)
     many = {f"--{name.replace('_', '-')}" for name in MANY_VALUED}
     many |= {alias for name in MANY_VALUED for alias in ALIASES.get(name, ())}
     spread: list[str] = []

@@ -6,7 +6,8 @@ cut and a lost header appended, as `evalkit run` would do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from evalkit.errors import EvalkitError, StoreError, UnknownNameError
@@ -20,9 +21,15 @@ from evalkit.results.integrity import is_uncounted, recovered_manifest, sealed, 
 from evalkit.results.manifest import FOUND, Manifest
 from evalkit.results.routes import mend_routes
 from evalkit.results.run_directory import FILES, RunDirectory
-from evalkit.results.scores import carried_stats, checked_spec, score_run
+from evalkit.results.scores import carried_stats, changed_means, checked_spec, read_stats, score_run
 from evalkit.results.verification import RunReport, verify_run
+from evalkit.scoring.stat import Stat
 from evalkit.specs.digest import request_part
+
+_OTHER_NUMBERS = (
+    "the manifest was lost, and the numbers made from instances and journal are not those that were stored; "
+    "`evalkit run` makes the instances anew"
+)
 
 
 def repair_run(directory: RunDirectory) -> RunReport:
@@ -61,6 +68,7 @@ class _Repair:
         self._findings = findings
         self.done: list[str] = []
         self.hindrances: list[Finding] = []
+        self._other_means: list[str] = []
 
     def run(self) -> None:
         """Do it."""
@@ -143,7 +151,11 @@ class _Repair:
             self._directory.write_manifest(sealed(self._directory, manifest))
             self.done.append("stats.json made anew from the imported numbers")
             return
+        before: Sequence[Stat] = ()
+        with suppress(EvalkitError):
+            before = read_stats(self._directory)
         rescored = score_run(self._directory)
+        self._other_means = changed_means(before, rescored.stats) if before else []
         if not rescored.kept:
             self.done.append("scores.jsonl and stats.json made anew from the journal")
 
@@ -161,7 +173,7 @@ class _Repair:
         }
         if num_found := index.num_found.total():
             counts[FOUND] = num_found
-        is_complete = report.num_owed == 0 and not counts["num_unscored"]
+        is_complete = report.num_owed == 0 and not counts["num_unscored"] and not self._other_means
         if is_complete:
             counts["num_requests"] = len(index.settled)
         usage = {"prompt_tokens": index.prompt_tokens, "completion_tokens": index.completion_tokens}
@@ -171,6 +183,8 @@ class _Repair:
             counts=counts,
             usage=usage,
             sources=dict(sorted(index.num_found.items())),
+            # Without its manifest nothing says what the instances were; the old numbers do, in part.
+            message=_OTHER_NUMBERS if self._other_means else manifest.message,
         )
         directory.write_manifest(sealed(directory, manifest))
 
