@@ -1,4 +1,4 @@
-"""A wrong entry is refused with its context; with `skip_bad_entries` the others go on, and all are told."""
+"""A wrong entry is refused with its context; with `skip_bad_entries` the others go on, and evalkit names all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data out of an archive that is not the pinned one: whoever uses it is told, once a command, for good."""
+"""Data out of an archive that is not the pinned one: each command that uses it says so once."""
 
 from __future__ import annotations
 

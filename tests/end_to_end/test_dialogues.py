@@ -35,7 +35,7 @@ PLUGIN = Path(__file__).with_name("talks.py")
 NUM_KILLS = 20
 IN_FLIGHT = 64
 NUM_TALKS = 900
-# A start gets so many answers before it is killed, plus those that come in while the signal is on its way.
+# A start gets this many answers before it is killed, plus those that come in while the signal is on its way.
 MOST_LINES_PER_START = 60
 PRICES = {"input_usd_per_million_tokens": 2.0, "output_usd_per_million_tokens": 8.0}
 
@@ -166,7 +166,7 @@ def kept_chats(workspace: Workspace) -> set[Chat]:
 
 
 def killed_start(asked: Talk, num_more_lines: int) -> bool:
-    """Start the run and kill it when it has so many more answers; whether it was killed in time."""
+    """Start the run and kill it when it has that many more answers; whether it was killed in time."""
     workspace, server = asked.workspace, asked.server
     goal = workspace.num_lines() + num_more_lines
     # However late the kill is, the run is not over by then.

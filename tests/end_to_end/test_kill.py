@@ -15,7 +15,7 @@ from tests.end_to_end.workspace import Workspace, index_of, records_of, timeless
 NUM_REQUESTS = 900
 NUM_KILLS = 20
 IN_FLIGHT = 8
-# A start gets so many answers before it is killed, plus those that come in while the signal is on its way.
+# A start gets this many answers before it is killed, plus those that come in while the signal is on its way.
 MOST_LINES_PER_START = 30
 ENTRY = f"arithmetic:digits=3,num_test={NUM_REQUESTS},model=test/a"
 
@@ -28,7 +28,7 @@ def kept_hashes(workspace: Workspace) -> set[str]:
 
 
 def killed_start(workspace: Workspace, server: Double, num_more_lines: int) -> bool:
-    """Start the run and kill it when it has so many more answers; whether it was killed in time."""
+    """Start the run and kill it when it has that many more answers; whether it was killed in time."""
     goal = workspace.num_lines() + num_more_lines
     # However late the kill is, the run is not over by then.
     server.gate.hold_after(num_more_lines + IN_FLIGHT)
