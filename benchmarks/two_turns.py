@@ -13,7 +13,7 @@ NUM_PROBLEMS = 1319
 
 
 def problems(num: int, least_words: int, most_words: int) -> Iterator[Instance]:
-    """So many problems, each with a question behind it."""
+    """That number of problems, each with a question behind it."""
     rng = random.Random(0)
     for number in range(num):
         text = " ".join(rng.choices(WORDS, k=rng.randint(least_words, most_words)))

@@ -1,4 +1,4 @@
-"""A wrong entry is refused with its context; with `skip_bad_entries` the others go on, and evalkit names all."""
+"""A wrong entry is refused with its context; with `skip_bad_entries` the others run, and all are named."""
 
 from __future__ import annotations
 
