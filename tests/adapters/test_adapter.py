@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from evalkit.adapters.adapter import Adapter, RequestSlot
 from evalkit.adapters.generation import GenerationAdapter
@@ -159,3 +160,19 @@ def test_the_base_is_a_plain_generation() -> None:
     assert list(Adapter(spec()).requests(TESTS, TRAINS)) == list(
         GenerationAdapter(spec()).requests(TESTS, TRAINS)
     )
+
+
+def test_a_category_has_its_own_temperature() -> None:
+    """By sub-split; where it has none, and for instances without, the spec's own holds."""
+    spec = AdapterSpec(method="generation", temperature=0.7, temperatures={"math": 0, "stem": 0.1})
+    places = ("math", "stem", "law", None)
+    instances = [Instance("q", (), "test", f"id{n}", sub_split=place) for n, place in enumerate(places)]
+    states = GenerationAdapter(spec).requests(instances, [])
+    assert [state.request.temperature for state in states] == [0, 0.1, 0.7, 0.7]
+
+
+def test_temperatures_are_in_a_spec_only_where_there_are_some() -> None:
+    assert "temperatures" not in AdapterSpec().model_dump()
+    assert AdapterSpec(temperatures={"math": 0}).model_dump()["temperatures"] == {"math": 0}
+    with pytest.raises(ValidationError):
+        AdapterSpec(temperatures={"math": -1})

@@ -322,3 +322,24 @@ def test_any_entry_expands_or_is_an_entry_error(
     else:
         is_right = bool(made) and not any("/" in name for name in made)
     assert is_right
+
+
+@pytest.mark.parametrize("shots", ["shots=4", "max_train_instances=all", "shots=one"])
+def test_where_a_benchmark_has_no_examples_shots_have_no_effect(shots: str, models: FakeModels) -> None:
+    """The method shows none, or the benchmark has no train split: the entry means the same run without it."""
+    for name in ("mt_bench_ja", "ifeval"):
+        plain = the_one(expand(models, f"{name}:model=simple/model1"))
+        expansion = expand(models, f"{name}:{shots},model=simple/model1")
+        assert the_one(expansion) == plain
+        assert expansion.run_specs[0].notes == (f"{shots} has no effect: {name} has no few-shot examples",)
+
+
+def test_no_examples_asked_where_there_are_none_is_no_news(models: FakeModels) -> None:
+    for zero in ("shots=0", "shots=zero"):
+        assert expand(models, f"mt_bench_en:{zero},model=simple/model1").run_specs[0].notes == ()
+
+
+def test_where_there_are_examples_shots_count(models: FakeModels) -> None:
+    expansion = expand(models, "gsm:shots=3,model=simple/model1")
+    assert the_one(expansion).adapter_spec.max_train_instances == 3
+    assert expansion.run_specs[0].notes == ()

@@ -6,6 +6,7 @@ import pytest
 
 from evalkit.run_specs.gsm import gsm
 from evalkit.run_specs.mmlu import mmlu
+from evalkit.run_specs.mt_bench import mt_bench_en
 from evalkit.specs.fixups import FIX_UPS, fix_up
 from tests.specs.conftest import FakeModels
 
@@ -86,3 +87,15 @@ def test_some_are_needed_only_for_some_values(tag: str, changes: dict[str, Any])
 
 def test_names_are_unique() -> None:
     assert len({fix_up.name for fix_up in FIX_UPS}) == len(FIX_UPS)
+
+
+def test_a_model_that_fails_at_temperature_0_never_gets_it() -> None:
+    run_spec = asked(gsm(), temperature=0.7, temperatures={"math": 0, "stem": 0.1})
+    made, (applied,) = fix_up(run_spec, Tagged("BUGGY_TEMP_0_TAG"))
+    assert (made.adapter_spec.temperature, applied.fields) == (0.7, ("temperatures",))
+    assert made.adapter_spec.temperatures == {"math": 1e-4, "stem": 0.1}
+
+
+def test_a_conversation_needs_no_marks_in_its_text() -> None:
+    run_spec = asked(mt_bench_en())
+    assert fix_up(run_spec, Tagged("CHATML_MODEL_TAG")) == (run_spec, ())

@@ -74,6 +74,7 @@ class Adapter:
         can_chat: Whether the prompts can be put as a chat (`chat_style`).
         gives: What there is to be scored; a plan refuses metrics that all want something else. None: not
             said, and nothing is refused.
+        has_examples: Whether prompts can show few-shot examples. If not, an entry's `shots` has no effect.
         per_reference: Whether each request is about one reference, so that no answer to the question itself
             is generated.
         modes: In which ways each reference is asked about.
@@ -89,6 +90,7 @@ class Adapter:
     version: ClassVar[int] = 1
     can_chat: ClassVar[bool] = True
     gives: ClassVar[frozenset[Output] | None] = None
+    has_examples: ClassVar[bool] = True
     per_reference: ClassVar[bool] = False
     modes: ClassVar[tuple[RequestMode, ...]] = ("original",)
     has_turns: ClassVar[bool] = False
@@ -139,13 +141,14 @@ class Adapter:
     ) -> Iterator[RequestState]:
         """The requests of all instances for one repetition of one train trial."""
         trial, sample, context, train_outputs = shared
-        parameters = self.parameters() | {"random": str(sample) if sample else self.spec.random}
+        shared_parameters = self.parameters() | {"random": str(sample) if sample else self.spec.random}
         hints = Hints((), train_outputs)
         for planned, prompt in self._with_prompts(context, self._planned(shared, instances, skip)):
             instance, slot = planned.instance, planned.slot
             if (choices := self.choices(instance)) != hints.choices:
                 hints = Hints(choices, train_outputs)
             scored_from = self.scored_from(prompt, instance, slot)
+            parameters = self._with_temperature(shared_parameters, instance)
             yield RequestState(
                 key=planned.key,
                 instance_id=_id_of(instance),
@@ -164,6 +167,11 @@ class Adapter:
                 num_conditioning_tokens=prompt.num_conditioning_tokens,
                 turn=1 if self.has_turns else None,
             )
+
+    def _with_temperature(self, parameters: dict[str, Any], instance: Instance) -> dict[str, Any]:
+        """The fields of a request with the temperature of the instance's sub-split, where it has its own."""
+        temperature = self.spec.temperatures.get(instance.sub_split or "")
+        return parameters if temperature is None else {**parameters, "temperature": temperature}
 
     def _planned(
         self, shared: _TrialContext, instances: Sequence[Instance], skip: Callable[[str], bool]

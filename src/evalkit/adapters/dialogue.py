@@ -41,6 +41,7 @@ class DialogueAdapter(Adapter):
     makes_prompts_singly: ClassVar[bool] = True
     gives: ClassVar[frozenset[Output] | None] = frozenset({"generated_text"})
     has_turns: ClassVar[bool] = True
+    has_examples: ClassVar[bool] = False
 
     def __init__(self, spec: AdapterSpec, window: Window = NO_WINDOW) -> None:
         if spec.max_train_instances:

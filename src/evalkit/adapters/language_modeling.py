@@ -48,6 +48,7 @@ class LanguageModelingAdapter(Adapter):
     can_chat: ClassVar[bool] = False
     makes_prompts_singly: ClassVar[bool] = True
     gives: ClassVar[frozenset[Output] | None] = frozenset({"prompt_logprobs"})
+    has_examples: ClassVar[bool] = False
 
     def __init__(self, spec: AdapterSpec, window: Window = NO_WINDOW) -> None:
         if spec.max_train_instances:

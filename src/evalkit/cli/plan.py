@@ -177,17 +177,17 @@ def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
     row.update(
         num_instances=known or len(loaded.instances),
         num_requests=round(scale * loaded.num_requests),
-        notes=[*loaded.notes, *_bound_notes(run, loaded)],
+        notes=[*loaded.notes, *_bound_notes(loaded)],
         **_bounds(estimates, scale),
     )
     return row
 
 
-def _bound_notes(run: PlannedRun, loaded: LoadedRun) -> Iterator[str]:
-    """What of a plan's numbers depends on the answers, in words."""
+def _bound_notes(loaded: LoadedRun) -> Iterator[str]:
+    """What of a plan's numbers depends on the answers, in words: the same for all runs, to be said once."""
     if loaded.adapter.has_turns:
         yield (
-            f"{run.name}: requests and tokens are at most these; each turn sends the answers before it "
+            "requests and tokens of conversations are at most these; each turn sends the answers before it "
             "again, counted here at their longest"
         )
 

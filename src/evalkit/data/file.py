@@ -85,6 +85,15 @@ class DataFile:
         name = place.name.replace("\\", "_") or "root"
         return DataFile(f"local/{name}", url=place.as_uri(), folder=place.is_dir())
 
+    @staticmethod
+    def given(place: str) -> DataFile:
+        """A file that a user names: on this machine if it begins with `/`, `~` or `.`, else below a mirror.
+
+        Raises:
+            DataError: It leads out of the mirror.
+        """
+        return DataFile.local(place) if place.startswith(("/", "~", ".")) else DataFile(place)
+
     def __post_init__(self) -> None:
         parts = self.path.split("/")
         if {"", ".", ".."} & set(parts) or "\\" in self.path or ":" in parts[0]:

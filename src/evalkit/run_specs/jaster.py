@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import re
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Literal
 
-from evalkit.errors import UnknownNameError, UsageError
+from evalkit.errors import UnknownNameError
 from evalkit.registry import run_spec_function
+from evalkit.run_specs.given_texts import in_name, text_given
 from evalkit.run_specs.jaster_datasets import DATASETS, DEFAULT_VERSION, EXACT_MATCH, JasterDataset
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec
 
@@ -93,7 +91,7 @@ class _Asked:
         changed = [
             (f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default
         ]
-        return ",".join(f"{name}={_short(str(value))}" for name, value in changed)
+        return ",".join(f"{name}={in_name(value)}" for name, value in changed)
 
 
 @run_spec_function("jaster")
@@ -200,8 +198,8 @@ def _adapter_spec(dataset: JasterDataset, asked: _Asked) -> AdapterSpec:
     later_length = _LATER_LENGTHS.get(dataset.name, dataset.output_length)
     return AdapterSpec(
         method="template",
-        prompt_template=_text("prompt_template", asked.prompt_template) or prompt,
-        example_template=_text("example_template", asked.example_template) or example,
+        prompt_template=text_given("prompt_template", asked.prompt_template) or prompt,
+        example_template=text_given("example_template", asked.example_template) or example,
         chat_style="turns" if form == "chat" else None,
         input_prefix="",
         input_suffix="",
@@ -256,18 +254,3 @@ def _arguments(metric: str, dataset: JasterDataset, asked: _Asked) -> dict[str, 
     if metric == "bleu_ja" and asked.bleu_tokens != "ja-mecab":
         args["tokens"] = asked.bleu_tokens
     return args
-
-
-def _text(name: str, given: str) -> str:
-    """The text of a template, read from a file where it begins with @."""
-    if not given.startswith("@"):
-        return given
-    try:
-        return Path(given[1:]).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{name}: can't read {given[1:]}: {error}") from None
-
-
-def _short(value: str) -> str:
-    plain = re.sub(r"[^\w.@-]", "_", value)
-    return plain if value == plain and len(plain) <= 40 else hashlib.sha256(value.encode()).hexdigest()[:8]

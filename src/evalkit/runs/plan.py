@@ -154,6 +154,7 @@ def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:
         ),
     )
     notes = [*context.models.notes, *_left_out(expansion.skipped)]
+    notes += dict.fromkeys(note for expanded in expansion.run_specs for note in expanded.notes)
     runs, bad = [], list(expansion.bad)
     for expanded in expansion.run_specs:
         entry = expanded.entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 from evalkit.data import Archive, DataFile, DataStore
 from evalkit.data.rows import json_rows
@@ -54,6 +55,8 @@ class BLiMPScenario(Scenario):
     Args:
         phenomenon: One of the 12 phenomena of grammar, such as `ellipsis`.
     """
+
+    has_examples: ClassVar[bool] = False
 
     def __init__(self, phenomenon: str) -> None:
         if phenomenon not in _PARADIGMS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 from evalkit.data import DataFile, DataStore
 from evalkit.data.rows import json_rows
@@ -31,6 +32,8 @@ class CodeScenario(Scenario):
     Args:
         dataset: `humaneval`.
     """
+
+    has_examples: ClassVar[bool] = False
 
     def __init__(self, dataset: str) -> None:
         if dataset not in _FILES:

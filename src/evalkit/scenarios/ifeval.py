@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 from evalkit.data import DataFile, DataStore, HubSplit
 from evalkit.data.huggingface import hub_file
@@ -22,6 +23,8 @@ class IFEvalScenario(Scenario):
 
     `extra` has `instruction_ids` and, for each, `instruction_kwargs` without those that are null.
     """
+
+    has_examples: ClassVar[bool] = False
 
     def files(self) -> Sequence[DataFile]:
         """One split at a pinned revision."""

@@ -17,9 +17,12 @@ class Scenario:
 
     Attributes:
         version: Raise it when the instances change for the same data; it is part of a run's identity.
+        has_examples: Whether there is a train split to draw few-shot examples from. If not, an entry's
+            `shots` has no effect.
     """
 
     version: ClassVar[int] = 1
+    has_examples: ClassVar[bool] = True
 
     def files(self) -> Sequence[DataFile]:
         """The data files needed; empty for a scenario that makes its instances."""

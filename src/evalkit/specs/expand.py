@@ -23,10 +23,10 @@ from evalkit.errors import (
     without_nearest_names,
 )
 from evalkit.parameters import parameters_of
-from evalkit.registry import EXPANDERS, RUN_SPECS
+from evalkit.registry import ADAPTERS, EXPANDERS, RUN_SPECS, SCENARIOS
 from evalkit.specs.conf import ConfEntry
 from evalkit.specs.entry import Arg, RunEntry, Span, parse_run_entry
-from evalkit.specs.expanders import suffixed
+from evalkit.specs.expanders import max_train_instances, suffixed
 from evalkit.specs.fixups import AppliedFixUp, fix_up
 from evalkit.specs.helm_names import NotPortedError, refuse_if_helms
 from evalkit.specs.model_names import ModelNames
@@ -62,11 +62,13 @@ class ExpandedRun:
 
     Attributes:
         fixups: What was changed in it because of its model.
+        notes: What in the entry has no effect.
     """
 
     entry: ConfEntry
     run_spec: RunSpec
     fixups: tuple[AppliedFixUp, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: Ex
     for entry in entries:
         try:
             with nullcontext() if len(errors) < MAX_WRONG_SHOWN else without_nearest_names():
-                run_specs, reason = _expand_entry(entry, models, options)
+                run_specs, reason, notes = _expand_entry(entry, models, options)
         except NotPortedError as error:
             if entry.source is None:
                 parsed = parse_run_entry(entry.description)
@@ -127,7 +129,8 @@ def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: Ex
             error.__context__ = None  # with their frames, many errors would fill the memory
             errors.append(error.with_traceback(None))
             continue
-        expansion.run_specs.extend(_finished(run_spec, entry, models, options) for run_spec in run_specs)
+        finished = (_finished(run_spec, entry, models, options) for run_spec in run_specs)
+        expansion.run_specs.extend(replace(each, notes=notes) for each in finished)
         if not run_specs:
             expansion.skipped.append((entry, reason))
     if options.skip_bad_entries and expansion.run_specs:
@@ -149,17 +152,19 @@ def first_of(wrong: Sequence[object]) -> list[str]:
     return [*shown, f"… and {more:,} more"] if more else shown
 
 
-def _expand_entry(entry: ConfEntry, models: ModelNames, options: ExpandOptions) -> tuple[list[RunSpec], str]:
-    """The run specs of one entry; where there are none, the reason."""
+def _expand_entry(
+    entry: ConfEntry, models: ModelNames, options: ExpandOptions
+) -> tuple[list[RunSpec], str, tuple[str, ...]]:
+    """The run specs of one entry, where there are none, the reason, and what in it has no effect."""
     if entry.priority is not None and options.priority is not None and entry.priority > options.priority:
-        return [], f"its priority {entry.priority} is greater than {options.priority}"
+        return [], f"its priority {entry.priority} is greater than {options.priority}", ()
     call = _resolve(parse_run_entry(entry.description, entry.source))
     run_specs = [
         run_spec
         for steps in _with_models(call, models, options.models_to_run)
         for run_spec in _fan_out(call, steps, models)
     ]
-    return _filtered(run_specs, options)
+    return *_filtered(run_specs, options), call.notes
 
 
 # Looking up and checking
@@ -182,11 +187,16 @@ class _Step:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """An entry in which every name and value has been checked."""
+    """An entry in which every name and value has been checked.
+
+    Attributes:
+        notes: Which of its arguments have no effect; they are none of the steps.
+    """
 
     entry: RunEntry
     base: RunSpec
     steps: tuple[_Step, ...]
+    notes: tuple[str, ...] = ()
 
 
 def _resolve(entry: RunEntry) -> _Call:
@@ -216,7 +226,29 @@ def _resolve(entry: RunEntry) -> _Call:
     check_once(entry, [(step.expander, step.name, step.span) for step in steps])
     if missing := [p.name for p in parameters.values() if p.required and p.name not in given]:
         raise entry.error(f"run spec '{entry.name}' needs {' and '.join(missing)}", entry.name_span)
-    return _Call(entry, _base(entry, function, given), tuple(steps))
+    return _without_examples(_Call(entry, _base(entry, function, given), tuple(steps)))
+
+
+def _without_examples(call: _Call) -> _Call:
+    """The call without the number of few-shot examples, where its benchmark has none to show."""
+    asked = [step for step in call.steps if step.expander is max_train_instances]
+    if not asked or _has_examples(call.base):
+        return call
+    steps = tuple(step for step in call.steps if step not in asked)
+    name = call.entry.name
+    notes = tuple(
+        f"{step.name}={step.value} has no effect: {name} has no few-shot examples"
+        for step in asked
+        if step.value not in (0, "zero")
+    )
+    return replace(call, steps=steps, notes=notes)
+
+
+def _has_examples(run_spec: RunSpec) -> bool:
+    """Whether prompts can show few-shot examples; where it isn't known, they can."""
+    plugins = ((ADAPTERS, run_spec.adapter_spec.method), (SCENARIOS, run_spec.scenario_spec.name))
+    known = (registry.get(name) for registry, name in plugins if name in registry)
+    return all(getattr(plugin, "has_examples", True) for plugin in known)
 
 
 def _unknown_parameter(entry: RunEntry, arg: Arg, parameters: Iterable[str]) -> EntryError:

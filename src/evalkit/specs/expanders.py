@@ -203,16 +203,18 @@ def _with_scenario_argument(run_spec: RunSpec, key: str, value: int | str) -> Ru
 
 @run_expander("temperature")
 def temperature(run_spec: RunSpec, value: float) -> Iterable[RunSpec]:
-    """Sampling temperature; leaves the run name as it is."""
+    """Sampling temperature, of every category; leaves the run name as it is."""
     if not math.isfinite(value):
         raise UsageError(f"a temperature must be a finite number, not {value}")
-    return [run_spec.with_adapter(temperature=value)]
+    return [run_spec.with_adapter(temperature=value, temperatures={})]
 
 
 @run_expander("increase_temperature")
 def increase_temperature(run_spec: RunSpec, value: float) -> Iterable[RunSpec]:
-    """Add to the benchmark's temperature; leaves the run name as it is."""
-    return temperature(run_spec, run_spec.adapter_spec.temperature + value)
+    """Add to the benchmark's temperature, of every category; leaves the run name as it is."""
+    adapter = run_spec.adapter_spec
+    (warmer,) = temperature(run_spec, adapter.temperature + value)
+    return [warmer.with_adapter(temperatures={key: t + value for key, t in adapter.temperatures.items()})]
 
 
 @run_expander("increase_max_tokens")

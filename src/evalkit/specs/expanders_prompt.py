@@ -133,8 +133,10 @@ _USERS_PREFIX_LINES = {"msmarco": 1, "summarization_cnndm": 2, "summarization_xs
 
 
 def with_chatml(run_spec: RunSpec) -> RunSpec:
-    """The run spec with ChatML's marks in its prompts; the name stays."""
+    """The run spec with ChatML's marks in its prompts; the name stays. A conversation has no need of them."""
     adapter = run_spec.adapter_spec
+    if adapter.method == "dialogue":
+        return run_spec
     stops = (*adapter.stop_sequences, "<|im_end|>")
     if adapter.prompt_template:
         # A chat has no need of marks in its text.

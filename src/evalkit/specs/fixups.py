@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from evalkit.specs.expanders import increase_max_tokens, increase_temperature, stop
+from evalkit.specs.expanders import increase_max_tokens, stop
 from evalkit.specs.expanders_prompt import FOLLOW_THE_FORMAT, READ_THE_EXAMPLES, global_prefix, with_chatml
 from evalkit.specs.model_names import ModelNames
 from evalkit.specs.run_spec import AdapterSpec, RunSpec
+
+_SMALLEST_TEMPERATURE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,14 @@ def _visible_stops(run_spec: RunSpec) -> RunSpec:
     return run_spec.with_adapter(stop_sequences=tuple(text for text in stops if text.strip()))
 
 
+def _above_zero(run_spec: RunSpec) -> RunSpec:
+    adapter = run_spec.adapter_spec
+    temperatures = {key: value or _SMALLEST_TEMPERATURE for key, value in adapter.temperatures.items()}
+    return run_spec.with_adapter(
+        temperature=adapter.temperature or _SMALLEST_TEMPERATURE, temperatures=temperatures
+    )
+
+
 def _chunk_mark(run_spec: RunSpec) -> RunSpec:
     return run_spec.with_adapter(input_prefix=f"<|endofchunk|>{run_spec.adapter_spec.input_prefix}")
 
@@ -184,9 +194,9 @@ FIX_UPS: tuple[FixUp, ...] = (
     FixUp(
         "buggy_temperature_0",
         "the model fails at temperature 0",
-        lambda run_spec: _one(increase_temperature(run_spec, 1e-4)),
+        _above_zero,
         tags=("BUGGY_TEMP_0_TAG",),
-        when=lambda adapter: adapter.temperature == 0,
+        when=lambda adapter: 0 in (adapter.temperature, *adapter.temperatures.values()),
     ),
     FixUp(
         "medlm_large",

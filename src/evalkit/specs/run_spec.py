@@ -5,7 +5,7 @@ Frozen, strict, and complete: a run can be repeated from its `run_spec.json` alo
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -87,6 +87,8 @@ class AdapterSpec(Spec):
     """The model, whoever serves it."""
     temperature: float = Field(default=1, ge=0)
     """Sampling temperature; 0 is greedy."""
+    temperatures: dict[str, Annotated[float, Field(ge=0)]] = Field(default={})
+    """Temperatures by the instances' sub-split (a category), in place of `temperature`."""
     max_tokens: int = Field(default=100, ge=0)
     """Longest completion, in tokens."""
     stop_sequences: tuple[str, ...] = ()
@@ -119,7 +121,7 @@ class AdapterSpec(Spec):
         return plain
 
 
-_LATER_FIELDS = ("expects_thinking", "prompt_template", "example_template")
+_LATER_FIELDS = ("temperatures", "expects_thinking", "prompt_template", "example_template")
 
 
 class PerturbationSpec(ObjectSpec):
