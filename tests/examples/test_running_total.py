@@ -15,8 +15,8 @@ PLUGIN = Path(__file__).parents[2] / "examples" / "running_total.py"
 
 def test_right_answers_to_every_turn_get_full_marks() -> None:
     with isolated_registries():
-        options = with_stand_in(RunOptions(run_entries=("running_total",), plugins=(str(PLUGIN),)))
-        context = open_plan_context(options)
+        options = RunOptions(run_entries=("running_total",), plugins=(str(PLUGIN),))
+        context = with_stand_in(open_plan_context(options))
         (run,) = make_plan(context).runs
         validation = validate_run(run, context)
     assert validation.ok, validation.problems

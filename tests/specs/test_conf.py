@@ -7,15 +7,19 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.errors import ConfigError
-from evalkit.specs.conf import ConfEntry, parse_conf, read_conf
+from evalkit.errors import ConfigError, EntryError
+from evalkit.models.catalog import ModelCatalog
+from evalkit.specs.conf import ConfEntry, parse_conf, read_conf, read_conf_file
+from evalkit.specs.expand import ExpandOptions, expand_entries
 
 
 def test_helms_conf_files_read_as_helm_reads_them(data_dir: Path, golden: Callable[[str], Any]) -> None:
@@ -164,3 +168,64 @@ def test_any_text_is_entries_or_a_config_error(text: str, is_yaml: bool) -> None
     except ConfigError as error:
         found = re.match(r"x:\d+:\d+: ", str(error))
     assert found
+
+
+WITH_MODELS = """
+entries: [
+  {description: "jnli:model=mine/m", args: {prompt_template: "{instruction}, {input}\\n", testmode: true}}
+]
+models: [{name: "mine/m", display_name: "Mine"}]
+model_deployments: [
+  {name: "mine/m", client_spec: {class_name: "openai", args: {base_url: "http://localhost:1/v1", model: "m"}}}
+]
+"""
+
+
+@pytest.mark.parametrize("suffix", [".conf", ".yaml"])
+def test_a_conf_file_may_bring_its_models_and_texts_with_commas(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"whole{suffix}"
+    text = WITH_MODELS
+    if suffix == ".yaml":
+        text = text.replace("\n  {", " {").replace("\n]", "]")
+    path.write_text(text, encoding="utf-8")
+    conf = read_conf_file(path)
+    catalog = ModelCatalog.load([], [conf])
+    assert catalog.deployment("mine/m").client_spec.args["model"] == "m"
+    assert catalog.metadata("mine/m").display_name == "Mine"
+    (run,) = expand_entries(conf.entries, catalog, ExpandOptions()).run_specs
+    assert run.run_spec.adapter_spec.prompt_template == "{instruction}, {input}\n"
+    assert run.run_spec.scenario_spec.args["max_items"] == 2
+    # The same again in a deployment file changes nothing; another definition is refused with its place.
+    same = tmp_path / "same.yaml"
+    deployment = deepcopy(conf.models["model_deployments"][0])
+    same.write_text(yaml.safe_dump({"model_deployments": [deployment]}), encoding="utf-8")
+    assert ModelCatalog.load([same], [conf]).deployment("mine/m") == catalog.deployment("mine/m")
+    deployment["client_spec"]["args"]["model"] = "other"
+    same.write_text(yaml.safe_dump({"model_deployments": [deployment]}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"whole{suffix}:\d+: the model deployment 'mine/m' is already"):
+        ModelCatalog.load([same], [conf])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("testmode: true", "testmode: [1]", r"x.conf:3:\d+: 'testmode' must be a text, a number, true or"),
+        ("{prompt_template", "3, {prompt_template", r"x.conf:3:\d+: "),
+    ],
+)
+def test_what_is_wrong_in_args_is_shown_with_its_place(old: str, new: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_conf(WITH_MODELS.replace(old, new), "x.conf")
+
+
+def test_a_wrong_deployment_of_a_conf_file_is_shown_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.conf"
+    path.write_text(WITH_MODELS.replace("client_spec:", "clientspec:"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"x.conf:7: unknown key 'clientspec'.*did you mean 'client_spec'"):
+        ModelCatalog.load([], [read_conf_file(path)])
+
+
+def test_an_argument_is_given_once_in_the_entry_or_in_args() -> None:
+    text = WITH_MODELS.replace("model=mine/m", "model=simple/model1,testmode=false")
+    with pytest.raises(EntryError, match="'testmode' is given twice"):
+        expand_entries(parse_conf(text, "x.conf"), ModelCatalog.load([]), ExpandOptions())

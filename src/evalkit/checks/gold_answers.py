@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalkit.instance import Instance
 from evalkit.request import RequestState
 from evalkit.response import Completion, Response, Token
 from evalkit.results.scores import make_scorer
 from evalkit.runs.load import LoadedRun, load_instances
-from evalkit.runs.options import RunOptions
 from evalkit.runs.plan import Plan, PlanContext, PlannedRun
 from evalkit.scoring.score_table import ScoreRow
-from evalkit.specs.conf import read_conf
 from evalkit.specs.digest import digest
 from evalkit.specs.entry import parse_run_entry
 
@@ -50,14 +48,16 @@ class Validation:
         return not self.problems
 
 
-def with_stand_in(options: RunOptions) -> RunOptions:
-    """Options in which an entry without its own model gets a stand-in: validation sends no requests."""
+def with_stand_in(context: PlanContext) -> PlanContext:
+    """A context in which an entry without its own model gets a stand-in: validation sends no requests."""
+    options = context.options
     if options.models_to_run:
-        return options
-    entries = [*options.run_entries, *(e.description for path in options.conf_paths for e in read_conf(path))]
+        return context
+    entries = [*options.run_entries, *(entry.description for entry in context.conf_entries)]
     named = [str(parse_run_entry(entry).values.get("model", "")) for entry in entries]
     explicit = dict.fromkeys(name for name in named if "/" in name)
-    return options.model_copy(update={"models_to_run": (STAND_IN_MODEL, *explicit)})
+    chosen = options.model_copy(update={"models_to_run": (STAND_IN_MODEL, *explicit)})
+    return replace(context, options=chosen)
 
 
 def distinct_runs(plan: Plan) -> list[PlannedRun]:

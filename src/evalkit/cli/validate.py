@@ -23,7 +23,7 @@ def validate_command(
     from evalkit.cli.output import print_json, print_table
     from evalkit.runs.plan import make_plan, open_plan_context
 
-    context = open_plan_context(with_stand_in(options))
+    context = with_stand_in(open_plan_context(options))
     plan = make_plan(context, fetch=True)
     found = []
     for run in distinct_runs(plan):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evalkit.errors import ConfigError, UnknownNameError, UsageError
 from evalkit.models.deployment import ModelDeployment
-from evalkit.models.entries import read_entries
+from evalkit.models.entries import Entry, checked_entries, read_entries
 from evalkit.models.families import as_its_family
 from evalkit.models.helm_files import is_helms, read_helm_file
 from evalkit.models.metadata import (
@@ -23,6 +23,7 @@ from evalkit.models.metadata import (
 )
 from evalkit.models.provider import PROVIDERS, described_by_name, place_of, prefixed_deployment
 from evalkit.models.routed import Deployment, RoutedDeployment
+from evalkit.specs.conf import ConfFile
 from evalkit.specs.fixups import FIX_UPS
 from evalkit.specs.spec import Spec
 
@@ -60,8 +61,10 @@ class ModelCatalog:
         self._places: dict[tuple[str, str], str] = {}
 
     @classmethod
-    def load(cls, files: Sequence[Path] = ()) -> ModelCatalog:
+    def load(cls, files: Sequence[Path] = (), confs: Sequence[ConfFile] = ()) -> ModelCatalog:
         """The shipped models, then those of `files` (the keys `models:`, `model_deployments:` and so on).
+
+        Conf files may describe models too, and repeat what a file says.
 
         What a file says of a shipped name takes its place. HELM's own files (`model_deployments.yaml`,
         `model_metadata.yaml`, `tokenizer_configs.yaml`) are read too; of what they say of names that are
@@ -81,6 +84,9 @@ class ModelCatalog:
                 catalog._add_helm_file(path)
             else:
                 catalog._add_file(path)
+        for conf in confs:
+            entries = checked_entries(conf.source, conf.models, conf.lines, _SECTIONS)
+            catalog._add([entry for entry in entries if not catalog._says(entry.value)])
         catalog._check_members()
         for deployment in catalog._deployments.values():
             if deployment.model_name not in catalog._models:
@@ -89,11 +95,23 @@ class ModelCatalog:
 
     def _add_file(self, path: Path) -> None:
         """What a file says."""
-        for entry in read_entries(path, _SECTIONS):
+        self._add(read_entries(path, _SECTIONS))
+
+    def _add(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
             if isinstance(entry.value, ModelMetadata):
                 self.add_model(entry.value, entry.place)
             elif isinstance(entry.value, ModelDeployment | RoutedDeployment):
                 self.add_deployment(entry.value, entry.place)
+
+    def _says(self, value: Spec) -> bool:
+        """Whether a model or deployment is registered already, just as it is here."""
+        if isinstance(value, ModelMetadata):
+            return self._models.get(value.name) == value
+        if not isinstance(value, ModelDeployment | RoutedDeployment):
+            return False
+        asked = as_its_family(value) if isinstance(value, ModelDeployment) else value
+        return self._deployments.get(value.name) == asked
 
     def _add_helm_file(self, path: Path) -> None:
         """What a file of HELM's adds."""

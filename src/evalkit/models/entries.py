@@ -13,10 +13,9 @@ from pydantic import ValidationError
 
 from evalkit.errors import ConfigError, nearest_names
 from evalkit.redaction import shown_name
+from evalkit.specs.conf import Keys
 from evalkit.specs.spec import Spec
 from evalkit.yaml_text import check_place, compose, read_text
-
-Keys = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,23 @@ def read_entries(
         return []
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: the top level must have the keys {', '.join(sections)}")
+    return checked_entries(str(path), data, lines, sections)
+
+
+def checked_entries(
+    path: str, data: Mapping[str, Any], lines: Mapping[Keys, int], sections: Mapping[str, type[Spec]]
+) -> list[Entry]:
+    """The entries in data that was read from a file already.
+
+    Args:
+        path: The file's name, for messages.
+        data: Section names to lists.
+        lines: The line of each key and list item, by its path.
+        sections: What the entries under each top-level key are.
+
+    Raises:
+        ConfigError: A section, key or value is wrong.
+    """
     entries = []
     for section, items in data.items():
         if section not in sections:
@@ -113,7 +129,7 @@ def _collect_lines(node: Any, at: Keys, lines: dict[Keys, int], strict: Path | N
             _collect_lines(item, (*at, index), lines, strict)
 
 
-def _validate(path: Path, lines: Mapping[Keys, int], at: Keys, item: Any, model: type[Spec]) -> Spec:
+def _validate(path: str, lines: Mapping[Keys, int], at: Keys, item: Any, model: type[Spec]) -> Spec:
     try:
         return model.model_validate(item)
     except ValidationError as invalid:

@@ -12,7 +12,7 @@ from evalkit.parameters import bind_arguments
 from evalkit.plugins import load_plugins, read_at_import
 from evalkit.registry import ADAPTERS, METRICS, SCENARIOS
 from evalkit.runs.options import RunOptions
-from evalkit.specs.conf import ConfEntry, read_conf
+from evalkit.specs.conf import ConfEntry, read_conf_file
 from evalkit.specs.digest import RunDigest, differing_fields, identity, run_digest
 from evalkit.specs.expand import BadEntry, ExpandOptions, expand_entries, first_of
 from evalkit.specs.fixups import AppliedFixUp
@@ -33,12 +33,17 @@ MAX_REPEATED_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class PlanContext:
-    """What plans are made from: options, models, data, and the trackers that will hear of the runs."""
+    """What plans are made from: options, models, data, and the trackers that will hear of the runs.
+
+    Attributes:
+        conf_entries: The entries of the options' conf files.
+    """
 
     options: RunOptions
     models: ModelCatalog
     data: DataStore
     trackers: tuple[PluginCall, ...] = ()
+    conf_entries: tuple[ConfEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ def open_plan_context(
 
     Raises:
         PluginError: A plugin that was named does not load.
-        ConfigError: A model file is wrong.
+        ConfigError: A model file or a conf file is wrong.
         EntryError: A tracker is unknown, or an argument of it is wrong.
     """
     from evalkit.data import DataStore
@@ -122,7 +127,9 @@ def open_plan_context(
         downloader=Downloader(progress=on_download),
     )
     trackers = tuple(parse_plugin_call("tracker", text) for text in options.trackers)
-    return PlanContext(options, ModelCatalog.load(options.deployment_files()), data, trackers)
+    confs = [read_conf_file(path) for path in options.conf_paths]
+    models = ModelCatalog.load(options.deployment_files(), confs)
+    return PlanContext(options, models, data, trackers, tuple(e for conf in confs for e in conf.entries))
 
 
 def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:
@@ -137,8 +144,7 @@ def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:
     """
     options = context.options
     entries = [ConfEntry(description=text, priority=1) for text in options.run_entries]
-    for path in options.conf_paths:
-        entries = [*entries, *read_conf(path)]
+    entries += context.conf_entries
     if not entries:
         raise UsageError("nothing to run: give --run-entries or --conf-paths")
     expansion = expand_entries(

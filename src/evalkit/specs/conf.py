@@ -4,6 +4,8 @@
       {description: "mmlu:subject=anatomy,model=text", priority: 2, groups: ["medicine"]}  # a comment
     ]
 
+Next to the entries a file may describe the models that they name, under the keys of a deployment file.
+
 Of HOCON, the format of `.conf` files, exactly what such lists need is read; the rest (substitutions,
 includes, concatenation, merging) is refused with the place named, never half understood.
 """
@@ -13,8 +15,8 @@ from __future__ import annotations
 import bisect
 import json
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,8 +27,11 @@ from evalkit.yaml_text import compose, read_text
 if TYPE_CHECKING:
     import yaml
 
+Keys = tuple[str | int, ...]
 _MAX_DEPTH = 20
-_KEYS = ("description", "priority", "groups")
+_KEYS = ("description", "priority", "groups", "args")
+MODEL_SECTIONS = ("models", "model_deployments", "routed_deployments")
+"""Keys of a deployment file that a conf file may have too."""
 _REFUSED = {
     "include": "other files are not included; name every file on the command line",
     "${": "substitutions (${...}) are not read; write the value itself",
@@ -54,12 +59,31 @@ class ConfEntry:
         priority: 1 (most important) to 5; None stays whatever priority is asked for.
         groups: Run groups added to those of the run spec.
         source: File and line; None for an entry from the command line.
+        args: More arguments, whose texts may hold commas and line breaks.
     """
 
     description: str
     priority: int | None = None
     groups: tuple[str, ...] = ()
     source: str | None = None
+    args: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfFile:
+    """All that a conf file says.
+
+    Attributes:
+        source: Its name, for messages.
+        entries: The run entries, in order.
+        models: What it says of models and deployments, not checked yet.
+        lines: The line of each key and list item of `models`, by its path.
+    """
+
+    source: str
+    entries: tuple[ConfEntry, ...]
+    models: Mapping[str, Any] = field(default_factory=dict)
+    lines: Mapping[Keys, int] = field(default_factory=dict)
 
 
 def read_conf(path: Path) -> list[ConfEntry]:
@@ -68,8 +92,17 @@ def read_conf(path: Path) -> list[ConfEntry]:
     Raises:
         ConfigError: The file can't be read or is wrong; the message starts with `file:line:column`.
     """
+    return list(read_conf_file(path).entries)
+
+
+def read_conf_file(path: Path) -> ConfFile:
+    """All that a conf file says, read once (it may be a pipe).
+
+    Raises:
+        ConfigError: As `read_conf`.
+    """
     text = read_text(path, "utf-8-sig")
-    return parse_conf(text, str(path), is_yaml=path.suffix.casefold() in (".yaml", ".yml"))
+    return _conf_file(text, str(path), is_yaml=path.suffix.casefold() in (".yaml", ".yml"))
 
 
 def parse_conf(text: str, source: str, *, is_yaml: bool = False) -> list[ConfEntry]:
@@ -78,9 +111,16 @@ def parse_conf(text: str, source: str, *, is_yaml: bool = False) -> list[ConfEnt
     Raises:
         ConfigError: The text is wrong; the message starts with `source:line:column`.
     """
+    return list(_conf_file(text, source, is_yaml=is_yaml).entries)
+
+
+def _conf_file(text: str, source: str, *, is_yaml: bool) -> ConfFile:
     page = _Page(text, source)
     root = _read_yaml(page) if is_yaml else _Hocon(page).root()
-    return _entries(root, page)
+    fields = _fields(root, page, ("entries", *MODEL_SECTIONS))
+    lines: dict[Keys, int] = {}
+    models = {name: _plain(fields[name], (name,), lines, page) for name in MODEL_SECTIONS if name in fields}
+    return ConfFile(source, tuple(_entries(fields, root, page)), models, lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +163,7 @@ class _Page:
 # What the entries must look like, whichever way they are written.
 
 
-def _entries(root: _Node, page: _Page) -> list[ConfEntry]:
-    fields = _fields(root, page, ("entries",))
+def _entries(fields: Mapping[str, _Node], root: _Node, page: _Page) -> list[ConfEntry]:
     if "entries" not in fields:
         page.fail("there is no 'entries: [...]'", root.offset)
     listed = fields["entries"]
@@ -152,7 +191,36 @@ def _entry(node: _Node, page: _Page) -> ConfEntry:
         priority=None if priority is None else priority.value,
         groups=groups,
         source=f"{page.source}:{page.line(node.offset)}",
+        args=_args(fields["args"], page) if "args" in fields else (),
     )
+
+
+def _args(node: _Node, page: _Page) -> tuple[tuple[str, str], ...]:
+    """The arguments under `args`, as a run entry would write them."""
+    if not node.is_object:
+        page.fail("'args' must be an object with names and values", node.offset)
+    args = []
+    for name, value in _fields(node, page, [member.key for member in node.value]).items():
+        if isinstance(value.value, tuple | list | None):
+            page.fail(f"'{shown_name(name)}' must be a text, a number, true or false", value.offset)
+        args.append((name, value.value if isinstance(value.value, str) else str(value.value).lower()))
+    return tuple(args)
+
+
+def _plain(
+    node: _Node, at: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], page: _Page
+) -> Any:
+    """A value as plain data; notes the line of everything in it."""
+    lines[at] = page.line(node.offset)
+    if node.is_object:
+        fields = _fields(node, page, [member.key for member in node.value])
+        plain = {key: _plain(value, (*at, key), lines, page) for key, value in fields.items()}
+        for member in node.value:
+            lines[*at, member.key] = page.line(member.offset)
+        return plain
+    if isinstance(node.value, list):
+        return [_plain(item, (*at, index), lines, page) for index, item in enumerate(node.value)]
+    return node.value
 
 
 def _fields(node: _Node, page: _Page, known: Collection[str]) -> dict[str, _Node]:

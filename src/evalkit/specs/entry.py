@@ -10,7 +10,8 @@ given twice. What is more likely a mistake than meant is refused one step later,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from evalkit.errors import EntryError
 
@@ -65,6 +66,11 @@ class RunEntry:
     def name_span(self) -> Span:
         """Start and end offset of the name."""
         return 0, len(self.name)
+
+    def with_args(self, args: Sequence[tuple[str, str]]) -> RunEntry:
+        """The entry with more arguments, whose texts may hold what the grammar has no way to write."""
+        more = (Arg(key, raw, coerce(raw), self.name_span, self.name_span) for key, raw in args)
+        return replace(self, args=(*self.args, *more))
 
     def error(self, message: str, span: Span | None = None) -> EntryError:
         """An error that shows this entry with `span` marked; all of it where no span is given."""

@@ -158,7 +158,7 @@ def _expand_entry(
     """The run specs of one entry, where there are none, the reason, and what in it has no effect."""
     if entry.priority is not None and options.priority is not None and entry.priority > options.priority:
         return [], f"its priority {entry.priority} is greater than {options.priority}", ()
-    call = _resolve(parse_run_entry(entry.description, entry.source))
+    call = _resolve(parse_run_entry(entry.description, entry.source).with_args(entry.args))
     run_specs = [
         run_spec
         for steps in _with_models(call, models, options.models_to_run)

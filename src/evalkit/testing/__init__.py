@@ -23,7 +23,7 @@ def check_scenario(run_entry: str, *, plugins: Iterable[str] = (), **options: An
     from evalkit.runs.plan import make_plan, open_plan_context
 
     chosen = RunOptions(run_entries=(run_entry,), plugins=tuple(plugins), **options)
-    context = open_plan_context(with_stand_in(chosen))
+    context = with_stand_in(open_plan_context(chosen))
     plan = make_plan(context, fetch=True)
     for run in plan.runs:
         first, second = load_instances(run, context), load_instances(run, context)
