@@ -65,6 +65,33 @@ def test_the_longest_go_first_within_the_budget() -> None:
     assert not waiting
 
 
+def test_a_job_that_comes_when_longer_ones_are_gone_waits_for_the_next_sweep() -> None:
+    waiting = JobQueue()
+    waiting.add([job(length) for length in (30, 20, 10)])
+    group = waiting.next_group()
+    assert group is not None
+    assert [len(j.prompt.ids) for j in waiting.take(group, BatchSize(BatchLimit(1000, 1)))] == [30]
+    waiting.add([job(40), job(15), job(50)])
+    batches = [waiting.take(group, BatchSize(BatchLimit(1000, 2))) for _ in range(3)]
+    assert [[len(j.prompt.ids) for j in batch] for batch in batches] == [[20, 15], [10, 50], [40]]
+    assert not waiting
+
+
+def test_long_jobs_do_not_wait_for_ever_for_short_ones_that_keep_coming() -> None:
+    waiting = JobQueue()
+    waiting.add([job(5), job(4), job(4)])
+    group = waiting.next_group()
+    assert group is not None
+    one_row = BatchLimit(1000, 1)
+    waiting.take(group, BatchSize(one_row))
+    long, taken = job(50), []
+    waiting.add([long])
+    while long not in taken and len(taken) < 3000:
+        taken += waiting.take(group, BatchSize(one_row))
+        waiting.add([job(4)])
+    assert 100 < len(taken) < 1500
+
+
 def test_a_job_that_is_too_large_for_the_budget_goes_alone() -> None:
     waiting = JobQueue()
     waiting.add([job(500), job(5)])

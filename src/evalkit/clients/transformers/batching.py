@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ Group = tuple[JobKind, Settings | None]
 _GROWTH = 1.1
 # A group goes on taking in new jobs while it runs; after this many, others that wait get their turn.
 _TURN_JOBS = 2048
+# After this many jobs, those that came too late for their place in the order are sorted in.
+_SWEEP_JOBS = 1024
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate", "unable to allocate")
 
 
@@ -85,14 +88,57 @@ class BatchSize:
         self.width_tokens = max(self.width_tokens, job.width_tokens)
 
 
+class _Sweep:
+    """Jobs of one group, taken from the longest to the shortest, so that rows have similar lengths.
+
+    A job that is longer than the last one taken waits for the next sweep. Else the second turns of
+    conversations, longer than first turns, would widen one batch after the other, a few rows at a time.
+    """
+
+    def __init__(self) -> None:
+        self._now: list[tuple[int, int, Job]] = []
+        self._later: list[tuple[int, int, Job]] = []
+        self._width_tokens, self._taken = math.inf, 0
+
+    def __bool__(self) -> bool:
+        return bool(self._now or self._later)
+
+    def add(self, job: Job, order: int) -> None:
+        """Let a job wait."""
+        entry = (-job.width_tokens, order, job)
+        if job.width_tokens <= self._width_tokens:
+            heapq.heappush(self._now, entry)
+        else:
+            self._later.append(entry)
+
+    def first(self) -> Job:
+        """The job whose turn it is."""
+        if not self._now or (self._taken >= _SWEEP_JOBS and self._later):
+            self._now += self._later
+            self._later = []
+            heapq.heapify(self._now)
+            self._width_tokens, self._taken = math.inf, 0
+        return self._now[0][2]
+
+    def remove_first(self) -> None:
+        """The job whose turn it is waits no more."""
+        job = heapq.heappop(self._now)[2]
+        self._width_tokens = job.width_tokens
+        self._taken += 1
+
+    def jobs(self) -> list[Job]:
+        """All of them, the longest first."""
+        return [job for _, _, job in sorted(self._now + self._later)]
+
+
 class JobQueue:
-    """Jobs that wait, by group. Within a group the longest goes first, so that rows have similar lengths.
+    """Jobs that wait, by group. Within a group the longest goes first (see `_Sweep`).
 
     Jobs that must run alone, since a batch with them failed, come before all others.
     """
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[Group, list[tuple[int, int, Job]]] = OrderedDict()
+        self._waiting: OrderedDict[Group, _Sweep] = OrderedDict()
         self._alone: deque[Job] = deque()
         self._order = itertools.count()
         self._taken = 0
@@ -104,8 +150,10 @@ class JobQueue:
     def add(self, jobs: Iterable[Job]) -> None:
         """Let jobs wait."""
         for job in jobs:
-            heap = self._waiting.setdefault(group_of(job), [])
-            heapq.heappush(heap, (-job.width_tokens, next(self._order), job))
+            group = group_of(job)
+            if (sweep := self._waiting.get(group)) is None:
+                sweep = self._waiting[group] = _Sweep()
+            sweep.add(job, next(self._order))
 
     def add_alone(self, jobs: Iterable[Job]) -> None:
         """Let jobs wait that are each to run in its own batch."""
@@ -128,30 +176,31 @@ class JobQueue:
 
     def take_all(self, group: Group) -> list[Job]:
         """All jobs of a group."""
-        return [job for _, _, job in sorted(self._waiting.pop(group, [])) if not job.cancelled]
+        sweep = self._waiting.pop(group, None)
+        return [] if sweep is None else [job for job in sweep.jobs() if not job.cancelled]
 
     def take(self, group: Group, size: BatchSize) -> list[Job]:
         """As many jobs of a group as there is room for, counted into it; none when it is another's turn."""
-        heap = self._waiting.get(group)
+        sweep = self._waiting.get(group)
         taken: list[Job] = []
-        if heap is None or (self._taken >= _TURN_JOBS and len(self._waiting) > 1):
+        if sweep is None or (self._taken >= _TURN_JOBS and len(self._waiting) > 1):
             return taken
-        while heap:
-            job = heap[0][2]
+        while sweep:
+            job = sweep.first()
             if not job.cancelled:
                 if not size.fits(job):
                     break
                 size.add(job)
                 taken.append(job)
-            heapq.heappop(heap)
-        if not heap:
+            sweep.remove_first()
+        if not sweep:
             del self._waiting[group]
         self._taken += len(taken)
         return taken
 
     def drain(self) -> list[Job]:
         """Everything that waits, which then waits no more."""
-        jobs = [*self._alone, *(job for heap in self._waiting.values() for _, _, job in heap)]
+        jobs = [*self._alone, *(job for sweep in self._waiting.values() for job in sweep.jobs())]
         self._alone.clear()
         self._waiting.clear()
         return jobs
