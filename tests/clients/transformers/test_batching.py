@@ -84,7 +84,8 @@ def test_long_jobs_do_not_wait_for_ever_for_short_ones_that_keep_coming() -> Non
     assert group is not None
     one_row = BatchLimit(1000, 1)
     waiting.take(group, BatchSize(one_row))
-    long, taken = job(50), []
+    long = job(50)
+    taken: list[Job] = []
     waiting.add([long])
     while long not in taken and len(taken) < 3000:
         taken += waiting.take(group, BatchSize(one_row))
