@@ -94,7 +94,7 @@ def read_questions(path: Path) -> list[Question]:
     """The questions of a `question.jsonl`, in order.
 
     Raises:
-        DataError: The file is no such file, or has an id twice.
+        DataError: The file has another layout, or an id twice.
     """
     questions: dict[str, Question] = {}
     for row in json_rows(path, {"question_id": (int, str), "category": str, "turns": list}):
@@ -114,7 +114,7 @@ def read_answers(path: Path) -> dict[str, tuple[str, ...]]:
     """The turns of the first choice of each question in an answer file; of two rows, the last.
 
     Raises:
-        DataError: The file is no such file.
+        DataError: The file has another layout.
     """
     answers: dict[str, tuple[str, ...]] = {}
     for row in json_rows(path, {"question_id": (int, str), "choices": list}):

@@ -64,7 +64,7 @@ def mt_bench_en(
 
     Args:
         questions: Questions of your own in FastChat's format: a path from / ~ or ., else below --data-dir.
-        system_message: What the model is told first, or @FILE that holds it.
+        system_message: The system message, or @FILE that holds it.
         temperatures: Of categories for which FastChat's are not to hold, such as writing:0.9|math:0.1.
         choices: How many conversations about each question.
         question_begin: The position of the first question, from 0.
@@ -140,7 +140,7 @@ def _temperatures(given: Sequence[str], *, is_known: bool) -> dict[str, float]:
         is_known: Whether the categories are MT-Bench's; questions of one's own may have others.
 
     Raises:
-        UsageError: One is no such text, a category is given twice, or MT-Bench has no such category.
+        UsageError: One is not of that form, a category is given twice, or MT-Bench has no such category.
     """
     found: dict[str, float] = {}
     for text in given:
