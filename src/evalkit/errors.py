@@ -10,6 +10,7 @@ EvalkitError                     base; its text is one clear message for the use
 ├── StoreError                   a run directory is locked, corrupt or of a newer format
 │   ├── DamageError              one of its files is lost or damaged; the message says what helps
 │   └── ReadOnlyError            it can be read, but not written to
+├── UnclearVerdict               a judge's reply can't be read; the question is asked again
 ├── SystemicError                going on makes no sense (wrong key, dead server, budget spent): exit code 3
 └── ClientError                  one request failed
     ├── TransientError           worth another attempt (overload, 5xx, connection, timeout, malformed body)
@@ -46,6 +47,10 @@ class UsageError(EvalkitError):
     """What was asked for is not possible; nothing was loaded or sent."""
 
     exit_code = 2
+
+
+class UnclearVerdict(EvalkitError):
+    """A judge's reply can't be read; says what is missing in it."""
 
 
 class ConfigError(UsageError):
