@@ -1,1 +1,1 @@
-"""Judges: models that grade the answers of other models."""
+"""Judges: models that judge answers; their questions, and how their replies are read."""
