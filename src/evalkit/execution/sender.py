@@ -32,7 +32,7 @@ from evalkit.execution.limiter import Limiter
 from evalkit.execution.retry import RetryPolicy
 from evalkit.redaction import one_line, without_keys
 from evalkit.request import Request, RequestState
-from evalkit.response import Failure, Outcome, Response, Usage, sound, summed
+from evalkit.response import Failure, Outcome, Response, Usage, after_waiting, sound, summed
 
 if TYPE_CHECKING:
     import random
@@ -331,9 +331,7 @@ class Sender:
             self._estimator.learn(request, response.usage)
         else:
             self._limiter.succeeded(permit, 0)
-        if response.efficiency is not None:
-            response.efficiency.queue_s += permit.sent_at - asked_s
-        return response
+        return after_waiting(response, permit.sent_at - asked_s)
 
     async def _send_within_budget(
         self, request: Request, on_unknown_bill: Callable[[], None] | None
@@ -358,9 +356,7 @@ class Sender:
             raise
         finally:
             self.budget.settle(reserved, actual)
-        if response.efficiency is not None:
-            response.efficiency.queue_s += waited_s
-        return response
+        return after_waiting(response, waited_s)
 
     def _note_bill(
         self, request: Request, error: BaseException, on_unknown_bill: Callable[[], None] | None
