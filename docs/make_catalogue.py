@@ -27,7 +27,7 @@ USES = {
     "scenario": "What a `ScenarioSpec` names: a benchmark as instances.",
     "adapter": "What `AdapterSpec.method` names: instances to requests.",
     "metric": "What a `MetricSpec` names: answers to scores.",
-    "judge": "Models that grade answers. There are none yet.",
+    "judge": "What a `JudgeSpec` names: what a model is asked about answers, and how its replies are read.",
     "client": "What a deployment's `client_spec.class_name` names; parameters are its `args`.",
     "expander": "Arguments that every run entry may have, written `name=value`.",
     "perturbation": "What a `PerturbationSpec` names: instances to changed copies of them.",

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from evalkit.data import Archive, DataFile, DataStore
     from evalkit.errors import EvalkitError, UsageError
     from evalkit.instance import Instance, Reference
+    from evalkit.judges.judge import Judge, Question, Reply
+    from evalkit.judges.unclear import UnclearVerdict
     from evalkit.perturbations.perturbation import Perturbation
     from evalkit.registry import (
         adapter,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from evalkit.scenarios.scenario import Scenario
     from evalkit.scoring.metric import Metric
     from evalkit.scoring.unit import Unit
-    from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec, metric_specs
+    from evalkit.specs.run_spec import AdapterSpec, JudgeSpec, MetricSpec, RunSpec, ScenarioSpec, metric_specs
     from evalkit.tokenization import Tokenizer
     from evalkit.trackers.tracker import Tracker
 
@@ -49,11 +51,15 @@ __all__ = [
     "DataStore",
     "EvalkitError",
     "Instance",
+    "Judge",
+    "JudgeSpec",
     "Metric",
     "MetricSpec",
     "Observer",
     "Perturbation",
+    "Question",
     "Reference",
+    "Reply",
     "Request",
     "Response",
     "Router",
@@ -64,6 +70,7 @@ __all__ = [
     "ScenarioSpec",
     "Tokenizer",
     "Tracker",
+    "UnclearVerdict",
     "Unit",
     "Usage",
     "UsageError",
@@ -98,11 +105,15 @@ _HOME_OF = {
     "DataStore": "evalkit.data",
     "EvalkitError": "evalkit.errors",
     "Instance": "evalkit.instance",
+    "Judge": "evalkit.judges.judge",
+    "JudgeSpec": "evalkit.specs.run_spec",
     "Metric": "evalkit.scoring.metric",
     "MetricSpec": "evalkit.specs.run_spec",
     "Observer": "evalkit.runs.observer",
     "Perturbation": "evalkit.perturbations.perturbation",
+    "Question": "evalkit.judges.judge",
     "Reference": "evalkit.instance",
+    "Reply": "evalkit.judges.judge",
     "Request": "evalkit.request",
     "Response": "evalkit.response",
     "Router": "evalkit.routers.router",
@@ -113,6 +124,7 @@ _HOME_OF = {
     "ScenarioSpec": "evalkit.specs.run_spec",
     "Tokenizer": "evalkit.tokenization",
     "Tracker": "evalkit.trackers.tracker",
+    "UnclearVerdict": "evalkit.judges.unclear",
     "Unit": "evalkit.scoring.unit",
     "Usage": "evalkit.response",
     "UsageError": "evalkit.errors",

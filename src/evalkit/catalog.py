@@ -20,6 +20,7 @@ BUILTIN_PACKAGES = {
     "evalkit.adapters",
     "evalkit.perturbations",
     "evalkit.metrics",
+    "evalkit.judges",
     "evalkit.clients",
     "evalkit.routers",
     "evalkit.models.tokenizers",

@@ -121,6 +121,58 @@ _TUPLE_FIELDS = tuple(name for name, default in _PLAIN_FIELDS if isinstance(defa
 
 
 @dataclass(frozen=True, slots=True)
+class JudgementPlace:
+    """A judge's request in its place among those about a unit of answers.
+
+    Attributes:
+        question: The name of the question.
+        about: Which answers it is about: eight hexadecimal digits over them.
+        num_questions: How many questions each opinion on the unit takes.
+        opinion: Which opinion it is, of those of all who judge; their repetitions count too.
+        again: How many unclear replies went before.
+    """
+
+    question: str
+    about: str
+    num_questions: int = 1
+    opinion: int = 0
+    again: int = 0
+
+    @property
+    def key_part(self) -> str:
+        """What the key of the request has more than that of the unit: `/q:turn_2@0a1b2c3d/o1/again2`."""
+        opinion = f"/o{self.opinion}" if self.opinion else ""
+        again = f"/again{self.again}" if self.again else ""
+        return f"/q:{self.question}@{self.about}{opinion}{again}"
+
+
+def place_to_json(place: JudgementPlace) -> dict[str, Any]:
+    """A place as a plain dictionary, without what has its default."""
+    plain: dict[str, Any] = {"question": place.question, "about": place.about}
+    for known in fields(place):
+        if (value := getattr(place, known.name)) != known.default:
+            plain[known.name] = value
+    return plain
+
+
+def place_from_json(plain: object) -> JudgementPlace | None:
+    """The inverse of `place_to_json`; None for anything that is not a place."""
+    if not isinstance(plain, dict) or not plain.keys() <= _PLACE_TYPES.keys():
+        return None
+    if any(type(value) is not _PLACE_TYPES[name] for name, value in plain.items()):
+        return None
+    numbers = (plain.get("opinion", 0), plain.get("again", 0), plain.get("num_questions", 1) - 1)
+    if not {"question", "about"} <= plain.keys() or min(numbers) < 0:
+        return None
+    return JudgementPlace(**plain)
+
+
+_PLACE_TYPES: Mapping[str, type] = {
+    known.name: str if known.name in ("question", "about") else int for known in fields(JudgementPlace)
+}
+
+
+@dataclass(frozen=True, slots=True)
 class RequestState:
     """A request in its place within a run.
 
@@ -139,7 +191,9 @@ class RequestState:
         perturbation: Label of the perturbed copy it asks about; None for the original instance.
         num_conditioning_tokens: How many tokens at the start of the prompt are context and not scored.
         turn: Which turn of a conversation this asks for, from 1; None: it belongs to no conversation.
-        member: The member of a routed deployment that it goes to; None where the deployment is not routed.
+        member: The member of a routed deployment that it goes to, or the judge of a jury; None where there is
+            only one who could answer.
+        judgement: Its place among the requests of a judge; None: it is not a judge's.
     """
 
     key: str
@@ -157,6 +211,7 @@ class RequestState:
     num_conditioning_tokens: int = 0
     turn: int | None = None
     member: str | None = None
+    judgement: JudgementPlace | None = None
 
 
 def next_turn(state: RequestState, request: Request, *, prompt_truncated: bool = False) -> RequestState:

@@ -19,7 +19,14 @@ from evalkit.bounded_lines import MAX_LINE_BYTES, Unread
 from evalkit.clients.echo import restored
 from evalkit.codec import decode_exact, encode_exact
 from evalkit.errors import StoreError
-from evalkit.request import Request, RequestState, request_key, turn_parts
+from evalkit.request import (
+    Request,
+    RequestState,
+    place_from_json,
+    place_to_json,
+    request_key,
+    turn_parts,
+)
 from evalkit.response import (
     BLOCKED,
     Failure,
@@ -40,7 +47,9 @@ _SUM_START = b',"crc32":"'
 _LINE_BREAK = ord("\n")
 # `,"crc32":"0a1b2c3d"}` and the line break.
 _SUM_BYTES = len(_SUM_START) + 8 + 3
-_NOT_ALONE = frozenset(("sample", "reference_index", "request_mode", "perturbation", "unit_size", "turn"))
+_NOT_ALONE = frozenset(
+    ("sample", "reference_index", "request_mode", "perturbation", "unit_size", "turn", "judgement")
+)
 _PART = re.compile(r"/w\d{5,}", re.ASCII)
 _REQUEST_FIELDS = frozenset(f.name for f in fields(Request)) - {"hints"}
 _STATE_DEFAULTS: tuple[tuple[str, Any], ...] = tuple(
@@ -65,6 +74,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "num_conditioning_tokens": (int,),
     "turn": (int,),
     "member": (str,),
+    "judgement": (dict,),
     "response": (dict,),
     "failure": (dict,),
     "at": _NUMBER,
@@ -313,6 +323,10 @@ def _key_problem(plain: Mapping[str, Any]) -> str | None:
         plain.get("request_mode"),
         plain.get("perturbation"),
     ) + turn_parts(turn or 1)
+    if "judgement" in plain:
+        if (place := place_from_json(plain["judgement"])) is None:
+            return "its place among judgements is damaged"
+        parts += place.key_part
     if key != parts and not (key.startswith(parts) and _PART.fullmatch(key, len(parts))):
         return f"its key does not match its parts, which give {parts}"
     return None
@@ -351,7 +365,7 @@ def _to_plain(state: RequestState, outcome: Outcome) -> dict[str, Any]:
     if (values := _state_values(state)) != _DEFAULT_VALUES:
         for (name, default), value in zip(_STATE_DEFAULTS, values, strict=True):
             if value != default:
-                plain[name] = dict(value) if name == "output_mapping" else value
+                plain[name] = _PLAIN_OF.get(name, _as_it_is)(value)
     plain["request"] = state.request.to_json()
     if isinstance(outcome, Response):
         plain["response"] = response_to_json(outcome)
@@ -370,8 +384,17 @@ def _to_plain(state: RequestState, outcome: Outcome) -> dict[str, Any]:
     return plain
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_PLAIN_OF: Mapping[str, Callable[[Any], Any]] = {"output_mapping": dict, "judgement": place_to_json}
+
+
 def _to_record(plain: dict[str, Any]) -> Record:
     optional = {name: plain[name] for name, _ in _STATE_DEFAULTS if name in plain}
+    if "judgement" in optional:
+        optional["judgement"] = place_from_json(optional["judgement"])
     state = RequestState(
         key=plain["key"],
         instance_id=plain["instance_id"],

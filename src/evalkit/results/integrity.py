@@ -20,7 +20,8 @@ from evalkit.file_limits import open_regular
 from evalkit.instance import Instance
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, remedy_for
-from evalkit.specs.digest import RunDigest, identity, run_digest
+from evalkit.specs.digest import RunDigest, canonical_json, identity, run_digest
+from evalkit.specs.judge_identity import judge_specs_of
 from evalkit.specs.run_spec import RunSpec
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _MADE_ANEW = "its manifest was lost and made anew: times and the cost of what wa
 _WHOLE_BYTES = 8 << 20
 _END_BYTES = 1 << 20
 _SPEC_FIELDS = ("scenario_spec", "adapter_spec", "metric_specs", "data_augmenter_spec")
+_JUDGES = "judges"
 
 
 def fingerprint(path: Path) -> str | None:
@@ -219,7 +221,10 @@ def fits(run_spec: RunSpec, covered: Mapping[str, Any]) -> bool:
             data_digest=covered["data_digest"],
             versions=covered["versions"],
         )
+        judge_specs = judge_specs_of(covered.get(_JUDGES, ()))
     except (KeyError, TypeError, ValueError):
+        return False
+    if canonical_json(run_spec.judge_specs) != canonical_json(judge_specs):
         return False
     return all(ours.get(name) == covered.get(name) for name in _SPEC_FIELDS)
 
@@ -232,8 +237,9 @@ def spec_from(manifest: Manifest) -> RunSpec:
     """
     parts = {name: manifest.identity[name] for name in _SPEC_FIELDS if name in manifest.identity}
     try:
-        return RunSpec.model_validate({"name": manifest.name, **parts})
-    except ValueError as error:
+        judge_specs = judge_specs_of(manifest.identity.get(_JUDGES, ()))
+        return RunSpec.model_validate({"name": manifest.name, **parts}).with_judges(*judge_specs)
+    except (KeyError, TypeError, ValueError) as error:
         raise DamageError(f"the manifest of {manifest.name} holds no run spec: {error}") from None
 
 

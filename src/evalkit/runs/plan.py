@@ -12,6 +12,7 @@ from evalkit.parameters import bind_arguments
 from evalkit.plugins import load_plugins, read_at_import
 from evalkit.registry import ADAPTERS, METRICS, SCENARIOS
 from evalkit.runs.options import RunOptions
+from evalkit.runs.plan_judges import PlannedJudge, plan_judges
 from evalkit.specs.conf import ConfEntry, read_conf_file
 from evalkit.specs.digest import RunDigest, differing_fields, identity, run_digest
 from evalkit.specs.expand import BadEntry, ExpandOptions, expand_entries, first_of
@@ -60,6 +61,7 @@ class PlannedRun:
         problem: Why its data is not available; such a run ends at once, without touching the others.
         note: What the user should know of how its model is asked.
         read_early: What the scenario read while it was made, before it was asked for instances.
+        judges: Who grades the answers.
     """
 
     entry: str
@@ -74,6 +76,7 @@ class PlannedRun:
     problem: str = ""
     note: str = ""
     read_early: tuple[str, ...] = ()
+    judges: tuple[PlannedJudge, ...] = ()
 
     @property
     def name(self) -> str:
@@ -83,6 +86,12 @@ class PlannedRun:
     def files(self) -> tuple[DataFile, ...]:
         """The data files it needs: the scenario's, then the perturbations' word lists."""
         return (*self.scenario.files(), *self.augmenter.files())
+
+    @property
+    def asked(self) -> tuple[ModelDeployment, ...]:
+        """Everybody who is sent a request: those who answer, then those who judge, each once."""
+        judging = (deployment for planned in self.judges for deployment in planned.deployments)
+        return tuple({each.name: each for each in (*self.members, *judging)}.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +198,6 @@ def plan_run(entry: str, run_spec: RunSpec, context: PlanContext, *, fetch: bool
         UsageError: It names a plugin, argument or deployment that does not exist.
     """
     from evalkit.perturbations.augmenter import Augmenter
-    from evalkit.scoring.fit import refuse_unfitting
 
     spec = run_spec.scenario_spec
     scenario_class = SCENARIOS.get(spec.name)
@@ -197,19 +205,20 @@ def plan_run(entry: str, run_spec: RunSpec, context: PlanContext, *, fetch: bool
     with watched_reads(scenario_class.__module__) as reads:
         scenario: Scenario = scenario_class(**args)
         scenario_files = tuple(scenario.files())
-    method = run_spec.adapter_spec.method
-    adapter_class: Any = ADAPTERS.get(method)
-    adapter = adapter_class(run_spec.adapter_spec)  # says what is impossible before anything is loaded
-    for metric_spec in run_spec.metric_specs:
-        skip = ("gold", "prediction", "adapter_spec")
-        bind_arguments("metric", metric_spec.name, METRICS.get(metric_spec.name), metric_spec.args, skip)
-    refuse_unfitting(type(adapter), method, run_spec.metric_specs)
+    adapter = _checked_adapter(run_spec)
     missing = _missing_here(run_spec, is_plan=not fetch)
     name = run_spec.adapter_spec.model_deployment
     members, note = _prepared(context.models.members(name), context, fetch=fetch)
     deployment = context.models.routed(name) or members[0]
     _refuse_several_tokenizers(adapter, deployment, members)
-    _refuse_unpriced(members, context.options)
+    judges, judge_problem = plan_judges(
+        run_spec,
+        lambda judge: _prepared_judge(judge, context, fetch=fetch),
+        lambda judge: _identity_of(judge, (judge,)),
+        lambda files: _data_digest(files, context, fetch=fetch),
+    )
+    judging = [deployment for planned in judges for deployment in planned.deployments]
+    _refuse_unpriced((*members, *judging), context.options)
     augmenter = Augmenter.of(run_spec.data_augmenter_spec)
     files = (*scenario_files, *augmenter.files())
     data_digest, problem = _data_digest(files, context, fetch=fetch)
@@ -219,11 +228,13 @@ def plan_run(entry: str, run_spec: RunSpec, context: PlanContext, *, fetch: bool
         data_digest=data_digest,
         versions={
             "scenario": scenario.version,
-            "adapter": adapter_class.version,
+            "adapter": adapter.version,
             **augmenter.versions(),
         },
+        judges=[planned.identity for planned in judges],
     )
-    known = data_digest is not None or not files  # a run without data files has nothing to wait for
+    # A run without data files has nothing to wait for.
+    known = (data_digest is not None or not files) and not judge_problem
     return PlannedRun(
         entry=entry,
         run_spec=run_spec,
@@ -233,10 +244,31 @@ def plan_run(entry: str, run_spec: RunSpec, context: PlanContext, *, fetch: bool
         augmenter=augmenter,
         digest=run_digest(covered) if known else None,
         identity=covered,
-        problem=problem,
-        note="; ".join(filter(None, (note, missing, *_missing_variables(members, is_plan=not fetch)))),
+        problem=problem or judge_problem,
+        note="; ".join(
+            filter(None, (note, missing, *_missing_variables((*members, *judging), is_plan=not fetch)))
+        ),
+        judges=judges,
         read_early=(*read_at_import(scenario_class.__module__), *reads.files),
     )
+
+
+def _checked_adapter(run_spec: RunSpec) -> Adapter:
+    """The run's adapter, whose requests its metrics can score, made with arguments that they have.
+
+    Raises:
+        UsageError: Adapter spec or metric specs ask for what is impossible.
+    """
+    from evalkit.scoring.fit import refuse_unfitting
+
+    method = run_spec.adapter_spec.method
+    adapter_class: Any = ADAPTERS.get(method)
+    adapter: Adapter = adapter_class(run_spec.adapter_spec)
+    for metric_spec in run_spec.metric_specs:
+        skip = ("gold", "prediction", "adapter_spec")
+        bind_arguments("metric", metric_spec.name, METRICS.get(metric_spec.name), metric_spec.args, skip)
+    refuse_unfitting(type(adapter), method, run_spec.metric_specs)
+    return adapter
 
 
 def _missing_here(run_spec: RunSpec, *, is_plan: bool) -> str:
@@ -271,6 +303,18 @@ def _prepared(
         prepared.append(known)
         notes.append(note)
     return tuple(prepared), "; ".join(filter(None, dict.fromkeys(notes)))
+
+
+def _prepared_judge(name: str, context: PlanContext, *, fetch: bool) -> tuple[ModelDeployment, str]:
+    """A deployment that judges, as `_prepared` gives it.
+
+    Raises:
+        UsageError: It is not known, or routed: who judges would depend on the answer.
+    """
+    if context.models.routed(name) is not None:
+        raise UsageError(f"'{name}' is a routed deployment; name the members as a jury: judge=a|b")
+    prepared, note = _prepared(context.models.members(name), context, fetch=fetch)
+    return prepared[0], note
 
 
 def _identity_of(deployment: Deployment, members: Sequence[ModelDeployment]) -> dict[str, Any]:

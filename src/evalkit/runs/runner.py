@@ -125,6 +125,8 @@ async def run_one(run: PlannedRun, handle: RunHandle, session: Session) -> RunRe
 def _identity_of(run: PlannedRun) -> RunIdentity:
     if run.digest is None or run.problem:
         raise DataError(run.problem or f"{run.name}: its data is not local")
+    if run.judges:
+        raise DataError(f"{run.name}: this version plans judges and does not send their questions yet")
     own_files = tuple(path.name for file in run.files() if (path := file.local_path) is not None)
     return RunIdentity(run.run_spec, run.entry, run.digest, run.identity, own_files)
 

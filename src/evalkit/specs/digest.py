@@ -21,7 +21,8 @@ from evalkit.errors import UsageError
 from evalkit.specs.run_spec import RunSpec
 
 _JUDGES = "judges"
-_VERDICT_VERSION = "verdict_version"
+# What of a judge changes only how its replies are read.
+_READING = ("verdict_version", "reading")
 _ABSENT: Any = object()
 _LONGEST_SHOWN = 60
 _METRICS = "metric_specs"
@@ -89,7 +90,8 @@ def identity(
         deployment_identity: What of the deployment changes answers (revision, dtype, chat template, …).
         data_digest: Digest of the benchmark's files; None where it has none.
         versions: Versions of the scenario, the adapter, and the perturbations.
-        judges: What identifies each judge; its `verdict_version` says how its replies are read.
+        judges: What identifies each judge (`judge_identity`); its `verdict_version` and `reading` say how
+            its replies are read.
     """
     plain: dict[str, Any] = _plain(
         {
@@ -113,10 +115,16 @@ def run_digest(whole: Mapping[str, Any]) -> RunDigest:
     scores = {_METRICS: whole[_METRICS]}
     if not (judges := whole.get(_JUDGES)):
         return RunDigest(digest(request_part(whole)), digest(scores))
-    asked = [{key: part for key, part in judge.items() if key != _VERDICT_VERSION} for judge in judges]
     # Replies that are read otherwise give other scores, and are not asked for again.
-    scores[_VERDICT_VERSION] = [judge.get(_VERDICT_VERSION) for judge in judges]
-    return RunDigest(digest(request_part(whole)), digest(scores), digest(asked))
+    for name in _READING:
+        if any(name in judge for judge in judges):
+            scores[name] = [judge.get(name) for judge in judges]
+    return RunDigest(digest(request_part(whole)), digest(scores), digest([*map(asked_part, judges)]))
+
+
+def asked_part(judge: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a judge's identity changes its questions, or to whom they go."""
+    return {key: part for key, part in judge.items() if key not in _READING}
 
 
 def request_part(whole: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,31 @@ class MetricSpec(ObjectSpec):
     """Which metric, with its arguments."""
 
 
+class JudgeSpec(ObjectSpec):
+    """Which judge grades the answers, with its arguments, and who plays it.
+
+    Several deployments are a jury; each opinion on a unit is one verdict of one of them.
+    """
+
+    deployments: tuple[str, ...] = ()
+    """Who judges, each by the name of a deployment; `judge=` in a run entry sets them."""
+    label: str = Field(default="", pattern=r"^[A-Za-z0-9_.\-]*$")
+    """What the stage, its journal and its scores are called; the judge's own name if left out."""
+    num_opinions: int = Field(default=1, ge=1)
+    """How often each of them is asked the same."""
+    pooling: Literal["mean", "median", "majority"] = "mean"
+    """How several opinions become one score."""
+
+    @property
+    def stage(self) -> str:
+        """What the stage, and its journal, are called."""
+        return self.label or self.name.replace("/", "_")
+
+    def score_name(self, name: str) -> str:
+        """What a score of the judge is called in this run."""
+        return f"{self.label}_{name}" if self.label else name
+
+
 class Substitution(Spec):
     """A regular expression replaced over the whole finished prompt."""
 
@@ -161,6 +186,19 @@ class RunSpec(Spec):
     metric_specs: tuple[MetricSpec, ...] = ()
     data_augmenter_spec: DataAugmenterSpec = DataAugmenterSpec()
     groups: tuple[str, ...] = ()
+    judge_specs: tuple[JudgeSpec, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_no_judges(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run without judges is written as before there were any."""
+        plain: dict[str, Any] = serialize(self)
+        if not plain.get("judge_specs"):
+            plain.pop("judge_specs", None)
+        return plain
+
+    def with_judges(self, *judge_specs: JudgeSpec) -> RunSpec:
+        """A copy with these judges in place of its own."""
+        return self.model_copy(update={"judge_specs": judge_specs})
 
     def with_adapter(self, **changes: Any) -> RunSpec:
         """A copy whose adapter spec has these fields changed (checked like any other value)."""

@@ -1,0 +1,107 @@
+"""The judges of a planned run: looked up, checked, and with everything that identifies them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from evalkit.errors import UsageError
+from evalkit.specs.judge_identity import judge_identity
+from evalkit.specs.run_spec import JudgeSpec, RunSpec
+
+if TYPE_CHECKING:
+    from evalkit.data import DataFile
+    from evalkit.judges.judge import Judge
+    from evalkit.models.deployment import ModelDeployment
+
+Prepared = Callable[[str], tuple["ModelDeployment", str]]
+"""A deployment by its name, as it is used here, and what to tell the user of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJudge:
+    """A judge with everything resolved.
+
+    Attributes:
+        judge: Made from the spec; it has not read its files yet.
+        deployments: Who judges.
+        identity: All that identifies it.
+    """
+
+    spec: JudgeSpec
+    judge: Judge
+    deployments: tuple[ModelDeployment, ...]
+    identity: Mapping[str, Any]
+
+    @property
+    def stage(self) -> str:
+        """What its stage is called in events and reports."""
+        return f"judge:{self.spec.stage}"
+
+
+def plan_judges(
+    run_spec: RunSpec,
+    prepared: Prepared,
+    identity_of: Callable[[ModelDeployment], Mapping[str, Any]],
+    data_digest: Callable[[Sequence[DataFile]], tuple[str | None, str]],
+) -> tuple[tuple[PlannedJudge, ...], str]:
+    """The judges of a run spec, and why the data of one of them is not available, or nothing.
+
+    Args:
+        run_spec: The run.
+        prepared: Gives a deployment by name.
+        identity_of: What identifies a deployment.
+        data_digest: The digest of files, where it is known, and why they are not available.
+
+    Raises:
+        UsageError: A judge is unknown, has a wrong argument or nobody who plays it; or two are called alike.
+    """
+    from evalkit.judges.judge import build_judge
+
+    planned, problems = [], []
+    for spec in run_spec.judge_specs:
+        judge = build_judge(spec, run_spec.adapter_spec)
+        deployments = _deployments_of(spec, run_spec, prepared)
+        digest, problem = data_digest(judge.files())
+        covered = judge_identity(
+            spec,
+            [identity_of(deployment) for deployment in deployments],
+            version=judge.version,
+            verdict_version=judge.verdict_version,
+            reading_args=judge.reading_args,
+            data_digest=digest,
+        )
+        planned.append(PlannedJudge(spec, judge, deployments, covered))
+        problems.append(problem)
+    _refuse_equal_names(planned)
+    return tuple(planned), next(filter(None, problems), "")
+
+
+def _deployments_of(spec: JudgeSpec, run_spec: RunSpec, prepared: Prepared) -> tuple[ModelDeployment, ...]:
+    if not spec.deployments:
+        raise UsageError(
+            f"the judge '{spec.stage}' of '{run_spec.name}' names no deployment; add judge=<deployment>"
+        )
+    return tuple(prepared(name)[0] for name in spec.deployments)
+
+
+def _refuse_equal_names(planned: Sequence[PlannedJudge]) -> None:
+    """Nothing, if the stages and scores of all judges have different names.
+
+    Raises:
+        UsageError: Two are called alike.
+    """
+    stages: dict[str, None] = {}
+    scores: dict[str, str] = {}
+    for each in planned:
+        stage = each.spec.stage
+        if stage in stages:
+            raise UsageError(f"two judges are called '{stage}'; give one of them another label")
+        stages[stage] = None
+        for name in each.judge.names:
+            score = each.spec.score_name(name)
+            if scores.setdefault(score, stage) != stage:
+                raise UsageError(
+                    f"the judges '{scores[score]}' and '{stage}' both give '{score}'; give one a label"
+                )
