@@ -10,10 +10,9 @@ if TYPE_CHECKING:
     from evalkit.api import load_run, plan, run
     from evalkit.clients.client import Client
     from evalkit.data import Archive, DataFile, DataStore
-    from evalkit.errors import EvalkitError, UsageError
+    from evalkit.errors import EvalkitError, UnclearVerdict, UsageError
     from evalkit.instance import Instance, Reference
     from evalkit.judges.judge import Judge, Question, Reply
-    from evalkit.judges.unclear import UnclearVerdict
     from evalkit.perturbations.perturbation import Perturbation
     from evalkit.registry import (
         adapter,
@@ -124,7 +123,7 @@ _HOME_OF = {
     "ScenarioSpec": "evalkit.specs.run_spec",
     "Tokenizer": "evalkit.tokenization",
     "Tracker": "evalkit.trackers.tracker",
-    "UnclearVerdict": "evalkit.judges.unclear",
+    "UnclearVerdict": "evalkit.errors",
     "Unit": "evalkit.scoring.unit",
     "Usage": "evalkit.response",
     "UsageError": "evalkit.errors",
