@@ -11,6 +11,7 @@ from evalkit.errors import UsageError
 from evalkit.run_specs.jaster_datasets import DATASETS
 from evalkit.sandbox.judge import require_sandbox
 from tests.cli.conftest import Call
+from tests.data.jaster_made import MADE
 from tests.scenarios.jaster_files import NUM_ITEMS, write_dataset
 
 # Of chABSA's 322 test items 26 name one pair twice, so that `set_f1` of the right answer is below 1. These
@@ -21,6 +22,36 @@ TWICE = (0, 1, 12, 13, 34, 41, 53, 54, 68, 85, 87, 102, 119, 128, 172, 177, 195,
 def entry(name: str, more: str = "") -> str:
     options = ["items=all", *(["bleu_tokens=char"] if name.endswith("e-to-j") else []), *filter(None, [more])]
     return f"{name}:{','.join(options)}"
+
+
+@pytest.mark.parametrize("name", sorted(MADE))
+def test_absent_datasets_are_built_of_made_upstream_files_run_and_scored(
+    call: Call, tmp_path: Path, name: str
+) -> None:
+    """Twelve items in the upstream's format: built, right answers have full marks, run, scored."""
+    MADE[name](tmp_path / "upstream")
+    root = tmp_path / "root"
+    build = ("data", "build", "jaster", "--data-dir", tmp_path / "upstream", "-o", root, "--dataset", name)
+    assert call(*build).code == 0
+    if name == "jhumaneval":
+        skip_without_sandbox()
+    for shots in (0, 4):
+        asked = entry(name, f"shots={shots}")
+        if name != "jhumaneval":  # its right answers are tests, not programs
+            checked = call("validate", "--data-dir", root, "--json", "-r", asked)
+            assert checked.code == 0, checked.out + checked.err
+            assert json.loads(checked.out)["num_instances"] == NUM_ITEMS
+        ran = call("run", "--data-dir", root, "--json", "-r", f"{asked},model=evalkit/echo")
+        assert ran.code == 0, ran.out + ran.err
+        (headline, *_) = json.loads(ran.out)["rows"]
+        assert headline["n"] == NUM_ITEMS
+
+
+def skip_without_sandbox() -> None:
+    try:
+        require_sandbox()
+    except UsageError as error:
+        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "jhumaneval"])
@@ -41,10 +72,7 @@ def test_each_dataset_runs_and_its_right_answers_get_full_marks(
 
 
 def test_programs_are_run_against_their_tests(call: Call, tmp_path: Path) -> None:
-    try:
-        require_sandbox()
-    except UsageError as error:
-        pytest.skip(str(error))
+    skip_without_sandbox()
     root = write_dataset(tmp_path / "root", "jhumaneval")
     for shots in (0, 4):
         ran = call("run", "--data-dir", root, "--json", "-r", f"jhumaneval:shots={shots},model=evalkit/echo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 from pathlib import Path
@@ -9,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from evalkit.data.jaster_build import BuiltSplit, build_jaster
+from evalkit.data.jaster_upstream import UPSTREAMS
+from evalkit.data.knp import knp_sentences
+from evalkit.errors import DataError
+from evalkit.metrics.asserted_code import original_program
 from evalkit.run_specs.jaster_datasets import DATASETS
+from tests.data.jaster_made import MADE, NUM_ITEMS, program, write, write_lines
 
 # Train and test items of the published files (the documented counts), for the datasets that are built.
 COUNTS = {
@@ -63,36 +69,177 @@ def test_the_counts_are_the_documented_ones_and_twice_the_same_bytes(data_dir: P
             if count:
                 assert len(content(tmp_path / "first", split, name)["samples"]) == count
     assert sum(each.count for (name, split), each in first.items() if "jmmlu_" in name) == 7097
+    assert [first["jmmlu", split].count for split in ("train", "dev", "test")] == [5677, 709, 711]
     assert len([1 for name, split in first if name.startswith("mmlu_en_") and split == "test"]) == 57
     built(data_dir, tmp_path / "second")
     assert checksums(tmp_path / "first") == checksums(tmp_path / "second")
 
 
 def test_a_missing_upstream_file_is_named(data_dir: Path, tmp_path: Path) -> None:
-    found = built(data_dir, tmp_path, "jnli", "mgsm", "jcola-out-of-domain", "wiki_ner")
+    found = built(data_dir, tmp_path, "jnli", "mgsm", "jcola-out-of-domain", "wiki_ner", "alt-e-to-j")
     for split in ("train", "dev"):
         assert found["jnli", split].refused.endswith("jglue/jnli-v1.3/train-v1.3.json is missing")
     assert found["mgsm", "train"].refused.endswith("mgsm/exemplars.py is missing")
     assert found["jcola-out-of-domain", "train"].refused == "its upstream has no such split"
-    assert "1.2.6/evaluation/test/wiki_ner.json" in found["wiki_ner", "all"].refused
+    assert found["wiki_ner", "test"].refused.endswith("wikipedia_annotated_corpus/id/test.id is missing")
+    assert found["alt-e-to-j", "test"].refused.endswith("alt/URL-test.txt and 2 more is missing")
 
 
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+def outputs(tmp_path: Path, name: str) -> list[dict[str, str]]:
+    """The test items of a dataset that is built of made upstream files."""
+    MADE[name](tmp_path / "upstream")
+    found = built(tmp_path / "upstream", tmp_path / "out", name)
+    assert found[name, "test"].count == NUM_ITEMS
+    assert found[name, "train"].count >= 4
+    return content(tmp_path / "out", "test", name)["samples"]
+
+
+TEXT = "太郎0は東京大学に行った。彼0はJRのホンを読む。"
+
+
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("wiki_reading", "たろう0はとうきょうだいがくにいった。かれ0はじぇーあーるのほんをよむ。"),
+        ("wiki_ner", "太郎0（人名） 東京大学（組織名）"),
+        (
+            "wiki_dependency",
+            "太郎0は -> 行った。\n東京大学に -> 行った。\n彼0は -> 読む。\nJRのホンを -> 読む。",
+        ),
+        # Not the object that is outside of the text, nor the one that the annotators were not sure of.
+        ("wiki_pas", "行った ガ：太郎0 ニ：東京大学\n読む ガ：彼0"),
+        # Not the name in brackets, and not what is only nearly the same.
+        ("wiki_coreference", "太郎0 彼0"),
+    ],
+)
+def test_annotated_texts(tmp_path: Path, name: str, output: str) -> None:
+    assert outputs(tmp_path, name)[0] == {"input": TEXT, "output": output}
+
+
+def test_a_text_without_an_annotation_is_left_out(tmp_path: Path) -> None:
+    MADE["wiki_ner"](tmp_path)
+    path = tmp_path / "wikipedia_annotated_corpus/knp/wiki0002/wiki00020003.knp"
+    path.write_text(path.read_text(encoding="utf-8").replace("<NE:", "<X:"), encoding="utf-8")
+    found = built(tmp_path, tmp_path / "out", "wiki_ner", "wiki_dependency")
+    assert [found[name, "test"].count for name in ("wiki_ner", "wiki_dependency")] == [11, 12]
+
+
+def test_a_text_that_a_list_names_must_be_there(tmp_path: Path) -> None:
+    MADE["wiki_ner"](tmp_path)
+    (tmp_path / "wikipedia_annotated_corpus/knp/wiki0002/wiki00020003.knp").unlink()
+    found = built(tmp_path, tmp_path / "out", "wiki_ner")
+    assert found["wiki_ner", "test"].refused.endswith("wiki00020003.knp is missing")
+    assert found["wiki_ner", "train"].count == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("太郎 たろう 太郎 名詞\n", ":1: '# S-ID:'"),
+        ("# S-ID:a\n* -1D\n+ -1D\n太郎\n", ":4: a phrase, a word or EOS"),
+        ("# S-ID:a\n* -1D\n+ -1D\n太郎 たろう 太郎 名詞\n", "has no EOS"),
+    ],
+)
+def test_a_damaged_text_is_refused_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
+    write(tmp_path / "x.knp", text)
+    with pytest.raises(DataError, match=problem):
+        knp_sentences(tmp_path / "x.knp")
+
+
+def test_words_that_look_like_marks_are_words(tmp_path: Path) -> None:
+    lines = [f"{sign} {sign} {sign} 特殊 1 記号 5 * 0 * 0 NIL" for sign in "#*+"]
+    write(tmp_path / "x.knp", "\n".join(["# S-ID:a", "* -1D", "+ -1D", *lines, "EOS", ""]))
+    (sentence,) = knp_sentences(tmp_path / "x.knp")
+    assert sentence.text == "#*+"
+
+
+def test_translations_of_sentences_that_both_languages_have(tmp_path: Path) -> None:
+    english, japanese = "The sentence number 1 of test is short.", "testの1番目の文は短い。"
+    assert outputs(tmp_path, "alt-e-to-j")[0] == {"input": english, "output": japanese}
+    assert outputs(tmp_path, "alt-j-to-e")[0] == {"input": japanese, "output": english}
+
+
+def test_kyoto_articles_have_their_checked_translation(tmp_path: Path) -> None:
+    into_english, into_japanese = (
+        outputs(tmp_path, f"wikicorpus-{direction}") for direction in ("j-to-e", "e-to-j")
+    )
+    assert [(s["output"], s["input"]) for s in into_english] == [
+        (s["input"], s["output"]) for s in into_japanese
+    ]
+    for sample in into_japanese:
+        name, number = sample["output"].split("の寺")
+        assert sample["input"] == f"The temple {number.removesuffix('は古い。')} of {name} is old."
+
+
+def test_minimal_pairs_have_the_right_sentence_in_both_places(tmp_path: Path) -> None:
+    samples = outputs(tmp_path, "jblimp")
+    for sample in samples:
+        lines = dict(line.split("：") for line in sample["input"].split("\n"))
+        assert (lines[sample["output"]][-4:], sorted(lines)) == ("が来た。", ["a", "b"])
+    assert {sample["output"] for sample in samples} == {"a", "b"}
+
+
+def test_programs_have_statements_that_test_them(tmp_path: Path) -> None:
+    numbers = []
+    for sample in outputs(tmp_path, "jhumaneval"):
+        number = int(sample["input"].split("に")[1].split("を")[0])
+        numbers.append(number)
+        statements = ast.literal_eval(sample["output"])
+        assert f"assert add_{number}(1) == {1 + number}" in statements
+        names: dict[str, object] = {}
+        row = program(number)
+        # An answer without the helper of the prompt.
+        exec(original_program(f"def add_{number}(x):\n{row['canonical_solution']}"), names)
+        for statement in statements:
+            exec(statement, names)
+    assert any(number % 3 == 0 for number in numbers)
+
+
+def test_a_test_that_checks_nothing_is_refused(tmp_path: Path) -> None:
+    write_lines(tmp_path / "jhumaneval/jhuman-eval.jsonl", [program(1) | {"test": "x = 1"}])
+    found = built(tmp_path, tmp_path / "out", "jhumaneval")
+    assert "add_1" in found["jhumaneval", "test"].refused
 
 
 def test_kuci_from_files_in_its_format(tmp_path: Path) -> None:
+    assert outputs(tmp_path, "kuci")[1] == {
+        "input": "文脈：testに雨1\n選択肢：0.a1,1.b1,2.c1,3.d1",
+        "output": "1",
+    }
+
+
+def test_every_dataset_has_a_reader() -> None:
+    assert {file for dataset in DATASETS.values() for file in dataset.all_files} == set(UPSTREAMS)
+
+
+def test_the_table_of_the_docs_says_what_is_there(data_dir: Path, tmp_path: Path) -> None:
+    """Each row: how many items are built of the files at hand, and whether those are the real ones."""
+    found = built(data_dir, tmp_path)
+    page = Path(__file__).parents[2] / "docs/japanese.md"
+    _, _, table = page.read_text(encoding="utf-8").partition("| dataset | upstream files |")
     rows = [
-        {"context": f"雨{n}", "label": "abcd"[n % 4]} | {f"choice_{x}": f"{x}{n}" for x in "abcd"}
-        for n in range(12)
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table.split("\n\n")[0].split("\n")[2:]
     ]
-    for name in ("train", "development", "test"):
-        write(tmp_path / f"kuci/{name}.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
-    found = built(tmp_path, tmp_path / "out", "kuci")
-    assert [each.count for each in found.values()] == [12, 12, 12]
-    sample = content(tmp_path / "out", "test", "kuci")["samples"][1]
-    assert sample == {"input": "文脈：雨1\n選択肢：0.a1,1.b1,2.c1,3.d1", "output": "1"}
+    listed = {name for row in rows for name in row[0].split(", ")}
+    assert listed == {*DATASETS, "jmmlu.json"}
+    for names, _, *cells, here in rows:
+        for name in names.split(", "):
+            files = DATASETS[name].files if name in DATASETS else (name.removesuffix(".json"),)
+            for split, cell in zip(("train", "dev", "test"), cells, strict=True):
+                splits = [found[file, split] for file in files]
+                if cell == "none":
+                    assert {each.refused for each in splits} == {"its upstream has no such split"}, (
+                        name,
+                        split,
+                    )
+                elif cell == "refused":
+                    assert all(each.refused.endswith("missing") for each in splits), (name, split)
+                else:
+                    assert sum(each.count for each in splits) == int(cell), (name, split)
+            is_real = all(not found[file, "test"].refused for file in files)
+            assert here.startswith("real" if is_real else "made"), name
+            assert is_real != (name in MADE), name
 
 
 def test_mgsm_examples_are_read_from_the_python_file_and_not_run(tmp_path: Path) -> None:

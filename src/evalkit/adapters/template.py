@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from evalkit.adapters.adapter import Adapter, RequestSlot
@@ -16,7 +16,7 @@ from evalkit.registry import Output, adapter
 from evalkit.request import Message
 from evalkit.specs.run_spec import AdapterSpec
 
-INSTRUCTION = "instruction"
+INSTRUCTION, EXAMPLES = "instruction", "examples"
 _IN_PROMPT, _IN_EXAMPLE = ("{instruction}", "{input}"), ("{input}", "{output}")
 _FEW_SHOTS = "{few_shots}"
 
@@ -41,9 +41,10 @@ class TemplateAdapter(Adapter):
     """One request per instance: the spec's `prompt_template`, filled.
 
     `{instruction}` is the spec's `instructions`, else the instance's (`extra["instruction"]`); `{few_shots}`
-    are the examples, each by `example_template`; without that mark they follow the instruction. Prefixes and
-    suffixes of the spec are not used, apart from the global ones. With `chat_style=turns` the first message
-    is the template, filled with the first example's input; later ones are inputs alone. With
+    are the examples, each by `example_template`; without that mark they follow the instruction. An instance
+    with a text in `extra["examples"]` is shown the train instances that have the same text there. Prefixes
+    and suffixes of the spec are not used, apart from the global ones. With `chat_style=turns` the first
+    message is the template, filled with the first example's input; later ones are inputs alone. With
     `chat_style=system` the filled template is one user message.
 
     Raises:
@@ -61,8 +62,17 @@ class TemplateAdapter(Adapter):
 
     def context(self, train: Sequence[Instance], trial: int) -> Context:
         """The examples of a train trial; the prompts depend on each instance's instruction too."""
-        shots = few_shot(train, self.spec.max_train_instances, trial, self.spec.sample_train)
-        return _Examples(self.layout, self.window, [Turn(shot.input, self.gold(shot)) for shot in shots])
+        pools: dict[str, list[Instance]] = {}
+        for instance in train:
+            pools.setdefault(_pool_of(instance), []).append(instance)
+        shots = {
+            pool: [
+                Turn(shot.input, self.gold(shot))
+                for shot in few_shot(instances, self.spec.max_train_instances, trial, self.spec.sample_train)
+            ]
+            for pool, instances in pools.items()
+        }
+        return _Examples(self.layout, self.window, shots)
 
     def prompt(self, context: Context | ChatContext, instance: Instance, slot: RequestSlot) -> Prompt:
         """The filled template, with fewer examples, or cut, where it does not fit the window.
@@ -77,23 +87,24 @@ class TemplateAdapter(Adapter):
             )
         if not isinstance(context, _Examples):
             raise TypeError("a context of another adapter")
-        return context.around(instruction).prompt(instance.input)
+        return context.around(instruction, _pool_of(instance)).prompt(instance.input)
 
 
 class _Examples(Context):
     """The examples of a train trial, and the prompts around each instruction that came with them."""
 
-    def __init__(self, layout: Layout, window: Window, shots: Sequence[Turn]) -> None:
+    def __init__(self, layout: Layout, window: Window, shots: Mapping[str, Sequence[Turn]]) -> None:
         super().__init__(layout, window, ())
         self._shots = shots
-        self._around: dict[str, FittedContext] = {}
+        self._around: dict[tuple[str, str], FittedContext] = {}
 
-    def around(self, instruction: str) -> FittedContext:
-        """What the prompts with this instruction share."""
-        if instruction not in self._around:
+    def around(self, instruction: str, pool: str) -> FittedContext:
+        """What the prompts with this instruction and examples of this pool share."""
+        if (instruction, pool) not in self._around:
             made = _TemplateChat if self._layout.spec.chat_style == "turns" else _TemplateContext
-            self._around[instruction] = made(self._layout, self._window, instruction, self._shots)
-        return self._around[instruction]
+            shots = self._shots.get(pool, ())
+            self._around[instruction, pool] = made(self._layout, self._window, instruction, shots)
+        return self._around[instruction, pool]
 
 
 class _TemplateContext(FittedContext):
@@ -143,6 +154,11 @@ class _TemplateChat(ChatContext):
                 answer = self._turns[position].answer
                 messages.append(Message("assistant", self._layout.substituted(answer)))
         return tuple(messages)
+
+
+def _pool_of(instance: Instance) -> str:
+    """Which train instances are examples for it."""
+    return str((instance.extra or {}).get(EXAMPLES, ""))
 
 
 def _require(field: str, template: str, marks: Sequence[str]) -> None:

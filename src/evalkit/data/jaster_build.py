@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.data.download import appearing
-from evalkit.data.jaster_upstream import UNREAD, UPSTREAMS, Sample, Upstream
+from evalkit.data.jaster_splits import SPLITS, Sample, Upstream
+from evalkit.data.jaster_upstream import UPSTREAMS
 from evalkit.errors import DataError
 from evalkit.run_specs.jaster_datasets import DATASETS, JasterDataset
 
@@ -46,11 +47,7 @@ def build_jaster(mirror: Path, root: Path, version: str, datasets: Sequence[str]
         Each split in order: written, or refused with the reason.
     """
     for name in datasets:
-        if name in UNREAD:
-            places = ", ".join(f"{version}/evaluation/{split}/{name}.json" for split in ("test", "train"))
-            yield BuiltSplit(name, "all", refused=f"its upstream files are not read; put {places} there")
-            continue
-        for file in DATASETS[name].files:
+        for file in DATASETS[name].all_files:
             yield from _build_file(DATASETS[name], file, mirror, root / version / "evaluation")
 
 
@@ -58,7 +55,7 @@ def _build_file(dataset: JasterDataset, name: str, mirror: Path, folder: Path) -
     """The splits of one file name; those before a damaged one stay."""
     upstream = UPSTREAMS[name]
     few_shots: Sequence[Sample] = ()
-    for split in ("train", "dev", "test"):
+    for split in SPLITS:
         if split in upstream.absent:
             yield BuiltSplit(name, split, refused="its upstream has no such split")
             continue
@@ -74,9 +71,9 @@ def _build_file(dataset: JasterDataset, name: str, mirror: Path, folder: Path) -
 
 def _samples(upstream: Upstream, split: str, mirror: Path) -> tuple[list[Sample], str]:
     """The samples of a split, or why there are none."""
-    if missing := upstream.missing(split, mirror):
-        return [], f"{missing} is missing"
     try:
+        if missing := upstream.missing(split, mirror):
+            return [], f"{missing} is missing"
         samples = upstream.make(split, mirror)
     except DataError as error:
         return [], str(error)

@@ -5,105 +5,19 @@ from __future__ import annotations
 import ast
 import csv
 import io
-import random
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-from xml.etree import ElementTree
+from typing import Any, Literal
 
 from evalkit.codec import decode_foreign
+from evalkit.data.jaster_corpora import corpus_upstreams
+from evalkit.data.jaster_splits import Reader, Sample, Upstream
+from evalkit.data.jaster_wiki import wiki_upstreams
 from evalkit.data.rows import csv_rows, json_rows, text_of
+from evalkit.data.xml_text import texts_at, xml_of
 from evalkit.errors import DataError
 from evalkit.run_specs.jaster_datasets import DATASETS
-
-SplitRule = Literal["kept", "train_dev", "parts", "four_fifths", "mawps"]
-"""How splits are made.
-
-- `kept`: each upstream file is a split.
-- `train_dev`: the train file is shuffled, nine parts train and one part dev; the test file is kept.
-- `parts`: all is shuffled: from 1000 items on 8 parts train, 1 dev and 1 test; below, 32 items are train, and
-  the rest is halved into dev and test.
-- `four_fifths`: all is shuffled; 8 parts are train and 2 are test, of which the first half is dev too.
-- `mawps`: all is shuffled; 32 items are train, 250 test, and the rest dev.
-"""
-_SPLITS = ("train", "dev", "test")
-
-
-class Sample(NamedTuple):
-    """One item."""
-
-    input: str
-    output: str
-
-
-Reader = Callable[[Path], Sequence[Sample]]
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """Where a dataset comes from.
-
-    Attributes:
-        rule: How its splits are made.
-        files: For `kept` and `train_dev` the file of each split; else all files under `all`.
-        read: Reads one file.
-        absent: Splits that upstream does not have.
-    """
-
-    rule: SplitRule
-    files: Mapping[str, tuple[str, ...]]
-    read: Reader
-    absent: tuple[str, ...] = ()
-
-    def splits(self) -> tuple[str, ...]:
-        """The splits it gives, in order."""
-        return tuple(split for split in _SPLITS if split not in self.absent)
-
-    def needed(self, split: str) -> tuple[str, ...]:
-        """The files a split is made of."""
-        if "all" in self.files:
-            return self.files["all"]
-        return self.files["train" if self.rule == "train_dev" and split == "dev" else split]
-
-    def missing(self, split: str, mirror: Path) -> str:
-        """The first file that a split lacks, in words; "" if all are there."""
-        absent = [name for name in self.needed(split) if not (mirror / name).is_file()]
-        if not absent:
-            return ""
-        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        return f"{mirror / absent[0]}{more}"
-
-    def make(self, split: str, mirror: Path) -> list[Sample]:
-        """The samples of one split.
-
-        Raises:
-            DataError: A file is damaged.
-        """
-        samples = [sample for name in self.needed(split) for sample in self.read(mirror / name)]
-        if self.rule == "kept" or (self.rule == "train_dev" and split == "test"):
-            return samples
-        random.Random(42).shuffle(samples)
-        return samples[_place(self.rule, len(samples), split)]
-
-
-def _place(rule: SplitRule, count: int, split: str) -> slice:
-    """Where a split lies among the shuffled samples."""
-    if rule == "train_dev":
-        train = count * 9 // 10
-        return slice(train) if split == "train" else slice(train, count)
-    if rule == "four_fifths":
-        train = count * 8 // 10
-        half = train + (count - train) // 2
-        return {"train": slice(train), "dev": slice(train, half), "test": slice(train, count)}[split]
-    if rule == "mawps":
-        return {"train": slice(32), "dev": slice(282, count), "test": slice(32, 282)}[split]
-    train = count * 8 // 10 if count >= 1000 else min(32, count)
-    dev = train + (count // 10 if count >= 1000 else (count - train) // 2)
-    return {"train": slice(train), "dev": slice(train, dev), "test": slice(dev, count)}[split]
-
 
 # Reading
 
@@ -151,20 +65,20 @@ def _jnli(path: Path) -> list[Sample]:
 def _jsem(path: Path) -> list[Sample]:
     """The problems with one of the four answers; JSeM also judges single sentences, which are left out."""
     samples = []
-    for problem in _xml(path).iter("problem"):
+    for problem in xml_of(path).iter("problem"):
         answer = problem.get("answer") or ""
         if answer in DATASETS["jsem"].labels:
-            premise = "".join(_texts(problem, "p/script"))
-            samples.append(_pair(premise, "".join(_texts(problem, "h/script")), answer))
+            premise = "".join(texts_at(problem, "p/script"))
+            samples.append(_pair(premise, "".join(texts_at(problem, "h/script")), answer))
     return samples
 
 
 def _niilc(path: Path) -> list[Sample]:
     samples = []
-    for question in _xml(path).iter("question"):
-        answers = [answer for answer in _texts(question, "answers/answer") if answer]
+    for question in xml_of(path).iter("question"):
+        answers = [answer for answer in texts_at(question, "answers/answer") if answer]
         if answers:
-            samples.append(Sample(f"質問：{''.join(_texts(question, 'text'))}", ",".join(answers)))
+            samples.append(Sample(f"質問：{''.join(texts_at(question, 'text'))}", ",".join(answers)))
     return samples
 
 
@@ -300,20 +214,6 @@ def _options(noun: str, question: str, options: Sequence[str], marks: str) -> st
     return f"{noun}：{question}\n選択肢：{listed}"
 
 
-def _xml(path: Path) -> ElementTree.Element:
-    text = text_of(path)
-    if re.search(r"<!ENTITY", text):
-        raise DataError(f"{path}: it defines entities, which are not read")
-    try:
-        return ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise DataError(f"{path}: not valid XML ({error}); the file may be truncated") from None
-
-
-def _texts(element: ElementTree.Element, place: str) -> list[str]:
-    return ["".join(found.itertext()).strip() for found in element.findall(place)]
-
-
 def _json(path: Path) -> Any:
     try:
         return decode_foreign(text_of(path).encode())
@@ -388,6 +288,8 @@ def _upstreams() -> dict[str, Upstream]:
         name: Upstream("parts", {"all": (f"jmmlu/{subject}.csv",)}, partial(_exam, language="ja"))
         for name, subject in zip(DATASETS["jmmlu"].files, DATASETS["jmmlu"].subjects, strict=True)
     }
+    every = tuple(file for upstream in exams.values() for file in upstream.files["all"])
+    exams["jmmlu"] = Upstream("parts", {"all": every}, partial(_exam, language="ja"))
     for name, subject in zip(DATASETS["mmlu_en"].files, DATASETS["mmlu_en"].subjects, strict=True):
         parts = {"train": "dev", "dev": "val", "test": "test"}
         files = {split: f"mmlu/data/{part}/{subject}_{part}.csv" for split, part in parts.items()}
@@ -426,10 +328,10 @@ def _upstreams() -> dict[str, Upstream]:
         ),
         "jcola-out-of-domain": _kept(_jcola, ("train", "dev"), test="jcola/out_of_domain_valid-v1.0.json"),
         **exams,
+        **corpus_upstreams(),
+        **wiki_upstreams(),
     }
 
 
 UPSTREAMS = _upstreams()
 """By the name of each built file: where it comes from."""
-UNREAD = tuple(name for name, dataset in DATASETS.items() if dataset.files[0] not in UPSTREAMS)
-"""The datasets whose upstream format is not read: their files come ready-made."""

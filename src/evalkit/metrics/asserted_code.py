@@ -124,7 +124,7 @@ def _case(lines: tuple[str, ...], setup: str) -> Mapping[str, Any]:
 
 def _called(lines: tuple[str, ...], setup: str) -> str:
     """The function that most of the assertions call, of those that nobody but the program can define."""
-    known = {*dir(builtins), *_defined(setup)}
+    known = {*dir(builtins), *_defined(setup), *(name for line in lines for name in _defined(line))}
     calls: Counter[str] = Counter()
     for line in lines:
         found = [node.func for node in ast.walk(ast.parse(line)) if isinstance(node, ast.Call)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from evalkit.errors import DataError
 from evalkit.instance import Instance
@@ -23,7 +23,6 @@ _ORDERS = 4
 class Bleu(AnswerMetric):
     """BLEU of one answer, from 0 to 1, and of all answers together; the base of the metrics below."""
 
-    mark: ClassVar[float | None] = None
     tokens: str
 
     def __init__(
@@ -66,7 +65,7 @@ class Bleu(AnswerMetric):
         return {self.run_level_names[0]: float(found.score) / 100}
 
 
-@metric("bleu_en", full_marks=None, needs=("sacrebleu",))
+@metric("bleu_en", needs=("sacrebleu",))
 class BleuEn(Bleu):
     """BLEU of an English answer by `sacrebleu` (tokens `13a`), from 0 to 1; a run's `bleu_en` is their mean.
 
@@ -83,7 +82,7 @@ class BleuEn(Bleu):
     tokens = "13a"
 
 
-@metric("bleu_ja", full_marks=None, needs=("sacrebleu",))
+@metric("bleu_ja", needs=("sacrebleu",))
 class BleuJa(Bleu):
     """BLEU of a Japanese answer by `sacrebleu`, from 0 to 1; a run's `bleu_ja` is their mean.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from evalkit.errors import UnknownNameError
 from evalkit.registry import run_spec_function
@@ -18,8 +19,10 @@ Split = Literal["test", "dev"]
 Answers = Literal["original", "corrected", "as_generated"]
 BleuTokens = Literal["ja-mecab", "char"]
 Items = int | Literal["edition", "all"]
+Numbers = Literal["original", "in_text"]
+Unparsable = Literal["original", "left_out"]
 
-_FOLDER = f"{DEFAULT_VERSION}/evaluation"
+FOLDER = f"{DEFAULT_VERSION}/evaluation"
 _HEADS = {
     "ja": (
         "以下は、タスクを説明する指示と、文脈のある入力の組み合わせです。要求を適切に満たす応答を書きなさい。",
@@ -72,7 +75,7 @@ def chat_template(language: Literal["ja", "en"]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """What an entry asks besides the dataset; the fields are the parameters of the run specs."""
 
     edition: Edition = "neo"
@@ -84,13 +87,16 @@ class _Asked:
     testmode: bool = False
     answers: Answers = "original"
     bleu_tokens: BleuTokens = "ja-mecab"
-    folder: str = _FOLDER
+    folder: str = FOLDER
+    pattern: str = ""
+    numbers: Numbers = "original"
+    unparsable: Unparsable = "original"
+    extras: bool = False
 
-    def suffix(self) -> str:
+    def suffix(self, without: Sequence[str] = ()) -> str:
         """What differs from the defaults, as the name of a run says it; long texts by their checksum."""
-        changed = [
-            (f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default
-        ]
+        given = [(f, getattr(self, f.name)) for f in fields(self) if f.name not in without]
+        changed = [(field.name, value) for field, value in given if value != field.default]
         return ",".join(f"{name}={in_name(value)}" for name, value in changed)
 
 
@@ -106,7 +112,11 @@ def jaster(  # noqa: PLR0913 - one argument per option of an entry
     testmode: bool = False,
     answers: Answers = "original",
     bleu_tokens: BleuTokens = "ja-mecab",
-    folder: str = _FOLDER,
+    folder: str = FOLDER,
+    pattern: str = "",
+    numbers: Numbers = "original",
+    unparsable: Unparsable = "original",
+    extras: bool = False,
 ) -> RunSpec:
     """A dataset of jaster; `shots=4` shows the first items of its train split.
 
@@ -122,11 +132,28 @@ def jaster(  # noqa: PLR0913 - one argument per option of an entry
         answers: How an answer is read: as the original does, with its mistakes mended, or as generated.
         bleu_tokens: The words of Japanese translations: MeCab's, or single characters, which need no MeCab.
         folder: Where train, dev and test are, below the data directory or as a path.
+        pattern: A regular expression whose first group is the answer, such as <answer>(.*?)</answer>.
+        numbers: What exact_match_figure compares: the whole answer, or the last number in it.
+        unparsable: Whether correlations count an answer without a number as -2, or leave it out.
+        extras: Also score with what needs a package of its own: COMET of translations, pylint's errors.
     """
     if dataset not in DATASETS:
         raise UnknownNameError("dataset of jaster", dataset, DATASETS)
-    asked = _Asked(
-        edition, form, prompt_template, example_template, split, items, testmode, answers, bleu_tokens, folder
+    asked = Asked(
+        edition,
+        form,
+        prompt_template,
+        example_template,
+        split,
+        items,
+        testmode,
+        answers,
+        bleu_tokens,
+        folder,
+        pattern,
+        numbers,
+        unparsable,
+        extras,
     )
     return _run_spec(DATASETS[dataset], asked, f"jaster:dataset={dataset}", ",")
 
@@ -144,9 +171,13 @@ def _register(dataset: JasterDataset) -> None:
         testmode: bool = False,
         answers: Answers = "original",
         bleu_tokens: BleuTokens = "ja-mecab",
-        folder: str = _FOLDER,
+        folder: str = FOLDER,
+        pattern: str = "",
+        numbers: Numbers = "original",
+        unparsable: Unparsable = "original",
+        extras: bool = False,
     ) -> RunSpec:
-        asked = _Asked(
+        asked = Asked(
             edition,
             form,
             prompt_template,
@@ -157,6 +188,10 @@ def _register(dataset: JasterDataset) -> None:
             answers,
             bleu_tokens,
             folder,
+            pattern,
+            numbers,
+            unparsable,
+            extras,
         )
         return _run_spec(dataset, asked, dataset.name, ":")
 
@@ -170,25 +205,32 @@ for _dataset in DATASETS.values():
     _register(_dataset)
 
 
-def _run_spec(dataset: JasterDataset, asked: _Asked, name: str, separator: str) -> RunSpec:
+def _run_spec(dataset: JasterDataset, asked: Asked, name: str, separator: str) -> RunSpec:
     suffix = asked.suffix()
-    scenario_args = {
+    scenario_args: dict[str, Any] = {
         "dataset": dataset.name,
         "folder": asked.folder,
         "split": asked.split,
-        "max_items": _max_items(dataset, asked),
+        "max_items": max_items(dataset, asked),
         "shots": 0,
     }
+    if asked.edition == "nejumi4" and dataset.is_single_later:
+        scenario_args["in_one_file"] = True
     return RunSpec(
         name=f"{name}{separator}{suffix}" if suffix else name,
         scenario_spec=ScenarioSpec(name="jaster", args=scenario_args),
-        adapter_spec=_adapter_spec(dataset, asked),
+        adapter_spec=adapter_spec(dataset, asked),
         metric_specs=_metric_specs(dataset, asked),
         groups=("jaster", f"jaster_{dataset.language}", dataset.name),
     )
 
 
-def _adapter_spec(dataset: JasterDataset, asked: _Asked) -> AdapterSpec:
+def adapter_spec(dataset: JasterDataset, asked: Asked) -> AdapterSpec:
+    """How the questions of a dataset are asked.
+
+    Raises:
+        UsageError: The file of a template can't be read.
+    """
     form = asked.form
     if form == "edition":
         form = "alpaca" if asked.edition == "neo" else "chat"
@@ -215,8 +257,8 @@ def _adapter_spec(dataset: JasterDataset, asked: _Asked) -> AdapterSpec:
     )
 
 
-def _max_items(dataset: JasterDataset, asked: _Asked) -> int | None:
-    """How many items of each file are evaluated."""
+def max_items(dataset: JasterDataset, asked: Asked) -> int | None:
+    """How many items of each file are evaluated; None: all."""
     if isinstance(asked.items, int):
         return asked.items
     is_group = bool(dataset.subjects)
@@ -228,14 +270,17 @@ def _max_items(dataset: JasterDataset, asked: _Asked) -> int | None:
     return most if asked.split == "test" else _DEV_ITEMS[most]
 
 
-def _metric_specs(dataset: JasterDataset, asked: _Asked) -> tuple[MetricSpec, ...]:
+def _metric_specs(dataset: JasterDataset, asked: Asked) -> tuple[MetricSpec, ...]:
     """The metrics, which read the answers as the edition does."""
     names = dataset.metrics
     if asked.edition != "neo" and dataset.name in _FIGURES:
         names = ("exact_match_figure",)
     if dataset.name == "jhumaneval":
         args = {} if asked.answers == "original" else {"answers": "blocks"}
-        return (MetricSpec(name="code_exec", args=args),)
+        checks = (MetricSpec(name="pylint_check"),) if asked.extras else ()
+        return (MetricSpec(name="code_exec", args=args), *checks)
+    if dataset.category == "MT" and asked.extras:
+        names = (*names, "comet_wmt22")
     if dataset.labels or dataset.subjects or dataset.name in _FORMS:
         names = (*names, "format_control")
     return tuple(
@@ -243,14 +288,20 @@ def _metric_specs(dataset: JasterDataset, asked: _Asked) -> tuple[MetricSpec, ..
     )
 
 
-def _arguments(metric: str, dataset: JasterDataset, asked: _Asked) -> dict[str, str]:
+def _arguments(metric: str, dataset: JasterDataset, asked: Asked) -> dict[str, str]:
     # In Nejumi 4 `jmmlu` is one file, and its name lacks the `_` by which the original knows how to read it.
     is_known = dataset.subjects and not (asked.edition == "nejumi4" and dataset.name == "jmmlu")
     args = {"dataset": f"{dataset.name}_" if is_known else dataset.name}
     if asked.answers != "original":
         args["answers"] = asked.answers
+    if asked.pattern:
+        args["pattern"] = asked.pattern
     if asked.answers == "corrected" and metric == "set_f1":
         args["right_lines"] = "once"
     if metric == "bleu_ja" and asked.bleu_tokens != "ja-mecab":
         args["tokens"] = asked.bleu_tokens
+    if metric == "exact_match_figure" and asked.numbers != "original":
+        args["numbers"] = asked.numbers
+    if metric in ("pearson", "spearman") and asked.unparsable != "original":
+        args["unparsable"] = asked.unparsable
     return args

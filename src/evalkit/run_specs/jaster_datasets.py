@@ -37,6 +37,7 @@ class JasterDataset:
         labels: The answers there can be; empty where they are free.
         language: Of the prompt around the instruction.
         subjects: The parts of a group.
+        is_single_later: Whether a group is one file, `name.json`, since Nejumi 4.
         max_items: How many items of each file are evaluated, from its beginning.
         documented: Whether instruction and length are documented; else they are evalkit's.
     """
@@ -49,6 +50,7 @@ class JasterDataset:
     labels: tuple[str, ...] = ()
     language: Literal["ja", "en"] = "ja"
     subjects: tuple[str, ...] = ()
+    is_single_later: bool = False
     max_items: int = 100
     documented: bool = True
 
@@ -56,6 +58,11 @@ class JasterDataset:
     def files(self) -> tuple[str, ...]:
         """The names of its files, without `.json`."""
         return tuple(f"{self.name}_{subject}" for subject in self.subjects) or (self.name,)
+
+    @property
+    def all_files(self) -> tuple[str, ...]:
+        """The files of all editions."""
+        return (*self.files, self.name) if self.is_single_later else self.files
 
 
 _JMMLU_SUBJECTS = """
@@ -202,7 +209,7 @@ def _annotated_text() -> tuple[JasterDataset, ...]:
         )
 
     return (
-        wiki("wiki_reading", f"与えられたテキストを全てひらがなに変換してください。{_ONLY}", 1000, "char_f1"),
+        wiki("wiki_reading", "与えられたテキストを全てひらがなに変換してください。", 1000, "char_f1"),
         wiki(
             "wiki_ner",
             "与えられたテキストから固有表現（組織名、人名、地名、固有物名、日付表現、時刻表現、金額表現、割合表現）を"
@@ -219,8 +226,9 @@ def _annotated_text() -> tuple[JasterDataset, ...]:
         ),
         wiki(
             "wiki_pas",
-            "与えられたテキストに含まれる述語の項構造（ガ格、ヲ格、ニ格）を列挙してください。"
-            f"{_ONLY}回答は一行に一つの格とし、以下のような形式で答えてください。\nガ：項\nヲ：項",
+            "与えられたテキストに含まれる述語項構造を全て列挙してください。"
+            f"{_ONLY}回答は一行に一つの述語とし、以下のような形式で答えてください。\n"
+            "述語1 ガ：項1 ヲ：項2\n述語2 ガ：項3",
             600,
         ),
         wiki(
@@ -250,10 +258,11 @@ def _analysis() -> tuple[JasterDataset, ...]:
         JasterDataset(
             "jblimp",
             "syntactic",
-            f"与えられた二つの文aとbのうち、文法的に正しい文の記号（例：a）を回答してください。{_ONLY}",
+            "これから提示する a と b の2つの日本語の文章のうち、一つは文法的に正しく、もう一つは文法的な誤り"
+            "を含んでいます。どちらが文法的に正しい文章かを判断し、正しい文章に対応したアルファベットを出力してください。"
+            f"必ずaまたはbのどちらか1文字を出力し、{_ONLY}",
             1,
             labels=("a", "b"),
-            documented=False,
         ),
         *(
             JasterDataset(
@@ -292,6 +301,7 @@ def _numbers_and_exams() -> tuple[JasterDataset, ...]:
             5,
             labels=tuple("ABCD"),
             subjects=tuple(_JMMLU_SUBJECTS.split()),
+            is_single_later=True,
             max_items=5,
         ),
         JasterDataset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from evalkit.data import DataFile, DataStore, HubSplit
@@ -32,15 +33,23 @@ class IFEvalScenario(Scenario):
 
     def instances(self, data: DataStore) -> Iterator[Instance]:
         """All 541 as test, without references."""
-        path = data.path(_FILE)
-        for row in json_rows(path, _FIELDS):
-            names, arguments = row["instruction_id_list"], row["kwargs"]
-            if len(names) != len(arguments) or not all(isinstance(given, dict) for given in arguments):
-                raise DataError(f"{path}: prompt {row['key']} needs one mapping in kwargs per instruction")
-            extra = {
-                "instruction_ids": names,
-                "instruction_kwargs": [
-                    {name: value for name, value in given.items() if value is not None} for given in arguments
-                ],
-            }
-            yield Instance(row["prompt"].strip(), (), TEST, id=f"id{row['key']}", extra=extra)
+        return instructed(data.path(_FILE))
+
+
+def instructed(path: Path) -> Iterator[Instance]:
+    """The prompts of a file in the format of IFEval, in order.
+
+    Raises:
+        DataError: A prompt has not as many mappings of arguments as instructions.
+    """
+    for row in json_rows(path, _FIELDS):
+        names, arguments = row["instruction_id_list"], row["kwargs"]
+        if len(names) != len(arguments) or not all(isinstance(given, dict) for given in arguments):
+            raise DataError(f"{path}: prompt {row['key']} needs one mapping in kwargs per instruction")
+        extra = {
+            "instruction_ids": names,
+            "instruction_kwargs": [
+                {name: value for name, value in given.items() if value is not None} for given in arguments
+            ],
+        }
+        yield Instance(row["prompt"].strip(), (), TEST, id=f"id{row['key']}", extra=extra)

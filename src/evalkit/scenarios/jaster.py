@@ -18,7 +18,8 @@ from evalkit.registry import scenario
 from evalkit.run_specs.jaster_datasets import DATASETS, DEFAULT_VERSION
 from evalkit.scenarios.scenario import Scenario
 
-_INSTRUCTION = "instruction"  # where the method `template` looks for it
+# Where the method `template` looks for them.
+INSTRUCTION, EXAMPLES = "instruction", "examples"
 _SPLITS = {"test": TEST, "dev": VALID}
 
 
@@ -32,7 +33,8 @@ class JasterScenario(Scenario):
             `/`, `~` or `.`.
         split: `test` or `dev`.
         max_items: How many items of each file; None: all.
-        shots: How many examples a prompt shows; with 0 the train split is not read.
+        shots: How many examples a prompt shows, of the train file of the same name; with 0 none is read.
+        in_one_file: Whether `jmmlu` is the one file `jmmlu.json`, as in Nejumi 4.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class JasterScenario(Scenario):
         split: str = "test",
         max_items: int | None = None,
         shots: int = 0,
+        in_one_file: bool = False,
     ) -> None:
         if dataset not in DATASETS:
             raise UnknownNameError("dataset of jaster", dataset, DATASETS)
@@ -50,12 +53,18 @@ class JasterScenario(Scenario):
         if max_items is not None and max_items < 1:
             raise UsageError(f"max_items={max_items}: at least 1 item must be evaluated")
         self.dataset, self.folder, self.split = DATASETS[dataset], folder, split
+        if in_one_file and not self.dataset.is_single_later:
+            raise UsageError(f"in_one_file=true: {dataset} is not one file in any edition")
         self.max_items, self.shots = max_items, shots
+        self.names = (dataset,) if in_one_file else self.dataset.files
+        if shots and len(self.names) > 1:
+            # In version 1 the questions of all subjects had the examples of the first.
+            self.version = 2  # type: ignore[misc]
 
     def files(self) -> Sequence[DataFile]:
         """The evaluated files, and those of the train split where examples are shown."""
         splits = (self.split, TRAIN) if self.shots else (self.split,)
-        return tuple(self._file(split, name) for split in splits for name in self.dataset.files)
+        return tuple(self._file(split, name) for split in splits for name in self.names)
 
     def instances(self, data: DataStore) -> Iterator[Instance]:
         """Train items where examples are shown, then the first items of each file, in file order.
@@ -63,9 +72,9 @@ class JasterScenario(Scenario):
         Raises:
             DataError: A file is not in jaster's format, or the train split has fewer items than are shown.
         """
-        for name in self.dataset.files if self.shots else ():
+        for name in self.names if self.shots else ():
             yield from self._train(data.path(self._file(TRAIN, name)), name)
-        for name in self.dataset.files:
+        for name in self.names:
             yield from self._evaluated(data.path(self._file(self.split, name)), name)
 
     def _train(self, path: Path, name: str) -> Iterator[Instance]:
@@ -74,16 +83,17 @@ class JasterScenario(Scenario):
             raise DataError(f"{path}: {len(content['samples'])} items, {self.shots} are to be shown")
         for position, sample in enumerate(content["samples"]):
             references = (Reference(sample["output"], (CORRECT,)),)
-            yield Instance(sample["input"], references, TRAIN, id=f"{name}-train-{position}")
+            extra = self._pool(name) or None
+            yield Instance(sample["input"], references, TRAIN, id=f"{name}-train-{position}", extra=extra)
 
     def _evaluated(self, path: Path, name: str) -> Iterator[Instance]:
         content = _content(path)
         labels = tuple(content.get("label_list") or self.dataset.labels)
-        subject = name.removeprefix(f"{self.dataset.name}_") if self.dataset.subjects else None
+        subject = name.removeprefix(f"{self.dataset.name}_") if len(self.names) > 1 else None
         for position, sample in enumerate(content["samples"][: self.max_items]):
             gold = sample["output"]
             wrong = tuple(Reference(label) for label in labels if label != gold) if gold in labels else ()
-            extra: dict[str, Any] = {_INSTRUCTION: content["instruction"]}
+            extra: dict[str, Any] = {INSTRUCTION: content["instruction"], **self._pool(name)}
             if self.dataset.name == "jhumaneval":
                 extra["test_cases"] = _tests(path, position, sample["output"])
             yield Instance(
@@ -95,6 +105,10 @@ class JasterScenario(Scenario):
                 group=_passage(sample["input"]) if self.dataset.name == "jsquad" else None,
                 extra=extra,
             )
+
+    def _pool(self, name: str) -> dict[str, str]:
+        """Which examples a question is asked with, where there are several files of them."""
+        return {EXAMPLES: name} if self.shots and len(self.names) > 1 else {}
 
     def _file(self, split: str, name: str) -> DataFile:
         if self.dataset.name == "mgsm" and split == "dev":
