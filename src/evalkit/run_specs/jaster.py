@@ -135,7 +135,7 @@ def jaster(  # noqa: PLR0913 - one argument per option of an entry
         pattern: A regular expression whose first group is the answer, such as <answer>(.*?)</answer>.
         numbers: What exact_match_figure compares: the whole answer, or the last number in it.
         unparsable: Whether correlations count an answer without a number as -2, or leave it out.
-        extras: Also score with what needs a package of its own: COMET of translations, pylint's errors.
+        extras: Also score with COMET (translations) and pylint (programs), which need further packages.
     """
     if dataset not in DATASETS:
         raise UnknownNameError("dataset of jaster", dataset, DATASETS)
