@@ -26,7 +26,7 @@ def corpus_upstreams() -> dict[str, Upstream]:
     for direction in ("e-to-j", "j-to-e"):
         into_japanese = direction == "e-to-j"
         found[f"alt-{direction}"] = Upstream(
-            "kept", lists, partial(_alt, into_japanese=into_japanese), beside=texts
+            "kept", lists, partial(_alt, into_japanese=into_japanese), also_read=texts
         )
         found[f"wikicorpus-{direction}"] = Upstream(
             "four_fifths", articles, partial(_kyoto, into_japanese=into_japanese), listed=_articles

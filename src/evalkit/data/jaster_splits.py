@@ -40,7 +40,7 @@ class Upstream:
         files: For `kept` and `train_dev` the file of each split; else all files under `all`.
         read: The samples of one file.
         absent: Splits that upstream does not have.
-        beside: Files that `read` reads besides the one that it is given.
+        also_read: Other files that `read` reads together with the one that it is given.
         listed: `files` are lists; this gives the files that one of them names, and those hold the samples.
     """
 
@@ -48,7 +48,7 @@ class Upstream:
     files: Mapping[str, tuple[str, ...]]
     read: Reader
     absent: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
+    also_read: tuple[str, ...] = ()
     listed: Callable[[Path], Sequence[str]] | None = None
 
     def missing(self, split: str, mirror: Path) -> str:
@@ -57,7 +57,7 @@ class Upstream:
         Raises:
             DataError: A list of files is damaged.
         """
-        needed = (*self._files(split), *self.beside)
+        needed = (*self._files(split), *self.also_read)
         absent = [name for name in needed if not (mirror / name).is_file()]
         if not absent:
             absent = [name for name in self._sources(split, mirror) if not (mirror / name).is_file()]

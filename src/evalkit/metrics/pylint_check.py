@@ -34,7 +34,7 @@ _LIMITED_PYLINT = (
 class PylintCheck(Metric):
     """1 if pylint finds no error (its messages `E…`) in the program, else 0; the program is not run.
 
-    Whether it is right is the matter of `code_exec`. pylint runs in a process of its own with limits of time
+    Whether it is right is the matter of `code_exec`. pylint runs in another process with limits of time
     and memory, in an empty folder, without anybody's settings. Needs the extra `pylint`.
 
     The program is the first fenced block, else all from the first `def `, else the answer itself, as for
