@@ -29,6 +29,7 @@ NEEDS_DATA_OF_ITS_OWN = {
     *("bbq", "code_eval_acc", "pass", "code_block_acc", "code_block_pass", "drop", "ifeval", "carried_over"),
     "code_exec",
     "m_ifeval_ja",
+    "mt_bench_ratings",
     "variant_robustness",
 }
 TEMPLATE = "{instruction}\n{input}\n"  # needed by the method `template`, ignored by the others

@@ -97,6 +97,29 @@ def import_inspect(
     echo(f"imported {counted(num, 'run')} to {target}")
 
 
+@import_app.command("mt-bench")
+def import_mt_bench(
+    path: Annotated[Path, typer.Argument(help="A judgement file, or a folder with some.")],
+    output_path: _Output = _DEFAULT_OUTPUT,
+    suite: _Suite = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="The question file.  [next to model_judgment/]")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="The folder of answer files.  [model_answer/ next to model_judgment/]")
+    ] = None,
+    max_file_mb: _MaxFileMb = None,
+) -> None:
+    """Read judgements of MT-Bench in FastChat's format: a run for each model and judge."""
+    from evalkit.interchange.mt_bench_import import MtBenchFiles, find_judgement_files, read_mt_bench
+
+    files = _prepare(suite, None, max_file_mb)
+    target = output_path / "runs" / (suite or "mt_bench")
+    found = MtBenchFiles(tuple(find_judgement_files(path)), questions, answers)
+    num = _keep_all([(path, target)], lambda _: read_mt_bench(found, files()))
+    echo(f"imported {counted(num, 'run')} to {target}")
+
+
 def _prepare(
     suite: str | None, plugins: list[str] | None, max_file_mb: float | None
 ) -> Callable[[], ForeignFiles]:

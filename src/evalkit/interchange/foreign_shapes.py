@@ -338,6 +338,40 @@ class InspectSample(_Shape):
     metadata: dict[str, Any] | None = None
 
 
+_QuestionId = int | Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class FastChatJudgement(_Shape):
+    """A line of a judgement file of MT-Bench, grading answers one by one."""
+
+    question_id: _QuestionId
+    model: Annotated[str, Field(min_length=1)]
+    judge: Annotated[list[str], Field(min_length=2, max_length=2)]
+    user_prompt: str = ""
+    judgment: str = ""
+    score: Annotated[Number, Field(ge=-1, le=1e6)]
+    turn: Annotated[int, Field(ge=1, le=2)]
+
+
+class FastChatQuestion(_Shape):
+    """A line of a question file of MT-Bench."""
+
+    question_id: _QuestionId
+    category: str
+    turns: Annotated[list[str], Field(min_length=1, max_length=2)]
+
+
+class _FastChatChoice(_Shape):
+    turns: Annotated[list[str], Field(min_length=1, max_length=2)]
+
+
+class FastChatAnswer(_Shape):
+    """A line of an answer file of MT-Bench."""
+
+    question_id: _QuestionId
+    choices: Annotated[list[_FastChatChoice], Field(min_length=1)]
+
+
 def check(shape: type[BaseModel], value: Any, place: str) -> None:
     """Refuse a value that has another shape.
 
