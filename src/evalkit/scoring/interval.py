@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from evalkit.statistics.wilson import wilson_interval as wilson_interval
+
 IntervalMethod = Literal["t", "wilson", "clustered_t", "bootstrap"]
 
 _LARGE = 100
@@ -66,19 +68,6 @@ def spread_of(values: Sequence[float], clusters: Sequence[int], may_be_share: bo
     margin = student_t_quantile(0.975, num_clusters - 1) * stderr
     method: IntervalMethod = "clustered_t" if clustered else "t"
     return Spread(stderr, (mean - margin, mean + margin), method, shown_clusters)
-
-
-def wilson_interval(share: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The Wilson score interval of a share among `n` independent observations; 95% unless `z` is given.
-
-    With z the normal quantile: (p + z²/2n ± z·√(p(1-p)/n + z²/4n²)) / (1 + z²/n).
-    """
-    scale = 1 + z * z / n
-    centre = (share + z * z / (2 * n)) / scale
-    margin = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
-    low = 0.0 if share == 0 else max(0.0, centre - margin)
-    high = 1.0 if share == 1 else min(1.0, centre + margin)
-    return low, high
 
 
 @lru_cache(maxsize=4096)
