@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,13 @@ def test_runs_that_differ_in_how_much_they_ask_answer_for_each_other(
     assert found(tmp_path) == ["theirs"]
     keep(tmp_path, "ours", OURS)
     assert found(tmp_path, other, "theirs") == ["ours"]
+
+
+def test_the_run_that_was_written_to_last_answers_first(tmp_path: Path) -> None:
+    for number, name in enumerate(("b", "a", "c")):
+        keep(tmp_path, name, covered(SPEC.with_adapter(num_trials=2 + number)))
+        os.utime(tmp_path / name / "journal.jsonl", (1000 + number, 1000 + number))
+    assert found(tmp_path) == ["c", "a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,8 @@ class PriorRuns:
     def sources(self, path: Path, identity: Mapping[str, Any], full: str) -> list[JournalSource]:
         """The journals of other runs that may hold answers to a run's requests, each to be closed.
 
-        Those of runs that can't be read are left out.
+        The journal written to last comes first, so that of two answers the newer counts. Those of runs that
+        can't be read are left out.
 
         Args:
             path: The run's directory.
@@ -76,7 +77,7 @@ class PriorRuns:
             for alone in _of_each_member(identity).values():
                 found |= self._runs[single_request_digest(alone)]
         sources = []
-        for _, run in sorted(found.items()):
+        for run in sorted(found.values(), key=_age_order):
             if run.path == path or run.full == full:
                 continue
             with suppress(StoreError):
@@ -117,6 +118,15 @@ class PriorRuns:
                 self._add(directory.path, manifest.identity, manifest.digest, manifest.request_digest)
         elif (owner := owner_of(directory.journal_path)) is not None and owner.identity:
             self._add(directory.path, owner.identity, None, owner.requests)
+
+
+def _age_order(run: _PriorRun) -> tuple[float, Path]:
+    """The run whose journal was written to last comes first."""
+    try:
+        written_at = RunDirectory(run.path).journal_path.stat().st_mtime
+    except OSError:
+        written_at = 0.0
+    return -written_at, run.path
 
 
 def _unchecked_identity(directory: RunDirectory) -> Mapping[str, Any] | None:

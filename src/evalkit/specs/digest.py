@@ -189,7 +189,7 @@ def short_digest(value: str) -> str:
 def _differences(path: str, a: Any, b: Any) -> Iterator[str]:
     if path == _METRICS and isinstance(a, list) and isinstance(b, list):
         if a != b:
-            yield f"{path}: {_named(a, b)} -> {_named(b, a)}"
+            yield f"{path}: {_changed_metrics(a, b)}"
     elif isinstance(a, dict) and isinstance(b, dict):
         for key in sorted(a.keys() | b.keys()):
             yield from _differences(
@@ -202,10 +202,15 @@ def _differences(path: str, a: Any, b: Any) -> Iterator[str]:
         yield f"{path}: {' -> '.join(_shown(a, b))}"
 
 
-def _named(specs: Sequence[Any], others: Sequence[Any]) -> str:
-    """The metrics that the others lack, with their arguments; all by name where only the order differs."""
-    lacking = [_call(spec) for spec in specs if spec not in others]
-    return ", ".join(lacking or (map(_call, specs) if len(specs) == len(others) else [])) or "none more"
+def _changed_metrics(before: Sequence[Any], after: Sequence[Any]) -> str:
+    """Which metrics went and which came, with their arguments; all by name where only the order differs."""
+    gone = ", ".join(_call(spec) for spec in before if spec not in after)
+    came = ", ".join(_call(spec) for spec in after if spec not in before)
+    if gone and came:
+        return f"{gone} -> {came}"
+    if gone or came:
+        return f"without {gone}" if gone else f"with {came}"
+    return f"{', '.join(map(_call, before))} -> {', '.join(map(_call, after))}"
 
 
 def _call(spec: Any) -> str:
