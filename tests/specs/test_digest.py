@@ -198,8 +198,6 @@ def test_metrics_are_named_in_differences_not_taken_apart() -> None:
     assert between(plain, plain[:1]) == ["metric_specs: without f1"]
     assert between(plain[:1], plain) == ["metric_specs: with f1"]
     assert between(plain[:1], plain[:1] * 2) == ["metric_specs: exact_match -> exact_match, exact_match"]
-        "metric_specs: exact_match -> exact_match, exact_match"
-    ]
     assert between(plain, plain[::-1]) == ["metric_specs: exact_match, f1 -> f1, exact_match"]
     assert between(plain, plain) == []
 
