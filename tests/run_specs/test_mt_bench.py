@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from evalkit.errors import UnknownNameError, UsageError
+from evalkit.plugins import load_builtins
 from evalkit.registry import RUN_SPECS
-from evalkit.run_specs.mt_bench import mt_bench_en, mt_bench_ja
 from evalkit.specs.expanders import increase_temperature, temperature
 from evalkit.specs.run_spec import RunSpec
+
+load_builtins()
+mt_bench_en, mt_bench_ja = RUN_SPECS.get("mt_bench_en"), RUN_SPECS.get("mt_bench_ja")
 
 
 def test_fastchats_temperatures_and_lengths() -> None:
@@ -100,3 +103,18 @@ def test_both_languages_take_the_same_arguments() -> None:
     assert (ja.__doc__ or "").partition("Args:")[2].split() == (en.__doc__ or "").partition("Args:")[
         2
     ].split()
+
+
+def test_the_judge_gets_what_the_entry_says() -> None:
+    (judge,) = mt_bench_ja(judgements=2, references="./r.jsonl", reading="fastchat").judge_specs
+    assert (judge.name, judge.num_opinions, judge.is_optional, judge.deployments) == ("mt_bench", 2, True, ())
+    assert (judge.args["language"], judge.args["references"]) == ("ja", "./r.jsonl")
+    assert judge.args["reference_categories"] == ("math", "reasoning", "coding")
+    with pytest.raises(UsageError, match="judgements=0"):
+        mt_bench_ja(judgements=0)
+
+
+def test_own_questions_do_not_get_fastchats_references() -> None:
+    """Their ids may be the same."""
+    assert mt_bench_en(questions="./q.jsonl").judge_specs[0].args["references"] == "none"
+    assert mt_bench_en().judge_specs[0].args["references"] == ""

@@ -331,15 +331,27 @@ def test_where_a_benchmark_has_no_examples_shots_have_no_effect(shots: str, mode
         plain = the_one(expand(models, f"{name}:model=simple/model1"))
         expansion = expand(models, f"{name}:{shots},model=simple/model1")
         assert the_one(expansion) == plain
-        assert expansion.run_specs[0].notes == (f"{shots} has no effect: {name} has no few-shot examples",)
+        note = f"{shots} has no effect: {name} has no few-shot examples"
+        assert expansion.run_specs[0].notes[0] == note
 
 
 def test_no_examples_asked_where_there_are_none_is_no_news(models: FakeModels) -> None:
     for zero in ("shots=0", "shots=zero"):
-        assert expand(models, f"mt_bench_en:{zero},model=simple/model1").run_specs[0].notes == ()
+        assert expand(models, f"ifeval:{zero},model=simple/model1").run_specs[0].notes == ()
 
 
 def test_where_there_are_examples_shots_count(models: FakeModels) -> None:
     expansion = expand(models, "gsm:shots=3,model=simple/model1")
     assert the_one(expansion).adapter_spec.max_train_instances == 3
     assert expansion.run_specs[0].notes == ()
+
+
+def test_without_a_judge_the_answers_of_mt_bench_are_not_judged(models: FakeModels) -> None:
+    """They can be judged later; a note says so."""
+    expansion = expand(models, "mt_bench_ja:model=simple/model1")
+    assert the_one(expansion).judge_specs == ()
+    (note,) = expansion.run_specs[0].notes
+    assert note == "mt_bench_ja: no judge is named, so its answers are not judged; add judge=<deployment>"
+    judged = expand(models, "mt_bench_ja:model=simple/model1,judge=openai/gpt2")
+    (spec,) = the_one(judged).judge_specs
+    assert (spec.deployments, judged.run_specs[0].notes) == (("huggingface/gpt2",), ())

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from evalkit.plugins import load_builtins
+from evalkit.registry import RUN_SPECS
 from evalkit.run_specs.gsm import gsm
 from evalkit.run_specs.mmlu import mmlu
-from evalkit.run_specs.mt_bench import mt_bench_en
 from evalkit.specs.fixups import FIX_UPS, fix_up
 from tests.specs.conftest import FakeModels
 
@@ -97,5 +98,6 @@ def test_a_model_that_fails_at_temperature_0_never_gets_it() -> None:
 
 
 def test_a_conversation_needs_no_marks_in_its_text() -> None:
-    run_spec = asked(mt_bench_en())
+    load_builtins()
+    run_spec = asked(RUN_SPECS.get("mt_bench_en")())
     assert fix_up(run_spec, Tagged("CHATML_MODEL_TAG")) == (run_spec, ())

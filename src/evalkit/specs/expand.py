@@ -129,8 +129,10 @@ def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: Ex
             error.__context__ = None  # with their frames, many errors would fill the memory
             errors.append(error.with_traceback(None))
             continue
-        finished = (_finished(run_spec, entry, models, options) for run_spec in run_specs)
-        expansion.run_specs.extend(replace(each, notes=notes) for each in finished)
+        for run_spec in run_specs:
+            judged, more_notes = _with_named_judges(run_spec)
+            finished = _finished(judged, entry, models, options)
+            expansion.run_specs.append(replace(finished, notes=(*notes, *more_notes)))
         if not run_specs:
             expansion.skipped.append((entry, reason))
     if options.skip_bad_entries and expansion.run_specs:
@@ -361,6 +363,17 @@ def _finished(run_spec: RunSpec, entry: ConfEntry, models: ModelNames, options: 
         run_spec = run_spec.model_copy(update={"groups": (*run_spec.groups, *entry.groups)})
     # The name must be fit for a directory.
     return ExpandedRun(entry, run_spec.named(run_spec.name.replace("/", "_")), fixups)
+
+
+def _with_named_judges(run_spec: RunSpec) -> tuple[RunSpec, tuple[str, ...]]:
+    """The run spec without the optional judges that nobody plays, and what to say of them."""
+    kept = [spec for spec in run_spec.judge_specs if spec.deployments or not spec.is_optional]
+    notes: tuple[str, ...] = ()
+    if len(kept) < len(run_spec.judge_specs):
+        benchmark = run_spec.name.partition(":")[0]
+        notes = (f"{benchmark}: no judge is named, so its answers are not judged; add judge=<deployment>",)
+    named = (spec.model_copy(update={"is_optional": False}) for spec in kept)
+    return (run_spec.with_judges(*named) if run_spec.judge_specs else run_spec), notes
 
 
 def _with_numbers(run_spec: RunSpec, options: ExpandOptions) -> RunSpec:

@@ -43,6 +43,8 @@ class JudgeSpec(ObjectSpec):
     """How often each of them is asked the same."""
     pooling: Literal["mean", "median", "majority"] = "mean"
     """How several opinions become one score."""
+    is_optional: bool = False
+    """Where an entry names nobody who judges: leave the answers without judgements."""
 
     @property
     def stage(self) -> str:
