@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import ConfigError
 from evalkit.judges.prompt_template import PromptTemplate, filled, read_prompt_template
-from evalkit.request import Message
+from evalkit.request import Message, Request
 
 KNOWN = ("question", "answer", "reference")
 REQUIRED = ("question", "answer")
@@ -23,8 +23,10 @@ def written(tmp_path: Path, text: str, name: str = "judge.txt") -> Path:
 def test_what_is_filled_in_is_not_looked_at_again() -> None:
     template = PromptTemplate("{question}\n{answer}\n{question}")
     values = {"question": "What is {answer}?", "answer": "{question} {{x}} {0} {} }{ {"}
-    (message,) = template.messages(values)
-    assert message.content == "What is {answer}?\n{question} {{x}} {0} {} }{ {\nWhat is {answer}?"
+    assert (
+        template.request(values).prompt
+        == "What is {answer}?\n{question} {{x}} {0} {} }{ {\nWhat is {answer}?"
+    )
 
 
 @given(st.text(), st.text())
@@ -60,7 +62,8 @@ def test_a_placeholder_as_text() -> None:
 def test_a_text_file_is_the_users_message(tmp_path: Path) -> None:
     template = read_prompt_template(written(tmp_path, "Q: {question}\r\nA: {answer}\n"), KNOWN, REQUIRED)
     assert template == PromptTemplate("Q: {question}\nA: {answer}\n")
-    assert template.messages({"question": "1+1", "answer": "2"}) == (Message("user", "Q: 1+1\nA: 2\n"),)
+    request = template.request({"question": "1+1", "answer": "2"}, temperature=0.5, max_tokens=7)
+    assert request == Request("Q: 1+1\nA: 2\n", temperature=0.5, max_tokens=7)
 
 
 @pytest.mark.parametrize("name", ["judge.yaml", "judge.yml", "judge.json"])
@@ -68,8 +71,8 @@ def test_a_file_with_a_system_message(tmp_path: Path, name: str) -> None:
     text = '{"system": "You judge {reference}.", "user": "{question} {answer}"}'
     template = read_prompt_template(written(tmp_path, text, name), KNOWN, REQUIRED)
     assert template.placeholders == {"question", "answer", "reference"}
-    messages = template.messages({"question": "a", "answer": "b", "reference": "c"})
-    assert messages == (Message("system", "You judge c."), Message("user", "a b"))
+    request = template.request({"question": "a", "answer": "b", "reference": "c"})
+    assert request.messages == (Message("system", "You judge c."), Message("user", "a b"))
 
 
 def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:

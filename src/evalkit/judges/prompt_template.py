@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.errors import ConfigError, nearest_names
-from evalkit.request import Message
+from evalkit.judges.judge import MAX_TOKENS, chat_request
+from evalkit.request import Request
 from evalkit.specs.digest import digest
 from evalkit.yaml_text import check_values, compose, read_text
 
@@ -71,14 +72,16 @@ class PromptTemplate:
             )
         return self
 
-    def messages(self, values: Mapping[str, str]) -> tuple[Message, ...]:
-        """The messages with the values in their places.
+    def request(
+        self, values: Mapping[str, str], *, temperature: float = 0.0, max_tokens: int = MAX_TOKENS
+    ) -> Request:
+        """A judge's request with the values in their places.
 
         Raises:
             KeyError: A placeholder has no value; `checked` refuses such templates beforehand.
         """
-        user = Message("user", filled(self.user, values))
-        return (Message("system", filled(self.system, values)), user) if self.system else (user,)
+        user, system = filled(self.user, values), filled(self.system, values)
+        return chat_request(user, system=system, temperature=temperature, max_tokens=max_tokens)
 
 
 def read_prompt_template(
