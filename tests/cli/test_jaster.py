@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -79,6 +80,50 @@ def test_programs_are_run_against_their_tests(call: Call, tmp_path: Path) -> Non
         assert ran.code == 0, ran.out + ran.err
         rows = json.loads(ran.out)["rows"]
         assert [(row["mean"], row["n"]) for row in rows if row["metric"] == "code_exec"] == [(0.0, 12)]
+
+
+@pytest.mark.parametrize(("edition", "files"), [("nejumi3", 53), ("nejumi4", 1)])
+def test_jmmlu_is_asked_in_three_variants(call: Call, tmp_path: Path, edition: str, files: int) -> None:
+    root = write_dataset(tmp_path / "root", "jmmlu")
+    asked = f"jmmlu_robustness:edition={edition},items=2,shots=2"
+    assert call("validate", "--data-dir", root, "-r", asked).code == 0
+    ran = call("run", "--data-dir", root, "--json", "-r", f"{asked},model=evalkit/majority")
+    assert ran.code == 0, ran.out + ran.err
+    rows = {row["metric"]: row for row in json.loads(ran.out)["rows"]}
+    assert rows["variant_robustness"]["n"] == rows["jaster_exact_match"]["n"] == 6 * files
+    assert rows["format_failure"]["mean"] + rows["format_control"]["mean"] == 1
+
+
+def test_jmmlu_in_one_file_runs(call: Call, tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "root", "jmmlu")
+    for shots in (0, 4):
+        asked = f"jmmlu:edition=nejumi4,shots={shots}"
+        checked = call("validate", "--data-dir", root, "--json", "-r", asked)
+        assert (checked.code, json.loads(checked.out)["num_instances"]) == (0, NUM_ITEMS)
+    (root / "1.2.6/evaluation/test/jmmlu.json").unlink()
+    refused = call("run", "--data-dir", root, "-r", "jmmlu:edition=nejumi4,model=evalkit/echo")
+    assert (refused.code, "evaluation/test/jmmlu.json" in refused.err) == (3, True)
+
+
+def test_instructions_in_japanese_run_on_the_real_prompts(call: Call, data_dir: Path) -> None:
+    asked = "m_ifeval_ja:words=characters,shots=4,model=evalkit/echo"
+    ran = call("run", "--data-dir", data_dir, "--json", "-r", asked)
+    assert ran.code == 0, ran.out + ran.err
+    rows = {row["metric"]: row for row in json.loads(ran.out)["rows"]}
+    assert rows["m_ifeval_ja_instruction_strict"]["n"] == 172
+    assert 0 < rows["m_ifeval_ja_instruction_strict"]["mean"] < 1
+
+
+@pytest.mark.parametrize(("name", "package"), [("alt-j-to-e", "comet"), ("jhumaneval", "pylint")])
+def test_metrics_of_further_packages_are_refused_without_them(
+    call: Call, tmp_path: Path, name: str, package: str
+) -> None:
+    if importlib.util.find_spec(package) is not None:
+        pytest.skip(f"{package} is installed")
+    root = write_dataset(tmp_path / "root", name)
+    refused = call("run", "--data-dir", root, "-r", f"{name}:extras=true,model=evalkit/echo")
+    assert refused.code == 2, refused.err
+    assert f"pip install 'evalkit[{package}]'" in refused.err
 
 
 def test_examples_without_a_train_split_are_refused_by_its_file(call: Call, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from evalkit.metrics.format_control import form_of
 from evalkit.registry import RUN_SPECS
 from evalkit.run_specs.jaster import jaster
 from evalkit.run_specs.jaster_datasets import DATASETS
+from evalkit.run_specs.jmmlu_robustness import jmmlu_robustness
 from evalkit.specs.expanders import instructions
 from evalkit.specs.expanders_prompt import chatml, format_prompt, prompt
 from evalkit.specs.run_spec import RunSpec
@@ -126,6 +127,9 @@ def test_an_unknown_dataset_is_refused_with_the_nearest() -> None:
         ),
         ("alt-e-to-j", {"bleu_tokens": "char"}, {"dataset": "alt-e-to-j", "tokens": "char"}),
         ("alt-j-to-e", {"bleu_tokens": "char"}, {"dataset": "alt-j-to-e"}),
+        ("jnli", {"pattern": "<a>(.*)</a>"}, {"dataset": "jnli", "pattern": "<a>(.*)</a>"}),
+        ("mgsm", {"edition": "nejumi3", "numbers": "in_text"}, {"dataset": "mgsm", "numbers": "in_text"}),
+        ("jnli", {"numbers": "in_text", "unparsable": "left_out"}, {"dataset": "jnli"}),
     ],
 )
 def test_metrics_read_answers_as_the_edition_does(
@@ -133,8 +137,35 @@ def test_metrics_read_answers_as_the_edition_does(
 ) -> None:
     scoring, *checking = [spec.args for spec in jaster(dataset, **asked).metric_specs]
     assert scoring == args
-    read = {name: value for name, value in args.items() if name in ("dataset", "answers")}
+    read = {name: value for name, value in args.items() if name in ("dataset", "answers", "pattern")}
     assert checking == [read] * (form_of(dataset) is not None)
+
+
+def test_correlations_leave_out_what_is_no_number_where_that_is_asked() -> None:
+    *correlations, form = jaster("jsts", unparsable="left_out").metric_specs
+    assert [dict(spec.args) for spec in correlations] == [{"dataset": "jsts", "unparsable": "left_out"}] * 2
+    assert dict(form.args) == {"dataset": "jsts"}
+
+
+def test_metrics_that_need_further_packages_are_asked_for() -> None:
+    assert names(jaster("alt-e-to-j", extras=True)) == ["bleu_ja", "comet_wmt22"]
+    assert names(jaster("jhumaneval", extras=True)) == ["code_exec", "pylint_check"]
+    assert names(jaster("jnli", extras=True)) == names(jaster("jnli"))
+
+
+def test_nejumi_4_has_jmmlu_in_one_file() -> None:
+    assert jaster("jmmlu", edition="nejumi4").scenario_spec.args["in_one_file"] is True
+    assert "in_one_file" not in jaster("jmmlu", edition="nejumi3").scenario_spec.args
+    assert "in_one_file" not in jaster("mmlu_en", edition="nejumi4").scenario_spec.args
+
+
+def test_robustness_reads_all_variants_alike() -> None:
+    for edition, items in (("nejumi3", 5), ("nejumi4", 100)):
+        run_spec = jmmlu_robustness(edition=edition)  # type: ignore[arg-type]
+        assert run_spec.scenario_spec.args["max_items"] == items
+        assert {str(spec.args["dataset"]) for spec in run_spec.metric_specs} == {"jmmlu_"}
+    assert jmmlu_robustness().name == "jmmlu_robustness"
+    assert jmmlu_robustness("nejumi4", testmode=True).name == "jmmlu_robustness:edition=nejumi4,testmode=True"
 
 
 def test_expanders_that_would_not_change_the_prompt_are_refused() -> None:

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from evalkit.adapters.template import TemplateAdapter
 from evalkit.data import DataStore
 from evalkit.errors import DataError, UnknownNameError, UsageError
 from evalkit.instance import Instance
+from evalkit.run_specs.jaster import jaster
+from evalkit.run_specs.jaster_datasets import DATASETS
 from evalkit.scenarios.jaster import JasterScenario
 from tests.scenarios.jaster_files import write_dataset
 
@@ -68,6 +71,37 @@ def test_exams_are_a_file_for_each_subject(tmp_path: Path) -> None:
     found = made(write_dataset(tmp_path, "jmmlu"), "jmmlu", max_items=5)
     assert len(found) == 53 * 5
     assert (found[0].id, found[0].sub_split) == ("jmmlu_abstract_algebra-0", "abstract_algebra")
+
+
+@pytest.mark.parametrize("dataset", ["jmmlu", "mmlu_en"])
+def test_a_question_of_an_exam_is_shown_examples_of_its_own_subject(tmp_path: Path, dataset: str) -> None:
+    found = made(write_dataset(tmp_path, dataset), dataset, shots=4, max_items=1)
+    train, asked = ([i for i in found if i.split == split] for split in ("train", "test"))
+    spec = jaster(dataset).adapter_spec.model_copy(update={"max_train_instances": 4})
+    states = list(TemplateAdapter(spec).requests(asked, train))
+    assert len(states) == len(DATASETS[dataset].files)
+    for file, state in zip(DATASETS[dataset].files, states, strict=True):
+        prompt = state.request.prompt
+        assert prompt.count(f"：train/{file}の第") == prompt.count("：train/") == 4
+        assert [prompt.index(f"train/{file}の第{n}問") for n in range(4)] == sorted(
+            prompt.index(f"train/{file}の第{n}問") for n in range(4)
+        )
+
+
+def test_a_wrong_prompt_of_before_is_another_run() -> None:
+    """With the first subject's examples for all, as in version 1."""
+    assert [JasterScenario("jmmlu", shots=shots).version for shots in (0, 4)] == [1, 2]
+    assert JasterScenario("jnli", shots=4).version == 1
+
+
+def test_jmmlu_in_one_file(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path, "jmmlu")
+    found = made(root, "jmmlu", in_one_file=True, max_items=5)
+    assert [i.id for i in found] == [f"jmmlu-{n}" for n in range(5)]
+    assert found[0].sub_split is None
+    assert "test/jmmluの第0問" in found[0].input
+    with pytest.raises(UsageError, match="mmlu_en is not one file"):
+        JasterScenario("mmlu_en", in_one_file=True)
 
 
 def test_questions_on_one_passage_are_one_group(tmp_path: Path) -> None:
