@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import random
 import re
+import unicodedata
 from collections import Counter
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pytest
@@ -151,6 +154,62 @@ def test_exact_match_of_the_original() -> None:
     # HELM's exact_match takes an empty answer for wrong, and does not cut quotes.
     assert built("exact_match").score(unit(instance("A"), "'A'")) == {"exact_match": 0}
     assert score("jaster_exact_match", "A", "'A'") == 1
+
+
+def read(said: str) -> str:
+    """The answer in a completion of a dataset without cleaning, by other means."""
+    before, _, _ = said.partition("\n\n")
+    for sign in (None, "'", '"', None):
+        before = before.strip(sign)
+    return unicodedata.normalize("NFKC", before)
+
+
+def test_exact_match_by_a_second_way() -> None:
+    num_equal, num_naive = 0, 0
+    for gold, said in pairs(1000, seed=10):
+        equal = read(said) == unicodedata.normalize("NFKC", gold)
+        assert score("jaster_exact_match", gold, said) == equal, (gold, said)
+        num_equal, num_naive = num_equal + equal, num_naive + (gold == said)
+    assert 30 < num_equal != num_naive
+
+
+def test_exact_match_figure_by_a_second_way() -> None:
+    generator = random.Random(12)
+    texts = [
+        "1e3",
+        "1000",
+        "1,000",
+        "３",
+        " 3 ",
+        "3個",
+        "3.0",
+        "-2",
+        "−2",
+        "",
+        "🙂",
+        "{3}",
+        "3\n\n4",
+        "'3'",
+        "inf",
+    ]
+    texts += ["nan", ".5", "0.5", "5.", "1_000", "٣", "0x10", "+3", "\n3"]
+    num_equal = 0
+    for _ in range(1000):
+        gold, said = generator.choice(texts), generator.choice(texts)
+        numbers = [number_in(unicodedata.normalize("NFKC", gold)), number_in(read(said))]
+        equal = None not in numbers and numbers[0] == numbers[1]
+        assert score("exact_match_figure", gold, said) == equal, (gold, said)
+        num_equal += equal
+    assert 50 < num_equal < 500
+
+
+def number_in(text: str) -> Decimal | None:
+    """A finite number as Python writes one: digits with `_` between, a point, an exponent."""
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        return Decimal("inf") if text.strip() == "inf" else None
+    return None if number.is_nan() else number
 
 
 def test_several_right_answers_and_outputs() -> None:

@@ -20,7 +20,7 @@ FormCheck = Callable[[str], bool]
 _ENTITY_TYPES = "|".join(
     ("組織名", "人名", "地名", "固有物名", "日付表現", "時刻表現", "金額表現", "割合表現")
 )
-_ENTITY = re.compile(rf".+?[(（](?:{_ENTITY_TYPES})[)）]")
+_ENTITY_TYPE = re.compile(rf"[(（](?:{_ENTITY_TYPES})[)）]")
 _ORIGINAL_ENTITY = re.compile(rf"^(.+?)（({_ENTITY_TYPES})）$")
 _DEPENDENCY = re.compile(r"^.+\s*->\s*.+$")
 _SENTIMENT = re.compile(r"\S.*\s(?:positive|neutral|negative)")
@@ -197,7 +197,14 @@ def _is_similarity(text: str) -> bool:
 
 
 def _are_entities(text: str) -> bool:
-    return all(_ENTITY.fullmatch(word) for word in text.split())
+    """Whether a text is names, each with its type behind it, with blanks between; names may have blanks."""
+    place = 0
+    for found in _ENTITY_TYPE.finditer(text):
+        name = text[place : found.start()]
+        if not name.strip() or (place and not name[0].isspace()):
+            return False
+        place = found.end()
+    return not text[place:].strip()
 
 
 def _are_entities_to_the_original(text: str) -> bool:
