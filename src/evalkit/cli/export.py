@@ -64,6 +64,50 @@ def export_helm(
         raise typer.Exit(1)
 
 
+@export_app.command("mt-bench")
+def export_mt_bench(
+    path: Annotated[Path, typer.Argument(help="A run, a suite or an output path.")],
+    output_path: Annotated[
+        Path, typer.Option("--output-path", "-o", help="The folder to write a folder per benchmark to.")
+    ],
+) -> None:
+    """Write questions, answers and judgements in FastChat's format, as references or opponents of other runs.
+
+    Leaves out failed conversations, and says how many.
+    """
+    from evalkit.errors import DamageError, UsageError
+    from evalkit.interchange.mt_bench_export import MtBenchExport
+    from evalkit.interchange.mt_bench_export import export_mt_bench as write
+    from evalkit.plural import counted
+    from evalkit.results.copies import count_once
+    from evalkit.results.run_directory import find_runs
+
+    counted_runs = count_once(find_runs(path))
+    for note in counted_runs.notes:
+        echo_note(note)
+    done: dict[Path, MtBenchExport] = {}
+    for directory in counted_runs.runs:
+        try:
+            exported = write(directory, output_path)
+        except DamageError as error:
+            echo(remark("error", f"left out a damaged run: {error}"), err=True)
+            continue
+        if exported.answers in done:
+            raise UsageError(
+                f"two runs give {exported.answers}, of which the last was written; export one run at a time"
+            )
+        done[exported.answers] = exported
+        echo(f"wrote {exported.answers}: answers to {counted(exported.num_questions, 'question')}")
+        if exported.num_judgements:
+            unrated = f", {exported.num_unrated} of them without a rating" if exported.num_unrated else ""
+            echo(f"  with {counted(exported.num_judgements, 'judgement')}{unrated}")
+        if exported.num_left_out:
+            left_out = counted(exported.num_left_out, "conversation")
+            echo(remark("note", f"{directory.path.name}: {left_out} without all answers left out"), err=True)
+    if len(done) < len(counted_runs.runs):
+        raise typer.Exit(1)
+
+
 def _exported(
     directories: Sequence[RunDirectory], output_path: Path, suite: str | None
 ) -> tuple[list[Exported], int]:

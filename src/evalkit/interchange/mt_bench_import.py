@@ -29,7 +29,7 @@ from evalkit.interchange.foreign_shapes import (
     check,
     reading,
 )
-from evalkit.metrics.mt_bench import JUDGEMENTS, MEAN_OF_CATEGORIES, MEAN_OF_ROWS, NO_RATING
+from evalkit.metrics.mt_bench import JUDGEMENTS, MEAN_OF_CATEGORIES, MEAN_OF_ROWS, NO_RATING, TURNS
 from evalkit.plural import counted
 from evalkit.request import Message, Request, RequestState, next_turn, request_key
 from evalkit.response import Completion, Outcome, Response
@@ -216,7 +216,8 @@ def _unknown(name: str, rows: Sequence[Mapping[str, Any]]) -> Question:
 
 def _instance(question: Question, num_said: int, rows: Iterable[Mapping[str, Any]]) -> Instance:
     judgements = [{key: value for key, value in row.items() if key not in _PLACE} for row in rows]
-    extra = {"follow_ups": list(question.turns[1 : max(1, num_said)]), JUDGEMENTS: judgements}
+    follow_ups = list(question.turns[1 : max(1, num_said)])
+    extra = {"follow_ups": follow_ups, TURNS: list(question.turns), JUDGEMENTS: judgements}
     return Instance(
         question.turns[0], (), TEST, question.id, sub_split=question.category or None, extra=extra
     )

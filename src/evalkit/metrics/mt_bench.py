@@ -13,6 +13,8 @@ from evalkit.scoring.unit import Unit
 
 JUDGEMENTS = "judgements"
 """Where an instance keeps published judgements in `extra`: rows of FastChat's files, in their order."""
+TURNS = "turns"
+"""Where such an instance keeps all turns of its question, asked or not."""
 NO_RATING = -1
 """What FastChat writes where the judge's reply has no rating."""
 MEAN_OF_ITEMS, MEAN_OF_CATEGORIES, MEAN_OF_ROWS = (
