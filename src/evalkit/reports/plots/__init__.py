@@ -1,0 +1,1 @@
+"""Plots: each is a scene of marks, made in Python, which one writer turns into SVG and a library into PNG."""
