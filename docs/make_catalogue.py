@@ -21,6 +21,7 @@ TITLES = {
     "tokenizer": "Tokenizers",
     "tracker": "Trackers",
     "router": "Routers",
+    "leaderboard": "Leaderboards",
 }
 USES = {
     "run_spec": "The name a run entry starts with; parameters are its arguments.",
@@ -34,6 +35,7 @@ USES = {
     "tokenizer": "What a deployment's `tokenizer_name` names, with its parameter after a slash.",
     "tracker": "What `--tracker` names, with parameters as in a run entry: where runs are reported to.",
     "router": "What a routed deployment's `router_spec.name` names; parameters are its `args`.",
+    "leaderboard": "What `evalkit leaderboard` shows: runs as numbers of a tree.",
 }
 _INTRO = """\
 # Catalogue

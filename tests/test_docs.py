@@ -325,6 +325,7 @@ def test_runnable_python_runs(block: Block, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", blocks("yaml"))
 def test_yaml_is_what_it_says(block: Block, tmp_path: Path) -> None:
     from evalkit.clients.factory import check_client
+    from evalkit.leaderboards.tree_file import read_leaderboard
     from evalkit.models.catalog import ModelCatalog
     from evalkit.plugins import load_builtins
     from evalkit.routers.router import build_router
@@ -344,8 +345,10 @@ def test_yaml_is_what_it_says(block: Block, tmp_path: Path) -> None:
                 assert build_router(routed).members == routed.members
     elif kind == "conf":
         assert parse_conf(block.text, "page", is_yaml=True)
+    elif kind == "leaderboard":
+        assert read_leaderboard(path).parts
     else:
-        assert kind == "options", "mark a YAML block as deployments, conf or options"
+        assert kind == "options", "mark a YAML block as deployments, conf, leaderboard or options"
         assert read_options(path, {}).run_entries
 
 

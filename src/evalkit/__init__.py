@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from evalkit.errors import EvalkitError, UnclearVerdict, UsageError
     from evalkit.instance import Instance, Reference
     from evalkit.judges.judge import Judge, Question, Reply
+    from evalkit.leaderboards.tree import LeaderboardTree
+    from evalkit.leaderboards.tree_file import read_leaderboard
     from evalkit.perturbations.perturbation import Perturbation
     from evalkit.registry import (
         adapter,
         client,
         judge,
+        leaderboard,
         metric,
         perturbation,
         router,
@@ -52,6 +55,7 @@ __all__ = [
     "Instance",
     "Judge",
     "JudgeSpec",
+    "LeaderboardTree",
     "Metric",
     "MetricSpec",
     "Observer",
@@ -79,12 +83,14 @@ __all__ = [
     "dialogue",
     "generation",
     "judge",
+    "leaderboard",
     "load_run",
     "metric",
     "metric_specs",
     "multiple_choice",
     "perturbation",
     "plan",
+    "read_leaderboard",
     "router",
     "run",
     "run_expander",
@@ -106,6 +112,7 @@ _HOME_OF = {
     "Instance": "evalkit.instance",
     "Judge": "evalkit.judges.judge",
     "JudgeSpec": "evalkit.specs.run_spec",
+    "LeaderboardTree": "evalkit.leaderboards.tree",
     "Metric": "evalkit.scoring.metric",
     "MetricSpec": "evalkit.specs.run_spec",
     "Observer": "evalkit.runs.observer",
@@ -132,12 +139,14 @@ _HOME_OF = {
     "dialogue": "evalkit.run_specs.layouts",
     "generation": "evalkit.run_specs.layouts",
     "judge": "evalkit.registry",
+    "leaderboard": "evalkit.registry",
     "load_run": "evalkit.api",
     "metric": "evalkit.registry",
     "metric_specs": "evalkit.specs.run_spec",
     "multiple_choice": "evalkit.run_specs.layouts",
     "perturbation": "evalkit.registry",
     "plan": "evalkit.api",
+    "read_leaderboard": "evalkit.leaderboards.tree_file",
     "router": "evalkit.registry",
     "run": "evalkit.api",
     "run_expander": "evalkit.registry",

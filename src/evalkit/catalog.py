@@ -26,6 +26,7 @@ BUILTIN_PACKAGES = {
     "evalkit.models.tokenizers",
     "evalkit.specs",
     "evalkit.trackers",
+    "evalkit.leaderboards",
 }
 # Engines are packages of their own; only these modules of theirs register something.
 BUILTIN_ENGINES = (

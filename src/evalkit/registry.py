@@ -125,6 +125,7 @@ PERTURBATIONS = Registry("perturbation")
 TOKENIZERS = Registry("tokenizer")
 TRACKERS = Registry("tracker")
 ROUTERS = Registry("router")
+LEADERBOARDS = Registry("leaderboard")
 
 REGISTRIES: dict[str, Registry] = {
     "run_spec": RUN_SPECS,
@@ -138,6 +139,7 @@ REGISTRIES: dict[str, Registry] = {
     "tokenizer": TOKENIZERS,
     "tracker": TRACKERS,
     "router": ROUTERS,
+    "leaderboard": LEADERBOARDS,
 }
 
 
@@ -252,6 +254,11 @@ def tracker(name: str) -> Callable[[T], T]:
 def router(name: str) -> Callable[[T], T]:
     """Register a `Router` class; its parameters but `members` are what a routed deployment may set."""
     return _decorator(ROUTERS, name)
+
+
+def leaderboard(name: str) -> Callable[[T], T]:
+    """Register a function without parameters that returns a `LeaderboardTree`, for `evalkit leaderboard`."""
+    return _decorator(LEADERBOARDS, name)
 
 
 def _ambiguous(parameter: str, run_spec: str, origin: str) -> PluginError:

@@ -46,6 +46,7 @@ def store_run(
     metrics: Sequence[str] = (),
     inputs: Sequence[str] = (),
     scenario: ScenarioSpec | None = None,
+    sub_splits: Sequence[str] = (),
 ) -> StoredRun:
     """A run whose instances got these scores (None: the metric failed); a list of lists: one per train trial.
 
@@ -68,7 +69,14 @@ def store_run(
         groups=(group,) if groups is None else tuple(groups),
     )
     instances = [
-        Instance(inputs[i] if inputs else f"q{i}", (Reference("a", (CORRECT,)),), split, f"id{i}", group=each)
+        Instance(
+            inputs[i] if inputs else f"q{i}",
+            (Reference("a", (CORRECT,)),),
+            split,
+            f"id{i}",
+            sub_splits[i] if sub_splits else None,
+            group=each,
+        )
         for i, each in enumerate(instance_groups or [None] * len(trials[0]))
     ]
     directory = RunDirectory(suite / (directory_name or name))

@@ -18,6 +18,7 @@ from evalkit.cli.console import lost_output, prepared_streams
 from evalkit.cli.data import data_app
 from evalkit.cli.export import export_app
 from evalkit.cli.import_command import import_app
+from evalkit.cli.leaderboard import leaderboard_command
 from evalkit.cli.list import list_command
 from evalkit.cli.new import new_app
 from evalkit.cli.options import spread_values
@@ -50,6 +51,7 @@ app.command("score")(score_command)
 app.command("verify")(verify_command)
 app.command("track")(track_command)
 app.command("summarize")(summarize_command)
+app.command("leaderboard")(leaderboard_command)
 app.add_typer(export_app, name="export")
 app.add_typer(import_app, name="import")
 app.add_typer(new_app, name="new")

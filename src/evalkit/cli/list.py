@@ -22,6 +22,7 @@ KINDS = (
     "tokenizer",
     "tracker",
     "router",
+    "leaderboard",
     "model",
 )
 # Of longer lists of parameters the end is left out; `evalkit show` has it.

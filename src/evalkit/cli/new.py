@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from evalkit.cli.new_leaderboard import new_leaderboard
 from evalkit.cli.output import echo
 
-new_app = typer.Typer(help="Write a plugin to start from.", no_args_is_help=True)
+new_app = typer.Typer(help="Write a plugin or a leaderboard to start from.", no_args_is_help=True)
+new_app.command("leaderboard")(new_leaderboard)
 
 _PLUGIN = '''"""{title}: your own benchmark.
 
@@ -105,7 +107,7 @@ def test_runs_and_keeps_its_numbers(tmp_path: Path) -> None:
 
 @new_app.callback()
 def _group() -> None:
-    """Write a plugin to start from."""
+    """Write a plugin or a leaderboard to start from."""
 
 
 @new_app.command("scenario")

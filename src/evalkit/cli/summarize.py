@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,10 +12,6 @@ if TYPE_CHECKING:
     from evalkit.reports.grid import Question
     from evalkit.reports.leaderboard import Leaderboard
     from evalkit.results.run_directory import RunDirectory
-
-_Run = TypeVar("_Run")
-_Read = TypeVar("_Read")
-
 
 _Paths = Annotated[
     list[Path] | None, typer.Argument(help="Runs, suites or output paths (default: benchmark_output).")
@@ -65,24 +61,16 @@ def summarize_command(  # noqa: PLR0913 - one argument per flag
     suite counts once.
     """
     from evalkit.cli.output import echo_note
+    from evalkit.cli.stored_runs import counted_runs
     from evalkit.errors import UsageError
-    from evalkit.folder_names import checked_suite
     from evalkit.reports.grid import Question
-    from evalkit.results.copies import count_once
-    from evalkit.results.run_directory import find_runs
 
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
-    chosen = _checked_format("json" if as_json else "csv" if as_csv else output_format)
+    chosen = checked_format("json" if as_json else "csv" if as_csv else output_format)
     by_group = groups or bool(group)
     _check_flags(by_group, metric=metric, all_runs=all_runs, efficiency=efficiency, others=by_split or usage)
-    if suite is not None:
-        checked_suite(suite)
-    if paths is None:
-        paths = [output_path if suite is None else output_path / "runs" / suite]
-    # A run that two of the paths hold is one run.
-    found = list({run.path.resolve(): run for path in paths for run in find_runs(path)}.values())
-    counted = count_once(found)
+    counted = counted_runs(paths or (), () if suite is None else (suite,), output_path)
     directories = counted.runs
     if efficiency:
         num_shown = _show_efficiency(directories, chosen)
@@ -112,7 +100,12 @@ def _check_flags(
         )
 
 
-def _checked_format(name: str) -> str:
+def checked_format(name: str) -> str:
+    """The name of a format that tables can have.
+
+    Raises:
+        UnknownNameError: It is not one.
+    """
     from evalkit.errors import UnknownNameError
     from evalkit.reports.markup import FORMATS
 
@@ -121,24 +114,10 @@ def _checked_format(name: str) -> str:
     return name
 
 
-def _sound(runs: Sequence[_Run], read: Callable[[_Run], _Read]) -> list[_Read]:
-    """What is read of each run; damaged ones are reported, and left out."""
-    from evalkit.cli.output import echo, remark
-    from evalkit.errors import DamageError
-
-    found = []
-    for run in runs:
-        try:
-            found.append(read(run))
-        except DamageError as error:
-            echo(remark("error", f"left out a damaged run: {error}"), err=True)
-    return found
-
-
 def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen: str) -> int:
     from evalkit.cli.leaderboard_table import print_leaderboard
     from evalkit.cli.output import echo_note, echo_raw, print_json
-    from evalkit.errors import DamageError
+    from evalkit.cli.stored_runs import from_sound_runs
     from evalkit.reports import markup
     from evalkit.reports.leaderboard import make_leaderboard
     from evalkit.results.stored_run import StoredRun
@@ -146,20 +125,9 @@ def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen
     def board_of(runs: Sequence[StoredRun]) -> Leaderboard:
         return make_leaderboard(runs, question.groups, question.metric, all_runs=question.all_runs)
 
-    def checked(run: StoredRun) -> StoredRun:
-        run.check("scores.jsonl", "instances.jsonl")
-        return run
-
-    runs = _sound(directories, lambda directory: StoredRun.open(directory.path))
-    if not runs:
+    board, num_runs = from_sound_runs(directories, board_of)
+    if board is None:
         return 0
-    try:
-        board = board_of(runs)
-    except DamageError:  # of a file that only some tables read
-        runs = _sound(runs, checked)
-        if not runs:
-            return 0
-        board = board_of(runs)
     if chosen == "json":
         print_json({"rows": markup.leaderboard_records(board), "notes": list(board.notes)}, indent=True)
     elif chosen == "csv":
@@ -173,16 +141,17 @@ def _show_groups(directories: Sequence[RunDirectory], question: Question, chosen
     if chosen in ("table", "csv", "latex"):
         for note in board.notes:
             echo_note(note)
-    return len(runs)
+    return num_runs
 
 
 def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bool, usage: bool) -> int:
     from evalkit.cli.output import echo_note, echo_raw, print_json
+    from evalkit.cli.stored_runs import sound
     from evalkit.cli.table import COLUMNS, print_rows, shown_rows, without_answer
     from evalkit.reports import markup
     from evalkit.results.summary import found_lines, summary_rows
 
-    found = _sound(directories, lambda each: summary_rows([each], by_split=by_split, usage=usage))
+    found = sound(directories, lambda each: summary_rows([each], by_split=by_split, usage=usage))
     rows = [row for rows in found for row in rows]
     if chosen == "json":
         print_json(rows, indent=True)
@@ -206,11 +175,12 @@ def _show_runs(directories: Sequence[RunDirectory], chosen: str, *, by_split: bo
 
 def _show_efficiency(directories: Sequence[RunDirectory], chosen: str) -> int:
     from evalkit.cli.output import echo_note, echo_raw, print_json, print_table
+    from evalkit.cli.stored_runs import sound
     from evalkit.reports import markup
     from evalkit.reports.efficiency import efficiency_rows, has_numbers, shown_rows
     from evalkit.results.summary import found_lines
 
-    rows = [row for rows in _sound(directories, lambda each: efficiency_rows([each])) for row in rows]
+    rows = [row for rows in sound(directories, lambda each: efficiency_rows([each])) for row in rows]
     if chosen == "json":
         print_json(rows, indent=True)
     elif chosen == "csv":

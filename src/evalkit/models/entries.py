@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,6 +16,26 @@ from evalkit.redaction import shown_name
 from evalkit.specs.conf import Keys
 from evalkit.specs.spec import Spec
 from evalkit.yaml_text import check_place, compose, read_text
+
+_Model = TypeVar("_Model", bound=Spec)
+
+
+@dataclass(frozen=True, slots=True)
+class Document(Generic[_Model]):
+    """A file that is one thing.
+
+    Attributes:
+        value: What it says, validated.
+        lines: The line of each key and list item, by its path.
+    """
+
+    path: str
+    value: _Model
+    lines: Mapping[Keys, int]
+
+    def place(self, at: Keys) -> str:
+        """Where a key or item is, or what is around it, as `file.yaml:12`."""
+        return f"{self.path}:{_line(self.lines, at)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +104,19 @@ def checked_entries(
     return entries
 
 
+def read_document(path: Path, model: type[_Model]) -> Document[_Model]:
+    """A YAML file that is checked against one model.
+
+    Raises:
+        ConfigError: The file can't be read or is not YAML; a key or value is wrong; a key is there twice. The
+            message names the line and, for a mistyped key, the nearest right one.
+    """
+    data, lines = _load(path, last_key_holds=False)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: the top level must have keys such as {', '.join(model.model_fields)}")
+    return Document(str(path), _validate(str(path), lines, (), data, model), lines)
+
+
 def _load(path: Path, last_key_holds: bool) -> tuple[Any, dict[Keys, int]]:
     """The file's data, and the line of each key and list item by its path."""
     import yaml
@@ -129,14 +162,19 @@ def _collect_lines(node: Any, at: Keys, lines: dict[Keys, int], strict: Path | N
             _collect_lines(item, (*at, index), lines, strict)
 
 
-def _validate(path: str, lines: Mapping[Keys, int], at: Keys, item: Any, model: type[Spec]) -> Spec:
+def _line(lines: Mapping[Keys, int], at: Keys) -> int:
+    """The line of what is there, or of the nearest thing around it."""
+    return next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
+
+
+def _validate(path: str, lines: Mapping[Keys, int], at: Keys, item: Any, model: type[_Model]) -> _Model:
     try:
         return model.model_validate(item)
     except ValidationError as invalid:
         # A mistyped key is an unknown one and a missing one; the first says more.
         error = min(invalid.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        where = error["loc"]
-        line = next(lines[*at, *where[:n]] for n in range(len(where), -1, -1) if (*at, *where[:n]) in lines)
+        where = _without_types(error["loc"], at, lines, is_missing=error["type"] == "missing")
+        line = _line(lines, (*at, *where))
         named = f" of '{item['name']}'" if isinstance(item, dict) and item.get("name") else ""
         field = ".".join(shown_name(str(part)) for part in where)
         if error["type"] == "extra_forbidden":
@@ -149,10 +187,18 @@ def _validate(path: str, lines: Mapping[Keys, int], at: Keys, item: Any, model: 
         raise ConfigError(f"{path}:{line}: {problem}") from None
 
 
+def _without_types(loc: Keys, at: Keys, lines: Mapping[Keys, int], *, is_missing: bool) -> Keys:
+    """Where an error is, without what pydantic adds: which type of several it has tried."""
+    known = next((n for n in range(len(loc), 0, -1) if (*at, *loc[:n]) in lines), 0)
+    return loc[: known + 1] if is_missing or not known else loc[:known]
+
+
 def _fields_at(model: type[Spec], where: tuple[str | int, ...]) -> list[str]:
     """The field names of the model nested at `where` inside `model`."""
     for part in where:
-        annotation = model.model_fields[str(part)].annotation
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
         nested = [annotation, *typing.get_args(annotation)]
         model = next(t for t in nested if isinstance(t, type) and issubclass(t, Spec))
     return list(model.model_fields)

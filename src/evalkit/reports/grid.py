@@ -76,7 +76,7 @@ def make_grid(runs: Sequence[StoredRun], question: Question) -> Grid:
     Raises:
         UsageError: No run has a number for any group.
     """
-    name_of = _labels(runs)
+    name_of = row_labels(runs)
     grid = Grid()
     for group_name in question.groups or _first_groups(runs):
         group = run_group(group_name, question.metric)
@@ -199,8 +199,13 @@ def _first_groups(runs: Iterable[StoredRun]) -> list[str]:
     return sorted({run.run_spec.groups[0] for run in runs if run.run_spec.groups})
 
 
-def _labels(runs: Iterable[StoredRun]) -> Callable[[StoredRun], str]:
-    """How rows are called: by model, with deployment and suite where the model alone does not tell them."""
+def row_labels(runs: Iterable[StoredRun], *, by_suite: bool = True) -> Callable[[StoredRun], str]:
+    """How rows are called: by model, with deployment and suite where the model alone does not tell them.
+
+    Args:
+        runs: All of the table.
+        by_suite: Whether a model has a row in each suite, or one for all.
+    """
     deployments: dict[str, set[str]] = {}
     suites = set()
     for run in runs:
@@ -212,7 +217,7 @@ def _labels(runs: Iterable[StoredRun]) -> Callable[[StoredRun], str]:
         adapter = run.run_spec.adapter_spec
         several = len(deployments[adapter.model]) > 1
         name = f"{adapter.model} [{adapter.model_deployment}]" if several else adapter.model
-        return f"{name} ({run.directory.path.parent.name})" if len(suites) > 1 else name
+        return f"{name} ({run.directory.path.parent.name})" if by_suite and len(suites) > 1 else name
 
     return label
 

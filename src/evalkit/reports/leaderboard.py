@@ -15,7 +15,6 @@ best one at a time, at 95%; of twenty equal models one will look worse than it i
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -25,13 +24,10 @@ from evalkit.reports.cell import Cell, Correlations, Estimate, difference, mean_
 from evalkit.reports.grid import Column, Grid, Question, make_grid
 from evalkit.reports.overlap import correlations, sample_of, sample_of_difference
 from evalkit.reports.pairing import Pairing, ScoredRun, pairs_of
-from evalkit.reports.win_rates import Pair, WinColumn, mean_win_rates
+from evalkit.reports.win_rates import Pair, UncertainColumn, drawn_win_rates, middle_95
 from evalkit.results.stored_run import StoredRun
 
 WIN_RATE, MEAN_SCORE = "mean win rate", "mean score"
-_NUM_DRAWS = 1000
-_Runs = tuple[str, tuple[Path, ...]]
-_HALF_WIDTH_IN_SD = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ def make_leaderboard(
     grid = make_grid(runs, Question(tuple(groups), metric, all_runs))
     pairing = Pairing()
     summary = [Column(WIN_RATE), Column(MEAN_SCORE, lower_is_better=_direction(grid) or False)]
-    estimates = {key: _estimate(members) for key, members in grid.runs.items()}
+    estimates = {key: estimate_of(members) for key, members in grid.runs.items()}
     rates, drawn = _win_rates(grid, estimates, pairing)
     grid.notes += _failures(grid)
     best = {column.name: _best(grid, column, estimates) for column in grid.columns}
@@ -101,7 +97,8 @@ def make_leaderboard(
     return Leaderboard((*summary, *grid.columns), tuple(rows), tuple(grid.notes))
 
 
-def _estimate(members: Sequence[ScoredRun]) -> Estimate:
+def estimate_of(members: Sequence[ScoredRun]) -> Estimate:
+    """The number of a cell, from the runs behind it."""
     return mean_of(
         [one.estimate for one in members],
         _weights(members),
@@ -133,7 +130,7 @@ def _gap(grid: Grid, column: Column, best: str, model: str, pairing: Pairing) ->
             return mean_of(
                 known, correlations=correlations([[sample_of_difference(*pair)] for pair in pairs])
             )
-    return difference(_estimate(ours), _estimate(theirs))
+    return difference(estimate_of(ours), estimate_of(theirs))
 
 
 def _failures(grid: Grid) -> list[str]:
@@ -240,28 +237,17 @@ def _win_rates(
     }
     columns = {column: found for column, found in table.items() if len(found) > 1}
     common = {column: _common(grid, column, list(found), pairing) for column, found in columns.items()}
-    rates = mean_win_rates(
-        WinColumn({m: e.value for m, e in found.items()}, column.lower_is_better, common[column])
-        for column, found in columns.items()
+    return drawn_win_rates(
+        [
+            UncertainColumn(
+                found,
+                column.lower_is_better,
+                common[column],
+                {m: (m, _paths(grid.at(m, column))) for m in found},
+            )
+            for column, found in columns.items()
+        ]
     )
-    drawn: dict[str, list[float]] = {model: [] for model in rates}
-    generator = random.Random(0)
-    runs = {(m, c): (m, _paths(grid.at(m, c))) for c, found in columns.items() for m in found}
-    for _ in range(_NUM_DRAWS if rates else 0):
-        # Cells of the same runs vary together.
-        luck: dict[_Runs, float] = {}
-        once = []
-        for column, found in columns.items():
-            values = {m: _redrawn(e, luck, runs[m, column], generator) for m, e in found.items()}
-            moved = {m: values[m] - e.value for m, e in found.items()}
-            pairs = {
-                (one, other): (ours + moved[one], theirs + moved[other])
-                for (one, other), (ours, theirs) in common[column].items()
-            }
-            once.append(WinColumn(values, column.lower_is_better, pairs))
-        for model, rate in mean_win_rates(once).items():
-            drawn[model].append(rate)
-    return rates, drawn
 
 
 def _common(
@@ -272,13 +258,13 @@ def _common(
     found = {}
     for one, other in combinations(models, 2):
         if one in lacking or other in lacking:
-            numbers = _common_values(grid.at(one, column), grid.at(other, column), pairing)
+            numbers = common_values_of(grid.at(one, column), grid.at(other, column), pairing)
             if numbers is not None:
                 found[one, other] = numbers
     return found
 
 
-def _common_values(
+def common_values_of(
     ours: Sequence[ScoredRun], theirs: Sequence[ScoredRun], pairing: Pairing
 ) -> tuple[float, float] | None:
     """The numbers of two cells over the units that both have; None where neither lacks any of the other."""
@@ -293,15 +279,6 @@ def _common_values(
     )
 
 
-def _redrawn(estimate: Estimate, luck: dict[_Runs, float], runs: _Runs, generator: random.Random) -> float:
-    if estimate.ci95 is None:
-        return estimate.value
-    if runs not in luck:
-        luck[runs] = generator.gauss(0.0, 1.0)
-    low, high = estimate.ci95
-    return estimate.value + luck[runs] * (high - low) / 2 / _HALF_WIDTH_IN_SD
-
-
 def _paths(members: Iterable[ScoredRun]) -> tuple[Path, ...]:
     return tuple(sorted(one.run.directory.path for one in members))
 
@@ -310,20 +287,14 @@ def _rate_cell(model: str, rates: Mapping[str, float], drawn: Mapping[str, Seque
     if model not in rates:
         return None
     rate, best = rates[model], max(rates, key=lambda name: rates[name])
-    low, high = _middle_95(drawn[model])
+    low, high = middle_95(drawn[model])
     # Draws are noisier than the numbers they vary, and pull every rate towards a half.
     interval = (min(low, rate), max(high, rate))
     behind = [one - other for one, other in zip(drawn[best], drawn[model], strict=True)]
     is_best = rate == rates[best]
     return Cell(
-        Estimate(rate, interval), is_best=is_best, within_noise=not is_best and _middle_95(behind)[0] <= 0
+        Estimate(rate, interval), is_best=is_best, within_noise=not is_best and middle_95(behind)[0] <= 0
     )
-
-
-def _middle_95(values: Sequence[float]) -> tuple[float, float]:
-    ordered = sorted(values)
-    cut = int(0.025 * len(ordered))
-    return ordered[cut], ordered[-1 - cut]
 
 
 def _rank(row: Row) -> tuple[float, float, str]:

@@ -84,7 +84,7 @@ def leaderboard_markdown(board: Leaderboard) -> str:
                 cells[position] = f"**{number}** {rest}".rstrip()
         rows.append((row.model, *cells))
     legend = LEGEND.replace(f"{BEST} best of its column", "bold: best of its column")
-    notes = "".join(f"- {_no_markup(note)}\n" for note in board.notes)
+    notes = "".join(f"- {without_markup(note)}\n" for note in board.notes)
     return f"{markdown(titles(board), rows)}\n{legend}.\n" + (f"\n{notes}" if notes else "")
 
 
@@ -92,15 +92,21 @@ def leaderboard_latex(board: Leaderboard) -> str:
     """The leaderboard as a LaTeX tabular, best numbers bold, with legend and notes; it needs no package."""
     rows = []
     for row in board.rows:
-        texts = [_escaped(row.model)]
+        texts = [escaped_latex(row.model)]
         for cell in row.cells:
-            text = _escaped(cell_text(cell).removesuffix(f" {BEST}"))
+            text = escaped_latex(cell_text(cell).removesuffix(f" {BEST}"))
             texts.append(rf"\textbf{{{text}}}" if cell is not None and cell.is_best else text)
         rows.append(texts)
-    table = _tabular([_escaped(title) for title in titles(board)], rows, num_left=1)
     legend = LEGEND.replace(f"{BEST} best of its column", "bold: best of its column")
-    remarks = "".join(f"\\par {_escaped(line)}.\n" for line in (legend, *board.notes))
-    return f"{table}{{\\footnotesize\n{remarks}\\par}}\n"
+    return tabular_with_remarks(list(map(escaped_latex, titles(board))), rows, (legend, *board.notes))
+
+
+def tabular_with_remarks(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], remarks: Iterable[str]
+) -> str:
+    """A LaTeX tabular of escaped texts, with remarks in small letters below."""
+    lines = "".join(f"\\par {escaped_latex(line)}.\n" for line in remarks)
+    return f"{_tabular(columns, rows, num_left=1)}{{\\footnotesize\n{lines}\\par}}\n"
 
 
 def leaderboard_records(board: Leaderboard) -> list[dict[str, Any]]:
@@ -132,15 +138,17 @@ def leaderboard_records(board: Leaderboard) -> list[dict[str, Any]]:
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]], num_left: int = 1) -> str:
     """A Markdown table; the first `num_left` columns are names, what follows are numbers, aligned right."""
     rule = ["---" if position < num_left else "---:" for position in range(len(columns))]
-    lines = [list(map(_no_markup, columns)), rule]
-    lines += [[*map(_no_markup, row[:num_left]), *row[num_left:]] for row in rows]
+    lines = [list(map(without_markup, columns)), rule]
+    lines += [[*map(without_markup, row[:num_left]), *row[num_left:]] for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def latex(columns: Sequence[str], rows: Iterable[Sequence[str]], num_left: int = 1) -> str:
     """A LaTeX tabular; columns from `num_left` on are aligned right."""
     return _tabular(
-        [_escaped(column) for column in columns], [[_escaped(cell) for cell in row] for row in rows], num_left
+        [escaped_latex(column) for column in columns],
+        [[escaped_latex(cell) for cell in row] for row in rows],
+        num_left,
     )
 
 
@@ -174,13 +182,17 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.1f}"
 
 
-def _escaped(text: str) -> str:
+def escaped_latex(text: str) -> str:
+    """A text in which LaTeX sees no commands."""
     text = without_controls(text)
     return "".join(_LATEX.get(character, character) for character in text).replace("↓", r"$\downarrow$")
 
 
-def _no_markup(text: str) -> str:
-    """Names come from elsewhere: a pipe would end the cell, a star or underscore would set it in italics."""
+def without_markup(text: str) -> str:
+    """A text in which Markdown sees no marks.
+
+    Names come from elsewhere: a pipe would end the cell, a star or underscore would set it in italics.
+    """
     text = without_controls(text)
     for character in "\\|*_<`":
         text = text.replace(character, f"\\{character}")

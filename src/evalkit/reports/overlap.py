@@ -24,16 +24,19 @@ class Sample:
         benchmark: Only samples of one benchmark can share questions.
         run: The run whose questions they are.
         read: The value of each question, by the question's content.
+        sub_split: Only the questions of this one.
     """
 
     benchmark: str
     run: StoredRun
     read: Callable[[], Mapping[str, float]]
+    sub_split: str | None = None
 
 
 def sample_of(one: ScoredRun) -> Sample:
     """The scores of a run."""
-    return Sample(one.run.run_spec.scenario_spec.name, one.run, lambda: _values(one))
+    name = one.run.run_spec.scenario_spec.name
+    return Sample(name, one.run, lambda: _values(one), one.stat.sub_split)
 
 
 def sample_of_difference(first: ScoredRun, second: ScoredRun) -> Sample:
@@ -43,12 +46,30 @@ def sample_of_difference(first: ScoredRun, second: ScoredRun) -> Sample:
         ours, theirs = _values(first), _values(second)
         return {content: value - theirs[content] for content, value in ours.items() if content in theirs}
 
-    return Sample(first.run.run_spec.scenario_spec.name, first.run, read)
+    return Sample(first.run.run_spec.scenario_spec.name, first.run, read, first.stat.sub_split)
 
 
-def questions_of(run: StoredRun) -> frozenset[str]:
+def questions_of(run: StoredRun, sub_split: str | None = None) -> frozenset[str]:
     """The questions that a run evaluates, by their content; none where only its numbers are known."""
-    return frozenset(_contents(run).values())
+    return frozenset(one.content for one in _contents(run).values() if sub_split in (None, one.sub_split))
+
+
+def cluster_of_each(one: ScoredRun) -> Mapping[str, str]:
+    """What each instance of a run has in common with others, in this run and elsewhere.
+
+    It is the question's content; of a group of instances (questions on one passage) that of one of them, the
+    same one wherever the group is evaluated.
+    """
+    contents = _contents(one.run)
+    first: dict[str, str] = {}
+    if one.stat.num_clusters is not None:
+        for found in contents.values():
+            if found.group is not None:
+                first[found.group] = min(first.get(found.group, found.content), found.content)
+    return {
+        name: found.content if found.group is None else first.get(found.group, found.content)
+        for name, found in contents.items()
+    }
 
 
 def correlations(parts: Sequence[Sequence[Sample]]) -> Correlations:
@@ -71,7 +92,9 @@ def correlations(parts: Sequence[Sequence[Sample]]) -> Correlations:
             continue
         for position in (i, j):
             if position not in asked:
-                asked[position] = frozenset().union(*(questions_of(one.run) for one in parts[position]))
+                asked[position] = frozenset().union(
+                    *(questions_of(one.run, one.sub_split) for one in parts[position])
+                )
         if common := asked[i] & asked[j]:
             for position in (i, j):
                 if position not in deviations:
@@ -105,23 +128,33 @@ def _deviations(part: Sequence[Sample]) -> Mapping[str, float]:
 def _values(one: ScoredRun) -> Mapping[str, float]:
     one.run.check("scores.jsonl")
     contents = _contents(one.run)
-    scores = read_scores(one.run.directory.path, one.stat.name, one.stat.split)
-    return {contents[name]: score for name, score in scores.items() if name in contents}
+    scores = read_scores(one.run.directory.path, one.stat.name, one.stat.split, one.stat.sub_split)
+    return {contents[name].content: score for name, score in scores.items() if name in contents}
 
 
-def _contents(run: StoredRun) -> Mapping[str, str]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An original instance: a digest of its content, and where it belongs."""
+
+    content: str
+    sub_split: str | None
+    group: str | None
+
+
+def _contents(run: StoredRun) -> Mapping[str, _Asked]:
     run.check("instances.jsonl")
     instances = run.directory.instances_path
     return _read(instances, instances.stat().st_mtime_ns) if instances.exists() else {}
 
 
 @lru_cache(maxsize=4096)
-def _read(instances: Path, written_ns: int) -> Mapping[str, str]:
-    """A digest of the content of each original instance, by its id."""
+def _read(instances: Path, written_ns: int) -> Mapping[str, _Asked]:
+    """The original instances by their ids."""
     found = {}
     for row in read_lines(instances):
         if row.get("perturbation") is None:
             texts = (row["input"], *(reference["text"] for reference in row["references"]))
             content = "\0".join(texts).encode("utf-8", "surrogatepass")
-            found[row["id"]] = hashlib.blake2b(content, digest_size=16).hexdigest()
+            digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+            found[row["id"]] = _Asked(digest, row.get("sub_split"), row.get("group"))
     return found

@@ -83,14 +83,15 @@ class ScoredRun:
     def questions(self) -> str:
         """What was asked: equal for runs whose instances of one id are the same question."""
         identity = self.run.manifest.identity
-        return digest([self.run.run_spec.scenario_spec, identity.get("data_digest"), self.stat.split])
+        part = [self.stat.split] if self.stat.sub_split is None else [self.stat.split, self.stat.sub_split]
+        return digest([self.run.run_spec.scenario_spec, identity.get("data_digest"), *part])
 
 
 class Pairing:
     """Pairs runs, and remembers the scores that it has read."""
 
     def __init__(self) -> None:
-        self._units: dict[tuple[Path, str, str], _UnitScores] = {}
+        self._units: dict[tuple[Path, str, str, str | None], _UnitScores] = {}
         self._groups: dict[Path, dict[str, str]] = {}
 
     def difference(self, first: ScoredRun, second: ScoredRun) -> Estimate | None:
@@ -128,7 +129,7 @@ class Pairing:
         return None if values[0] is None or values[1] is None else (values[0], values[1])
 
     def _units_of(self, one: ScoredRun) -> _UnitScores:
-        key = (one.run.directory.path, one.stat.name, one.stat.split)
+        key = (one.run.directory.path, one.stat.name, one.stat.split, one.stat.sub_split)
         if key not in self._units:
             one.run.check("scores.jsonl")
             self._units[key] = _read_units(*key)
@@ -157,18 +158,20 @@ def pairs_of(
     return [(one, by_questions[one.questions]) for one in ours]
 
 
-def read_scores(path: Path, metric: str, split: str) -> dict[str, float]:
+def read_scores(path: Path, metric: str, split: str, sub_split: str | None = None) -> dict[str, float]:
     """The score of each original instance, the mean over train trials and samples."""
-    scores = _read_units(path, metric, split).scores
+    scores = _read_units(path, metric, split, sub_split).scores
     return _by_instance((unit, score) for unit, score in scores.items() if score is not None)
 
 
-def _read_units(path: Path, metric: str, split: str) -> _UnitScores:
+def _read_units(path: Path, metric: str, split: str, sub_split: str | None) -> _UnitScores:
     """The units of original instances."""
     scores_path = path / "scores.jsonl"
     found: dict[_Unit, float | None] = {}
     by_trial: dict[int, list[float]] = {}
     for row in read_lines(scores_path) if scores_path.exists() else ():
+        if sub_split not in (None, row.get("sub_split")):
+            continue
         if row.get("perturbation") is None and split in (ALL_SPLITS, row["split"]):
             unit = row["instance_id"], row.get("trial", 0), row.get("sample", 0)
             found[unit] = score = row.get("scores", {}).get(metric)

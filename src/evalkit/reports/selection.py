@@ -86,7 +86,9 @@ class Selection:
         return f"{count} runs {what}; shown: {self.how}{f' ({self.label})' if self.label else ''}"
 
 
-def select_runs(runs: Sequence[ScoredRun], metric: str) -> list[Selection]:
+def select_runs(
+    runs: Sequence[ScoredRun], metric: str, naming: Sequence[str] | None = None
+) -> list[Selection]:
     """The settings of these runs of one model, the one to show first.
 
     The one to show has runs for the most questions; of several such, the newest that ended.
@@ -94,8 +96,12 @@ def select_runs(runs: Sequence[ScoredRun], metric: str) -> list[Selection]:
     Args:
         runs: Each with the number that it would bring into the cell.
         metric: Where runs differ in nothing but their metrics, those that have this number are preferred.
+        naming: The arguments of the benchmark in which runs on different questions differ; see
+            `question_source`.
     """
-    candidates = [Candidate(one, question_source(one.run), setting_of(one.run)) for one in runs]
+    candidates = [
+        Candidate(one, question_source(one.run, naming), setting_of(one.run, naming)) for one in runs
+    ]
     _part_imports(candidates)
     asked: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evalkit.results.stored_run import StoredRun
 from evalkit.specs.digest import canonical_json, short_digest
+from evalkit.specs.run_spec import ScenarioSpec
 
 METRICS = "metric_specs"
 # Fields that a person sets for all runs at once: two benchmarks rarely need different ones.
@@ -23,18 +24,24 @@ _IMPORTED = {
 _LONGEST_VALUE = 32
 
 
-def question_source(run: StoredRun) -> str:
-    """Equal for runs that draw their questions from the same place: one benchmark with the same arguments."""
+def question_source(run: StoredRun, naming: Sequence[str] | None = None) -> str:
+    """Equal for runs that draw their questions from the same place: one benchmark with the same arguments.
+
+    Args:
+        run: The run.
+        naming: The arguments that say which questions; the others say how they are asked. By default all of
+            evalkit's benchmarks, and of other harnesses those that name a task or a data set.
+    """
     spec = run.run_spec.scenario_spec
-    naming = _IMPORTED.get(spec.name, tuple(spec.args))
+    naming = _naming(spec) if naming is None else naming
     return canonical_json([spec.name, {key: spec.args[key] for key in naming if key in spec.args}])
 
 
-def setting_of(run: StoredRun) -> dict[str, str]:
+def setting_of(run: StoredRun, naming: Sequence[str] | None = None) -> dict[str, str]:
     """How the run asks: field to value, as JSON. Model, benchmark and metrics are not part of it.
 
     Texts that hold an argument of the benchmark (`about anatomy` with `subject=anatomy`) get its name
-    instead, so that the prompts of two subjects look alike.
+    instead, so that the prompts of two subjects look alike. For `naming` see `question_source`.
     """
     scenario = run.run_spec.scenario_spec
     fields: dict[str, Any] = {
@@ -47,9 +54,13 @@ def setting_of(run: StoredRun) -> dict[str, str]:
     for name, part in run.manifest.identity.items():
         if name not in _NOT_ASKING:
             fields.update(_flat(name, part))
-    naming = _IMPORTED.get(scenario.name, tuple(scenario.args))
+    naming = _naming(scenario) if naming is None else naming
     fields.update((name, value) for name, value in scenario.args.items() if name not in naming)
     return {name: canonical_json(_without_arguments(value, scenario.args)) for name, value in fields.items()}
+
+
+def _naming(spec: ScenarioSpec) -> Sequence[str]:
+    return _IMPORTED.get(spec.name, tuple(spec.args))
 
 
 def is_imported(run: StoredRun) -> bool:

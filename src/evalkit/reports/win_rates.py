@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from evalkit.reports.cell import Estimate, Interval
+
+_NUM_DRAWS = 1000
+_HALF_WIDTH_IN_SD = 1.959963984540054
 
 Pair = tuple[str, str]
 
@@ -55,3 +61,66 @@ def mean_win_rates(columns: Iterable[WinColumn]) -> dict[str, float]:
         for model, beaten in column.num_beaten().items():
             wins.setdefault(model, []).append(beaten / (len(column.values) - 1))
     return {model: math.fsum(found) / len(found) for model, found in wins.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class UncertainColumn:
+    """A column of numbers with their intervals.
+
+    Attributes:
+        estimates: The number of each model.
+        lower_is_better: Whether the smallest is the best.
+        common: As in `WinColumn`.
+        evidence: What the number of each model is made from; equal evidence in two columns varies together.
+    """
+
+    estimates: Mapping[str, Estimate]
+    lower_is_better: bool
+    common: Mapping[Pair, tuple[float, float]]
+    evidence: Mapping[str, Hashable]
+
+    def redrawn(self, luck: dict[Hashable, float], generator: random.Random) -> WinColumn:
+        """The column with each number drawn anew from a normal distribution as wide as its interval.
+
+        Args:
+            luck: How far each evidence is off in this draw; what is new is added.
+            generator: Makes the draws.
+        """
+        moved = {m: self._moved(m, e.ci95, luck, generator) for m, e in self.estimates.items()}
+        pairs = {
+            (one, other): (ours + moved[one], theirs + moved[other])
+            for (one, other), (ours, theirs) in self.common.items()
+        }
+        values = {m: e.value + moved[m] for m, e in self.estimates.items()}
+        return WinColumn(values, self.lower_is_better, pairs)
+
+    def _moved(
+        self, model: str, ci95: Interval | None, luck: dict[Hashable, float], generator: random.Random
+    ) -> float:
+        if ci95 is None:
+            return 0.0
+        evidence = self.evidence[model]
+        if evidence not in luck:
+            luck[evidence] = generator.gauss(0.0, 1.0)
+        return luck[evidence] * (ci95[1] - ci95[0]) / 2 / _HALF_WIDTH_IN_SD
+
+
+def drawn_win_rates(columns: Sequence[UncertainColumn]) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Each model's mean win rate, and what it is in 1,000 tables drawn anew; the generator is seeded."""
+    rates = mean_win_rates(
+        WinColumn({m: e.value for m, e in c.estimates.items()}, c.lower_is_better, c.common) for c in columns
+    )
+    drawn: dict[str, list[float]] = {model: [] for model in rates}
+    generator = random.Random(0)
+    for _ in range(_NUM_DRAWS if rates else 0):
+        luck: dict[Hashable, float] = {}
+        for model, rate in mean_win_rates([column.redrawn(luck, generator) for column in columns]).items():
+            drawn[model].append(rate)
+    return rates, drawn
+
+
+def middle_95(values: Sequence[float]) -> Interval:
+    """The limits of the middle 95% of drawn values."""
+    ordered = sorted(values)
+    cut = int(0.025 * len(ordered))
+    return ordered[cut], ordered[-1 - cut]
