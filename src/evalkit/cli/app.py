@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from evalkit import __version__
+from evalkit.cli.agreement import agreement_command
 from evalkit.cli.check_engines import check_engines_command
 from evalkit.cli.console import lost_output, prepared_streams
 from evalkit.cli.data import data_app
@@ -24,6 +25,7 @@ from evalkit.cli.new import new_app
 from evalkit.cli.options import spread_values
 from evalkit.cli.output import echo, remark
 from evalkit.cli.plan import plan_command
+from evalkit.cli.rank import rank_command
 from evalkit.cli.run import run_command
 from evalkit.cli.score import score_command
 from evalkit.cli.show import show_command
@@ -52,6 +54,8 @@ app.command("verify")(verify_command)
 app.command("track")(track_command)
 app.command("summarize")(summarize_command)
 app.command("leaderboard")(leaderboard_command)
+app.command("agreement")(agreement_command)
+app.command("rank")(rank_command)
 app.add_typer(export_app, name="export")
 app.add_typer(import_app, name="import")
 app.add_typer(new_app, name="new")

@@ -1,0 +1,192 @@
+"""Models compared in pairs: win rates of judged runs, and strengths over all of them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from evalkit.errors import StoreError, UsageError
+from evalkit.execution.journal_index import owner_of
+from evalkit.judges.pairwise import FIRST_PLACE, LENGTH_LEAD, ORDER_CONSISTENT, WIN_RATE
+from evalkit.results.run_directory import read_lines
+from evalkit.results.stored_run import StoredRun
+from evalkit.specs.run_spec import JudgeSpec
+from evalkit.statistics.bradley_terry import BradleyTerry, NoFiniteStrengthError, Win, bradley_terry
+from evalkit.statistics.figure import Figure, mean_figure, share_figure
+from evalkit.statistics.preferences import LengthControlled, WinRate, length_controlled_win_rate, win_rate
+from evalkit.statistics.ranks import RankInterval, ranks_by_comparison
+
+PAIRWISE = "pairwise"
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """One model against another, as a judge sees it.
+
+    Attributes:
+        rate: The first model's wins.
+        length_controlled: Its win rate if answers were equally long.
+        order_consistency: Share of questions with the same verdict in both orders.
+        first_place: Share of games won by the answer shown first.
+        num_missing: Questions without a verdict, which count in nothing.
+    """
+
+    first: str
+    second: str
+    rate: WinRate
+    length_controlled: LengthControlled
+    order_consistency: Figure
+    first_place: Figure
+    num_missing: int
+    wins: Sequence[Win]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Strengths of all models, where the games determine them.
+
+    Attributes:
+        fit: None where they don't.
+        ranks: Which ranks each may have, by pairwise tests with Holm's correction.
+        reason: Why there is no fit; "" where there is one.
+    """
+
+    fit: BradleyTerry | None
+    ranks: Mapping[str, RankInterval]
+    reason: str = ""
+
+
+def contests_of(runs: Sequence[StoredRun]) -> list[Contest]:
+    """The pairs of models that these runs' pairwise judges compare; one for each run and judge.
+
+    Raises:
+        UsageError: A run has no pairwise judge.
+        StoreError: A run can't be read.
+    """
+    judged = [(run, spec) for run in runs for spec in _pairwise_specs(run)]
+    names = _names(judged)
+    return [_contest(run, spec, names[number]) for number, (run, spec) in enumerate(judged)]
+
+
+def ranking_of(contests: Sequence[Contest], ridge: float = 0.0) -> Ranking:
+    """Strengths over all contests."""
+    try:
+        fit = bradley_terry((win for contest in contests for win in contest.wins), ridge)
+    except NoFiniteStrengthError as error:
+        return Ranking(None, {}, str(error))
+    models = list(fit.strengths)
+    pairs = {}
+    for one, other in combinations(models, 2):
+        lead = fit.difference(one, other)
+        if lead.value is not None and lead.stderr:
+            pairs[one, other] = (lead.value, math.erfc(abs(lead.value) / lead.stderr / math.sqrt(2)))
+    return Ranking(fit, ranks_by_comparison(models, pairs))
+
+
+def _pairwise_specs(run: StoredRun) -> list[JudgeSpec]:
+    found = [spec for spec in run.run_spec.judge_specs if spec.name == PAIRWISE]
+    if not found:
+        name = run.directory.path
+        raise UsageError(
+            f"{name} has no pairwise judge; `evalkit judge {name} --against RUN` compares it with another"
+        )
+    return found
+
+
+def _names(judged: Sequence[tuple[StoredRun, JudgeSpec]]) -> list[tuple[str, str]]:
+    """What both sides are called: by their deployment, or by their run where two runs have the same one."""
+    sides = [
+        (
+            (_deployment(run), run.directory.path.name.partition("@")[0]),
+            _other_side(Path(spec.args["against"])),
+        )
+        for run, spec in judged
+    ]
+    runs_of = defaultdict(set)
+    for deployment, run_name in (side for pair in sides for side in pair):
+        runs_of[deployment].add(_benchmarkless(run_name))
+    alone = {deployment for deployment, names in runs_of.items() if len(names) == 1}
+
+    def name(side: tuple[str, str]) -> str:
+        return side[0] if side[0] in alone else side[1]
+
+    return [(name(one), name(other)) for one, other in sides]
+
+
+def _benchmarkless(run_name: str) -> str:
+    """A run's name without its benchmark: one model is asked several."""
+    return run_name.partition(":")[2]
+
+
+def _deployment(run: StoredRun) -> str:
+    return run.run_spec.adapter_spec.model_deployment or run.run_spec.adapter_spec.model
+
+
+def _other_side(against: Path) -> tuple[str, str]:
+    folder = against if against.suffix != ".jsonl" else against.parent
+    try:
+        return _deployment(StoredRun.open(folder)), folder.name.partition("@")[0]
+    except StoreError:
+        journal = folder / "journal.jsonl"
+        owner = owner_of(journal) if journal.is_file() else None
+        adapter = (owner.identity or {}).get("adapter_spec", {}) if owner is not None else {}
+        return str(adapter.get("model_deployment") or folder.name), folder.name
+
+
+def _contest(run: StoredRun, spec: JudgeSpec, names: tuple[str, str]) -> Contest:
+    run.check("scores.jsonl", "instances.jsonl")
+    groups = {row["id"]: row["group"] for row in read_lines(run.directory.instances_path) if row.get("group")}
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    num_missing = 0
+    for row in read_lines(run.directory.scores_path):
+        if row.get("perturbation") is not None:
+            continue
+        scores = row.get("scores", {})
+        if spec.score_name(WIN_RATE) not in scores:
+            num_missing += 1
+            continue
+        for name in (WIN_RATE, ORDER_CONSISTENT, FIRST_PLACE, LENGTH_LEAD):
+            values[row["instance_id"]][name].append(scores[spec.score_name(name)])
+    questions = sorted(values)
+    mean = {
+        name: [math.fsum(values[each][name]) / len(values[each][name]) for each in questions]
+        for name in (WIN_RATE, ORDER_CONSISTENT, FIRST_PLACE, LENGTH_LEAD)
+    }
+    clusters: list[Hashable] = [groups.get(each, f"\0{each}") for each in questions]
+    controlled = length_controlled_win_rate(
+        mean[WIN_RATE], [(round(d), 0) for d in mean[LENGTH_LEAD]], clusters
+    )
+    is_share = all(value in (0, 1) for value in mean[ORDER_CONSISTENT])
+    consistency = (share_figure if is_share else mean_figure)(mean[ORDER_CONSISTENT], clusters)
+    benchmark = str(run.run_spec.scenario_spec)
+    return Contest(
+        *names,
+        win_rate(mean[WIN_RATE], clusters),
+        controlled,
+        consistency,
+        mean_figure(mean[FIRST_PLACE], clusters),
+        num_missing,
+        [
+            win
+            for cluster, value in zip(clusters, mean[WIN_RATE], strict=True)
+            for win in _wins(names, value, (benchmark, cluster))
+        ],
+    )
+
+
+def _wins(names: tuple[str, str], value: float, question: Hashable) -> list[Win]:
+    first, second = names
+    return [Win(first, second, value, question), Win(second, first, 1 - value, question)]
+
+
+def num_games(contests: Sequence[Contest]) -> Counter[str]:
+    """How many questions each model has verdicts on."""
+    count: Counter[str] = Counter()
+    for contest in contests:
+        count[contest.first] += contest.rate.rate.n
+        count[contest.second] += contest.rate.rate.n
+    return count
