@@ -151,8 +151,15 @@ def test_built_files_run_and_right_answers_get_full_marks(call: Call, data_dir: 
     trained = [
         name for name in real if (root / f"1.2.6/evaluation/train/{DATASETS[name].files[0]}.json").exists()
     ]
-    assert set(real) - set(trained) == {"jnli", "jsquad", "mgsm", "jcola-out-of-domain"}
+    untrained = {"jnli", "jsquad", "mgsm", "jcola-out-of-domain"}
+    assert set(real) - set(trained) == untrained
+    for name in sorted(untrained):
+        refused = call("validate", "--data-dir", root, "-r", f"{name}:shots=4")
+        assert (refused.code, f"evaluation/train/{name}.json" in refused.err) == (3, True), refused.err
     checked = call("validate", "--data-dir", root, "-r", *(f"{name}:shots=4" for name in trained))
+    assert checked.code == 0, checked.err
+    more = ("jmmlu:edition=nejumi4", "jmmlu_robustness:shots=2", "jmmlu_robustness:edition=nejumi4,shots=2")
+    checked = call("validate", "--data-dir", root, "-r", *more)
     assert checked.code == 0, checked.err
 
 

@@ -33,6 +33,34 @@ def kuci(mirror: Path) -> None:
         write_lines(mirror / f"kuci/{name}.jsonl", rows)
 
 
+def aio(mirror: Path) -> None:
+    """The newer files have `answers`, the older ones `answer_entity`."""
+    for name in ("dev", "test"):
+        rows = [
+            {"qid": f"A{n}", "question": f"{name}の{n}番目の町は？"}
+            | ({"answers": [f"町{n}", "別"]} if n % 2 else {"answer_entity": f"町{n}"})
+            for n in range(NUM_ITEMS)
+        ]
+        write_lines(mirror / f"aio/aio_01_{name}.jsonl", rows)
+
+
+def mmlu_prox_ja(mirror: Path) -> None:
+    """Questions with three to ten options."""
+    for name in ("validation", "test"):
+        rows = [
+            {
+                "question_id": n,
+                "question": f"{name}の問{n}",
+                "answer": "ABCDEFGHIJ"[n % size],
+                "category": "law",
+            }
+            | {f"option_{place}": f"選{place}" if place < size else None for place in range(10)}
+            for n in range(NUM_ITEMS)
+            for size in (3 + n % 8,)
+        ]
+        write_lines(mirror / f"mmlu_prox_ja/{name}.jsonl", rows)
+
+
 def document(name: str, number: int) -> str:
     """A document with all five kinds of annotations, and a sentence that stood in brackets.
 
@@ -169,6 +197,8 @@ def jhumaneval(mirror: Path) -> None:
 
 MADE: dict[str, Callable[[Path], None]] = {
     "kuci": kuci,
+    "aio": aio,
+    "mmlu_prox_ja": mmlu_prox_ja,
     **dict.fromkeys(("wiki_reading", "wiki_ner", "wiki_dependency", "wiki_pas", "wiki_coreference"), wiki),
     "jblimp": jblimp,
     **dict.fromkeys(("alt-e-to-j", "alt-j-to-e"), alt),

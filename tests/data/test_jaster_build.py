@@ -208,6 +208,24 @@ def test_kuci_from_files_in_its_format(tmp_path: Path) -> None:
     }
 
 
+def test_quiz_questions_with_the_first_of_their_answers(tmp_path: Path) -> None:
+    samples = outputs(tmp_path, "aio")
+    assert samples[:2] == [{"input": f"質問：testの{n}番目の町は？", "output": f"町{n}"} for n in range(2)]
+    write_lines(tmp_path / "upstream/aio/aio_01_test.jsonl", [{"question": "何？"}])
+    found = built(tmp_path / "upstream", tmp_path / "again", "aio")
+    assert "'何？' has neither 'answers' nor" in found["aio", "test"].refused
+
+
+def test_questions_with_up_to_ten_options(tmp_path: Path) -> None:
+    samples = outputs(tmp_path, "mmlu_prox_ja")
+    assert samples[0] == {"input": "質問：testの問0\n選択肢：A.選0,B.選1,C.選2", "output": "A"}
+    assert samples[7]["input"].endswith(",J.選9")
+    row = {"question": "問", "answer": "D", "option_0": "ア", "option_1": "イ", "option_2": "N/A"}
+    write_lines(tmp_path / "upstream/mmlu_prox_ja/test.jsonl", [row])
+    found = built(tmp_path / "upstream", tmp_path / "again", "mmlu_prox_ja")
+    assert "'問' has no option 'D'" in found["mmlu_prox_ja", "test"].refused
+
+
 def test_every_dataset_has_a_reader() -> None:
     assert {file for dataset in DATASETS.values() for file in dataset.all_files} == set(UPSTREAMS)
 

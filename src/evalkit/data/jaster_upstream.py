@@ -114,6 +114,30 @@ def _jemhopqa(path: Path) -> list[Sample]:
     return [Sample(f"質問：{row['question']}", row["answer"]) for row in rows]
 
 
+def _aio(path: Path) -> list[Sample]:
+    """Each quiz question with the first of its answers."""
+    samples = []
+    for row in json_rows(path, {"question": str}):
+        answers = row.get("answers") or [row.get("answer_entity")]
+        if not isinstance(answers, list) or not isinstance(answers[0], str):
+            raise DataError(f"{path}: '{row['question'][:40]}' has neither 'answers' nor 'answer_entity'")
+        samples.append(Sample(f"質問：{row['question']}", answers[0]))
+    return samples
+
+
+def _mmlu_prox(path: Path) -> list[Sample]:
+    """Questions with up to ten options, in `option_0` to `option_9`."""
+    samples = []
+    for row in json_rows(path, {"question": str, "answer": str}):
+        given = [row.get(f"option_{number}") for number in range(10)]
+        options = [str(option).strip() for option in given if option not in (None, "", "N/A")]
+        marks = "ABCDEFGHIJ"[: len(options)]
+        if len(row["answer"]) != 1 or row["answer"] not in marks:
+            raise DataError(f"{path}: '{row['question'][:40]}' has no option {row['answer']!r}")
+        samples.append(Sample(_options("質問", row["question"], options, marks), row["answer"]))
+    return samples
+
+
 def _jsquad(path: Path) -> list[Sample]:
     """Each question with the first of its answers."""
     content = _json(path)
@@ -318,6 +342,8 @@ def _upstreams() -> dict[str, Upstream]:
         ),
         "jemhopqa": _trained(_jemhopqa, "jemhopqa/corpus/train.json", "jemhopqa/corpus/dev.json"),
         "niilc": _trained(_niilc, "niilc/NIILC-ECQA2015_dev.xml", "niilc/NIILC-ECQA2015_test.xml"),
+        "aio": _trained(_aio, "aio/aio_01_dev.jsonl", "aio/aio_01_test.jsonl"),
+        "mmlu_prox_ja": _trained(_mmlu_prox, "mmlu_prox_ja/validation.jsonl", "mmlu_prox_ja/test.jsonl"),
         "jsquad": _glue("jsquad", _jsquad),
         "jsts": _glue("jsts", _jsts),
         "chabsa": Upstream("parts", chabsa, _chabsa),

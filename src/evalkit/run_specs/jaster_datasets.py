@@ -15,6 +15,10 @@ EXACT_MATCH = "exact_match"
 
 _ONLY = "それ以外には何も含めないことを厳守してください。"
 _DIGIT = "回答となる数値をint型で返し、他には何も含めないことを厳守してください。"
+_LETTER = (
+    "与えられた質問と選択肢から、最も適切な回答を選択してください。なお、回答には選択肢のアルファベット（例：A）"
+    "のみを含め、他には何も含めないことを厳守してください。"
+)
 _NLI = (
     f"前提と仮説の関係をentailment、contradiction、neutralの中から回答してください。{_ONLY}\n\n制約：\n"
     "- 前提から仮説が、{how}導出可能である場合はentailmentと出力\n"
@@ -178,6 +182,13 @@ def _choices_and_questions() -> tuple[JasterDataset, ...]:
             metrics=("char_f1",),
         ),
         JasterDataset(
+            "aio",
+            "QA",
+            "質問を入力とし、回答を出力してください。回答の他には何も含めないことを厳守してください。",
+            50,
+            metrics=("char_f1",),
+        ),
+        JasterDataset(
             "jsquad",
             "RC",
             f"質問に対する回答を文章から一言で抽出してください。回答は名詞で答えてください。 {_ONLY}",
@@ -296,13 +307,20 @@ def _numbers_and_exams() -> tuple[JasterDataset, ...]:
         JasterDataset(
             "jmmlu",
             "HE",
-            "与えられた質問と選択肢から、最も適切な回答を選択してください。なお、回答には選択肢のアルファベット（例：A）"
-            "のみを含め、他には何も含めないことを厳守してください。",
+            _LETTER,
             5,
             labels=tuple("ABCD"),
             subjects=tuple(_JMMLU_SUBJECTS.split()),
             is_single_later=True,
             max_items=5,
+        ),
+        JasterDataset(
+            "mmlu_prox_ja",
+            "HE",
+            _LETTER,
+            5,
+            labels=tuple("ABCDEFGHIJ"),
+            documented=False,
         ),
         JasterDataset(
             "mmlu_en",
