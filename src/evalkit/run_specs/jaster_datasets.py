@@ -15,6 +15,7 @@ EXACT_MATCH = "exact_match"
 
 _ONLY = "それ以外には何も含めないことを厳守してください。"
 _DIGIT = "回答となる数値をint型で返し、他には何も含めないことを厳守してください。"
+_ANSWER = "質問を入力とし、回答を出力してください。回答の他には何も含めないことを厳守してください。"
 _LETTER = (
     "与えられた質問と選択肢から、最も適切な回答を選択してください。なお、回答には選択肢のアルファベット（例：A）"
     "のみを含め、他には何も含めないことを厳守してください。"
@@ -140,7 +141,7 @@ def _inference() -> tuple[JasterDataset, ...]:
     )
 
 
-def _choices_and_questions() -> tuple[JasterDataset, ...]:
+def _choices() -> tuple[JasterDataset, ...]:
     numbered = "なお、回答は選択肢の番号（例：0）でするものとします。"
     return (
         JasterDataset(
@@ -166,10 +167,15 @@ def _choices_and_questions() -> tuple[JasterDataset, ...]:
             labels=("0", "1"),
             documented=False,
         ),
+    )
+
+
+def _questions() -> tuple[JasterDataset, ...]:
+    return (
         JasterDataset(
             "jemhopqa",
             "QA",
-            "質問を入力とし、回答を出力してください。回答の他には何も含めないことを厳守してください。",
+            _ANSWER,
             15,
             metrics=("char_f1",),
         ),
@@ -184,7 +190,7 @@ def _choices_and_questions() -> tuple[JasterDataset, ...]:
         JasterDataset(
             "aio",
             "QA",
-            "質問を入力とし、回答を出力してください。回答の他には何も含めないことを厳守してください。",
+            _ANSWER,
             50,
             metrics=("char_f1",),
         ),
@@ -301,7 +307,7 @@ def _numbers_and_exams() -> tuple[JasterDataset, ...]:
         JasterDataset(
             "mgsm",
             "MR",
-            "質問を入力とし、回答を出力してください。回答の他には何も含めないことを厳守してください。",
+            _ANSWER,
             10,
         ),
         JasterDataset(
@@ -371,7 +377,8 @@ DATASETS: dict[str, JasterDataset] = {
     dataset.name: dataset
     for part in (
         _inference(),
-        _choices_and_questions(),
+        _choices(),
+        _questions(),
         _analysis(),
         _annotated_text(),
         _numbers_and_exams(),
