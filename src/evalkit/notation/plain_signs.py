@@ -20,6 +20,8 @@ _SIGNS = str.maketrans(
         "〜": "~",
         "⁄": "/",
         "∕": "/",
+        # Of no width.
+        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", ""),
         "〚": "[[",
         "⟦": "[[",
         "〛": "]]",
@@ -32,7 +34,8 @@ _DIGIT = re.compile(r"[^\x00-\x7f]")
 def plain_signs(text: str) -> str:
     """The text with full-width letters, digits and signs as ASCII, minus signs and dashes as `-`.
 
-    Decimal digits of every script become 0 to 9. Fractions such as ½ and digits in circles stay.
+    Decimal digits of every script become 0 to 9, and characters of no width are left out. Fractions such as ½
+    and digits in circles stay.
     """
     if text.isascii():
         return text

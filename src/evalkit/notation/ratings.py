@@ -12,16 +12,21 @@ from evalkit.notation.plain_signs import plain_signs
 
 _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,12})?"
 _UNIT = r"(?:点|分|점|points?\b|pts?\b\.?|stars?\b)"
+_GAP = r"[^\S\n]*"
 # One number, perhaps with the top of its scale before or behind it.
 _RATING = rf"""
-    (?: (?P<top_first> {_NUMBER} ) \s*点?\s* 満点 \s* (?: 中 | のうち | で | の | 、 )? \s* )?
-    (?P<value> [-+]?{_NUMBER} ) (?![0-9]) \s* {_UNIT}? (?P<percent> \s*% )?
-    (?: \s* (?: / | \b out\ of \b ) \s* [*_\[]* (?P<top> {_NUMBER} ) (?![0-9]) \]* \s* {_UNIT}? )?
+    (?: (?P<top_first> {_NUMBER} ) {_GAP}
+        (?: 点?{_GAP}満点 {_GAP} (?: 中 | のうち | で | の | 、 )? | 点?中 ) {_GAP} )?
+    (?P<value> [-+]?{_NUMBER} ) (?![0-9]) {_GAP} {_UNIT}? (?P<percent> {_GAP}% )?
+    (?: {_GAP}
+        (?: / | \(? (?: out{_GAP} )? of\b
+          | \(? on\ a\ scale\ (?: of | from ) (?: \ {_NUMBER}{_GAP}(?:to|-) )? )
+        {_GAP} [*_\[]{{0,4}} (?P<top> {_NUMBER} ) (?![0-9]) \]{{0,2}} {_GAP} {_UNIT}? )?
 """
-# What makes a number part of something longer: a range, a list, a date, a version, another unit.
+# What makes a number part of something longer: a range, a list, a date, a version, a scale, another unit.
 _GOES_ON = re.compile(
-    r"""\s* (?: [-~,/] \s*[0-9] | \.[0-9] | (?: to | or | and | から | か | または ) \s*[0-9]
-    | [½¼¾⅓-⅞] )""",
+    rf"""[A-Za-z_] | {_GAP} (?: [-~,/] {_GAP}[0-9] | \.[0-9]
+    | (?: to | or | and | から | か | または ) {_GAP}[0-9] | [½¼¾⅓-⅞] | 点?満点 | 段階 )""",
     re.VERBOSE | re.IGNORECASE,
 )
 _ONE = re.compile(_RATING, re.VERBOSE | re.IGNORECASE)
@@ -111,7 +116,7 @@ def _in_brackets(text: str) -> Iterator[Rating]:
     for found in _IN_BRACKETS.finditer(text):
         if found.start() < end:
             continue
-        content = found["content"].strip(" \t*_`$\\\"'")
+        content = found["content"].strip(" \t*_`$\\\"'").rstrip(".。")
         if label := _LABELLED_CONTENT.match(content):
             content = content[label.end() :]
         rating = _rating_of(content)
