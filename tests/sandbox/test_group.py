@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_sandbox_is_in_a_group_and_leaves_none(
     members: list[str] = []
     report = SandboxProcess.report
 
-    def watched(self: SandboxProcess, timeout_s: float) -> str | None:
+    def watched(self: Any, timeout_s: float) -> str | None:
         members.extend(Path(f"/proc/{self._first_id}/cgroup").read_text(encoding="ascii").splitlines())
         return report(self, timeout_s)
 

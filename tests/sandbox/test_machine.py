@@ -37,6 +37,12 @@ def tried_anew() -> Iterator[None]:
     judge._tried.cache_clear()
 
 
+def bwrap_in_use() -> str:
+    backend = judge._backend()
+    assert isinstance(backend, bubblewrap.Bubblewrap)
+    return backend.path
+
+
 def as_ordinary(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Run Python as an ordinary user, or skip where root can't become one with the files it needs."""
     if os.geteuid() == 0:
@@ -92,14 +98,14 @@ def test_without_bubblewrap_the_message_says_how_to_install_it(monkeypatch: pyte
 def test_another_bubblewrap_is_tried_where_the_first_does_not_work(
     sandbox: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    working, broken = judge._bwrap(), tmp_path / "bwrap"
+    working, broken = bwrap_in_use(), tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho 'bwrap: Unknown option --size' >&2\nexit 1\n")
     broken.chmod(0o755)
     judge._tried.cache_clear()
-    monkeypatch.setattr(judge, "installed", lambda: [str(broken), working])
-    assert judge._bwrap() == working
+    monkeypatch.setattr(bubblewrap, "installed", lambda: [str(broken), working])
+    assert bwrap_in_use() == working
     judge._tried.cache_clear()
-    monkeypatch.setattr(judge, "installed", lambda: [str(broken)])
+    monkeypatch.setattr(bubblewrap, "installed", lambda: [str(broken)])
     with pytest.raises(
         UsageError, match=r"can't be made here: bwrap: Unknown option --size\. It takes Linux"
     ):
@@ -140,7 +146,7 @@ def test_the_systems_interpreter_has_a_sandbox_too(sandbox: None) -> None:
         "from evalkit.sandbox.judge import judge\nfrom evalkit.sandbox.program import Program\n"
         "print(judge(Program('import ssl, sqlite3, ctypes, decimal')))"
     )
-    path = f"{Path(judge._bwrap()).parent}:{os.defpath}"
+    path = f"{Path(bwrap_in_use()).parent}:{os.defpath}"
     packages = next(entry for entry in sys.path if entry.endswith("site-packages"))
     ended = subprocess.run(
         [other, "-c", program, str(CHECKOUT / "src"), packages],

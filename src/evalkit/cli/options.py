@@ -27,6 +27,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "plugins": ("--plugin",),
     "trackers": ("--tracker",),
 }
+SandboxOption = Annotated[
+    str | None, typer.Option("--sandbox", help=RunOptions.model_fields["sandbox"].description)
+]
 # Flags that take several values after one mention, as HELM's do: `-r ENTRY ENTRY`.
 MANY_VALUED = tuple(
     name for name, field in RunOptions.model_fields.items() if typing.get_origin(field.annotation) is tuple

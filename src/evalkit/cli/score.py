@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from evalkit.cli.options import SandboxOption
+
 
 def score_command(
     paths: Annotated[list[Path], typer.Argument(help="Runs, suites or output paths.")],
@@ -16,6 +18,7 @@ def score_command(
     allow_fewer: Annotated[
         bool, typer.Option("--allow-fewer", help="Replace numbers even if fewer answers are left.")
     ] = False,
+    sandbox: SandboxOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Rows as JSON.")] = False,
 ) -> None:
     """Recompute the metrics of stored runs from their stored answers, without any request.
@@ -32,7 +35,9 @@ def score_command(
     from evalkit.results.run_directory import find_runs
     from evalkit.results.scores import score_run
     from evalkit.results.summary import summary_rows
+    from evalkit.sandbox.choice import choose
 
+    choose(sandbox)
     load_plugins(plugins or ())
     directories = [run for path in paths for run in find_runs(path)]
     is_sound = True

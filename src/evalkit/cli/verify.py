@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evalkit.cli.options import SandboxOption
+
 if TYPE_CHECKING:
     from evalkit.results.findings import Finding
     from evalkit.results.verification import RunReport
@@ -26,6 +28,7 @@ def verify_command(
     plugins: Annotated[
         list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins that repairs need.")
     ] = None,
+    sandbox: SandboxOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array, one object per run.")] = False,
 ) -> None:
     """Look at every file of stored runs, and at every line of their journals; asks no model.
@@ -39,7 +42,9 @@ def verify_command(
     from evalkit.results.copies import count_once
     from evalkit.results.repair import repair_run
     from evalkit.results.verification import find_damaged_too, verify_run
+    from evalkit.sandbox.choice import choose
 
+    choose(sandbox)
     load_plugins(plugins or ())
     directories = list(dict.fromkeys(run for path in paths for run in find_damaged_too(path)))
     look = repair_run if repair else verify_run

@@ -17,7 +17,7 @@ from evalkit.metrics.code_blocks import ends_in_block, program_of
 from evalkit.plural import counted
 from evalkit.registry import Output, metric
 from evalkit.response import Completion
-from evalkit.sandbox.judge import judge, require_sandbox
+from evalkit.sandbox.judge import judge, other_interpreter, require_sandbox
 from evalkit.sandbox.program import Checks, Limits, Program
 from evalkit.sandbox.verdict import Verdict
 from evalkit.scoring.metric import Metric
@@ -126,10 +126,14 @@ class CodeMetric(Metric):
         return f"{case['prompt']}{completion.text}"
 
     def remarks(self) -> tuple[str, ...]:
-        """A remark on completions that can't run unchanged."""
+        """Remarks on completions that can't run unchanged, and on programs that ran in a container."""
+        remarks = []
+        if self._last is not None and (interpreter := other_interpreter()):
+            remarks.append(f"programs ran in {interpreter}")
         if not self._num_fenced:
-            return ()
+            return tuple(remarks)
         return (
+            *remarks,
             f"{counted(self._num_fenced, 'completion')} with code between fences (```), as chat models do: "
             "this fails, as in HELM; with answers=blocks in the entry evalkit runs the code between the "
             "fences",
@@ -193,10 +197,6 @@ class BlockProgram:
         if completion.raw is not None and ends_in_block(answer):
             answer = without_thinking(completion.raw)  # a stop sequence has cut the block
         return program_of(answer, case["prompt"], case["entry_point"])
-
-    def remarks(self) -> tuple[str, ...]:
-        """None: fences are what it looks for."""
-        return ()
 
 
 @metric("code_block_acc")

@@ -13,6 +13,7 @@ from evalkit.errors import ConfigError, UsageError, nearest_names
 from evalkit.folder_names import checked_suite
 from evalkit.parameters import MAX_COUNT
 from evalkit.redaction import shown_name
+from evalkit.sandbox.choice import read_choice
 from evalkit.specs.spec import Spec
 from evalkit.yaml_text import check_values, compose, read_text
 
@@ -94,6 +95,11 @@ class RunOptions(Spec):
         default=(),
         description="Trackers that report the runs elsewhere, such as jsonl:path=events.jsonl.",
     )
+    sandbox: str | None = Field(
+        default=None,
+        description="Where model-written programs run: bubblewrap (the default), docker[:IMAGE] or "
+        "podman[:IMAGE] (or set EVALKIT_SANDBOX).",
+    )
     budget_usd: float | None = Field(
         default=None, gt=0, description="Stop before spending more than this, in US dollars."
     )
@@ -117,6 +123,16 @@ class RunOptions(Spec):
             return checked_suite(suite)
         except UsageError as error:
             raise ValueError(str(error)) from None
+
+    @field_validator("sandbox")
+    @classmethod
+    def _is_a_sandbox(cls, sandbox: str | None) -> str | None:
+        if sandbox is not None:
+            try:
+                read_choice(sandbox)
+            except UsageError as error:
+                raise ValueError(str(error)) from None
+        return sandbox
 
     @field_validator("output_path", "data_dir", "conf_paths", "model_deployments")
     @classmethod

@@ -13,6 +13,7 @@ from evalkit.plugins import load_plugins, read_at_import
 from evalkit.registry import ADAPTERS, METRICS, SCENARIOS
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan_judges import PlannedJudge, plan_judges
+from evalkit.sandbox.choice import choose
 from evalkit.specs.conf import ConfEntry, read_conf_file
 from evalkit.specs.digest import RunDigest, differing_fields, identity, run_digest
 from evalkit.specs.expand import BadEntry, ExpandOptions, expand_entries, first_of
@@ -110,7 +111,7 @@ class Plan:
 def open_plan_context(
     options: RunOptions, on_download: Callable[[str, int, int | None], None] | None = None
 ) -> PlanContext:
-    """Load plugins and model files.
+    """Load plugins and model files, and choose the sandbox of this context (`contextvars`).
 
     Args:
         options: What the user asks for.
@@ -125,6 +126,7 @@ def open_plan_context(
     from evalkit.data.download import Downloader
     from evalkit.models.catalog import ModelCatalog
 
+    choose(options.sandbox)
     load_plugins(options.plugins)
     mirror = options.mirror()
     if mirror is not None and not mirror.is_dir():

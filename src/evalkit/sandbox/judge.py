@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import marshal
-import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 from evalkit.errors import UsageError
-from evalkit.sandbox.bubblewrap import installed
-from evalkit.sandbox.process import NoSandboxError, SandboxProcess
-from evalkit.sandbox.program import Limits, Program
+from evalkit.sandbox import bubblewrap, container
+from evalkit.sandbox.backend import Backend, refusal
+from evalkit.sandbox.choice import BUBBLEWRAP, Choice, chosen
+from evalkit.sandbox.process import MARSHAL_VERSION, NoSandboxError
+from evalkit.sandbox.program import Program
 from evalkit.sandbox.verdict import Verdict
 
-_PROBE_TIMEOUT_S = 60.0
-_PROBE = """
-import os, socket
-assert os.getuid() and os.geteuid() and os.getgid()
-assert sorted(os.listdir("/dev")) == ["null", "urandom", "zero"] and os.listdir(".") == []
-assert not os.path.exists("/proc/self") and not os.path.exists("/etc/passwd")
-def refused(act, *args):
-    try: act(*args)
-    except OSError: return True
-assert refused(os.fork) and refused(os.mkdir, "/made") and refused(socket.socket, socket.AF_NETLINK)
-"""
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What came of trying a kind of sandbox.
+
+    Attributes:
+        backend: The first that keeps the promises; None if none does.
+        missing: What is missing, if none does.
+        python: The version of its interpreter.
+    """
+
+    backend: Backend | None = None
+    missing: str = ""
+    python: str = ""
+
+
+class _LostError(Exception):
+    """What runs the sandbox failed after the program had started."""
 
 
 def judge(program: Program) -> Verdict:
@@ -31,79 +40,99 @@ def judge(program: Program) -> Verdict:
 
     The sandbox has its own file system (Python's standard library, read-only, and an empty working
     folder that it may write), `/dev/null`, `/dev/zero` and `/dev/urandom`, no network, no other processes, no
-    environment and no privileges; it never runs as root. What a program prints is dropped. All its processes
-    have ended when this returns.
+    environment and no privileges; it never runs as root. In a container, where the user has chosen one, the
+    rest of the image and the engine's own `/proc`, `/sys` and `/dev` are there too. What a program prints is
+    dropped. All its processes have ended when this returns.
 
     Whatever the program does, this returns a verdict. An error means that the program has not run.
 
     Raises:
         UsageError: No sandbox could be made; says what is missing.
     """
-    bwrap = _bwrap()
+    backend = _backend()
     try:
-        return _judge(bwrap, program)
-    except UsageError:  # it could be made before: the machine may be short of something for a moment
-        return _judge(bwrap, program)
+        return _judge(backend, program)
+    except (UsageError, _LostError):  # it could be made before: the machine may be short of something
+        pass
+    try:
+        return _judge(backend, program)
+    except _LostError as error:  # the program may be behind it, so it is not left out
+        return Verdict("failed", str(error))
 
 
 def require_sandbox() -> None:
-    """Nothing, if programs can be run on this machine; tried once per process.
+    """Nothing, if programs can be run on this machine; tried once per process and kind of sandbox.
 
     Raises:
         UsageError: They can't be; says what is missing.
     """
-    _bwrap()
+    _backend()
 
 
-def _judge(bwrap: str, program: Program) -> Verdict:
+def other_interpreter() -> str:
+    """Whose Python runs the programs, in words, with its version; "" if it is evalkit's own.
+
+    Raises:
+        UsageError: Programs can't be run; says what is missing.
+    """
+    name = _backend().description.interpreter
+    return name and f"{name} (Python {_tried(chosen()).python})"
+
+
+def _judge(backend: Backend, program: Program) -> Verdict:
+    return _judged(backend, program)[0]
+
+
+def _judged(backend: Backend, program: Program) -> tuple[Verdict, str]:
+    """The verdict, and the version of the interpreter that the program had."""
     limits = program.limits
     source = program.source.encode("utf-8", "surrogatepass")
-    checks = marshal.dumps(asdict(program.checks) if program.checks else None)
+    checks = marshal.dumps(asdict(program.checks) if program.checks else None, MARSHAL_VERSION)
     try:
-        with SandboxProcess(bwrap, limits) as process:
+        with backend.sandbox(limits) as process:
             process.deliver(source, checks)
             report = process.report(limits.time_s)
     except NoSandboxError as error:
-        raise UsageError(_refusal(str(error))) from error
+        raise UsageError(refusal(str(error), backend.description.remedy)) from error
+    if not report and process.is_lost:
+        raise _LostError(f"{backend.description.name} failed while the program ran")
     if report is None:
-        return Verdict("timeout", f"not finished after {limits.time_s:g} s")
+        return Verdict("timeout", f"not finished after {limits.time_s:g} s"), process.python
     if report == "passed":
-        return Verdict("passed")
-    return Verdict("failed", report.removeprefix("failed: ") or "the process was killed")
+        return Verdict("passed"), process.python
+    return Verdict("failed", report.removeprefix("failed: ") or "the process was killed"), process.python
 
 
-def _bwrap() -> str:
-    found, missing = _tried()
-    if found is None:
-        raise UsageError(missing)
-    return found
+def _backend() -> Backend:
+    tried = _tried(chosen())
+    if tried.backend is None:
+        raise UsageError(tried.missing)
+    return tried.backend
 
 
-@lru_cache(maxsize=1)
-def _tried() -> tuple[str | None, str]:
-    """The first bubblewrap that keeps the promises, else what is missing."""
-    if not sys.platform.startswith("linux"):
-        return None, _refusal(f"{sys.platform} is not Linux")
+@lru_cache(maxsize=8)
+def _tried(choice: Choice) -> _Tried:
     missing = ""
     try:
-        for bwrap in installed():
+        for backend in _backends(choice):
             try:
-                verdict = _judge(bwrap, Program(_PROBE, limits=Limits(time_s=_PROBE_TIMEOUT_S)))
+                verdict, python = _judged(backend, backend.probe)
             except UsageError as error:
                 missing = missing or str(error)
                 continue
+            except _LostError as error:
+                verdict, python = Verdict("failed", str(error)), ""
             if verdict.has_passed:
-                return bwrap, ""
-            missing = missing or _refusal(f"{bwrap} does not isolate programs ({verdict.message})")
+                return _Tried(backend, python=python)
+            description = backend.description
+            reason = f"{description.name} does not isolate programs ({verdict.message})"
+            missing = missing or refusal(reason, description.remedy)
     except UsageError as error:
         missing = str(error)
-    return None, missing
+    return _Tried(missing=missing)
 
 
-def _refusal(reason: str) -> str:
-    return (
-        f"model-written programs only run in a sandbox, which can't be made here: {reason.rstrip('.')}. "
-        "It takes Linux 5.14 or later, and either user namespaces that ordinary users may make (on Ubuntu: "
-        "sysctl kernel.apparmor_restrict_unprivileged_userns=0), or root with the right to mount (in a "
-        "container: the capability SYS_ADMIN)"
-    )
+def _backends(choice: Choice) -> Sequence[Backend]:
+    if choice.kind == BUBBLEWRAP:
+        return bubblewrap.backends()
+    return (container.backend(choice),)

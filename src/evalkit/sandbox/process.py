@@ -2,201 +2,184 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import marshal
 import math
 import os
+import re
 import select
-import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
-from types import CodeType
 from typing import Any, Self
 
-from evalkit.sandbox import bubblewrap, supervisor, system_calls, values
-from evalkit.sandbox.group import ControlGroup
-from evalkit.sandbox.interpreter import this_interpreter
+from evalkit.sandbox import system_calls
 from evalkit.sandbox.program import Limits
 
-_START_TIMEOUT_S = 60.0
-_OPEN_FILES = 64
-_MAX_REPORT_BYTES = 4096
-# What the group may have besides the program's memory and folder: the interpreter with the tests, the kernel.
-_BESIDE_BYTES = 64 << 20
-_FIRST_USER_ID = (
-    2_000_000_000  # plus a process number: a user without other processes, so that only the sandbox counts
+WORKING_FOLDER = "/tmp"
+PYTHON_OPTIONS = ("-I", "-S", "-B", "-X", "utf8")
+# What all processes may have besides the program's own: the interpreter with the tests, and the kernel.
+BESIDE_BYTES = 64 << 20
+BESIDE_PROCESSES = 8
+OPEN_FILES = 64
+MARSHAL_VERSION = 4  # the newest that every Python reads which a sandbox may have
+# Reads the sandbox's own modules, as code or as source, and their settings from standard input.
+BOOTSTRAP = (
+    "import os, sys, marshal\n"
+    "def read(size):\n"
+    " data = b''\n"
+    " while len(data) < size:\n"
+    "  part = os.read(0, size - len(data))\n"
+    "  if not part: os._exit(1)\n"
+    "  data += part\n"
+    " return data\n"
+    "values, supervisor, settings = marshal.loads(read(int.from_bytes(read(8), 'little')))\n"
+    "name = 'evalkit.sandbox.values'\n"
+    "sys.modules[name] = type(sys)(name)\n"
+    "exec(values, sys.modules[name].__dict__)\n"
+    "names = {'__name__': 'evalkit.sandbox.supervisor'}\n"
+    "exec(supervisor, names)\n"
+    "del sys.modules[name]\n"
+    "names['supervise'](settings)\n"
 )
-_NOBODY = 65534
+_START_TIMEOUT_S = 60.0
+# A sandbox that nobody ends ends itself this long after its program's time.
+_ENDS_LATE_S = 60
+_MAX_REPORT_BYTES = 4096
+_READY = re.compile(r"ready (\d+\.\d+\.\d+)")
+# What `docker` writes below its error.
+_HINT = re.compile(r"(Run|See) '.*--help'")
 
 
 class NoSandboxError(Exception):
     """The sandbox could not be made; the text says why."""
 
 
-class SandboxProcess:
+class SandboxProcess(ABC):
     """A sandbox with an interpreter that waits for one program. Leaving the context ends all its processes.
+
+    Attributes:
+        python: The version of its interpreter.
+        is_lost: Whether what runs the sandbox failed, and not the program in it; known when it has ended.
 
     Raises:
         NoSandboxError: It can't be made (on entering).
         UsageError: The interpreter's files or the machine's system calls are not known (on entering).
     """
 
-    def __init__(self, bwrap: str, limits: Limits) -> None:
-        self._bwrap, self._limits = bwrap, limits
+    python = ""
+    is_lost = False
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        limits = self._limits
-        self._group = ControlGroup(
-            limits.memory_bytes + limits.disk_bytes + _BESIDE_BYTES, limits.threads + 8
-        )
-        self._first: int | None = None
         try:
             self._start()
-            self._isolate()
+            ready = _READY.fullmatch(self.report(_START_TIMEOUT_S) or "")
+            if ready is None:
+                raise NoSandboxError(self._problem())
         except BaseException:
             self.__exit__()
             raise
+        self.python = ready[1]
         return self
 
     def __exit__(self, *_: object) -> None:
-        if process := getattr(self, "_process", None):
-            self._kill()
-            if self._first is not None:
-                os.close(self._first)
-            process.wait()
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                with suppress(BrokenPipeError):
-                    pipe.close()
-        self._group.remove()
+        if process := self._process:
+            try:
+                self._end(process)
+            finally:
+                self._process = None
+                for pipe in (process.stdin, process.stdout, process.stderr):
+                    assert pipe is not None
+                    with suppress(BrokenPipeError):
+                        pipe.close()
+        self._clean_up()
 
     def deliver(self, *frames: bytes) -> None:
         """Send frames to the first process; one that has ended takes none, which its report will show."""
+        assert self._process is not None
+        assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             for frame in frames:
-                self._stdin.write(len(frame).to_bytes(8, "little") + frame)
-            self._stdin.flush()
+                self._process.stdin.write(len(frame).to_bytes(8, "little") + frame)
+            self._process.stdin.flush()
 
     def report(self, timeout_s: float) -> str | None:
         """The next line of the first process; "" if it ended without one, None if time is up."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        output = self._process.stdout.fileno()
         deadline = time.monotonic() + timeout_s
         line = b""
         while not line.endswith(b"\n") and len(line) < _MAX_REPORT_BYTES:
-            if not select.select([self._stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not select.select([output], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 return None
-            part = os.read(self._stdout, _MAX_REPORT_BYTES)
+            part = os.read(output, _MAX_REPORT_BYTES)
             if not part:
                 break
             line += part
         return line.decode("utf-8", "replace").strip()
 
+    @abstractmethod
     def _start(self) -> None:
-        interpreter = this_interpreter()
-        filter_read, filter_write = os.pipe()
-        info, info_write = os.pipe()
+        """Start the sandbox and send its code; `_process` is set as soon as there is something to end."""
+
+    @abstractmethod
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """End everything in the sandbox, and wait for that; also a second time."""
+
+    def _clean_up(self) -> None:
+        """Remove what the sandbox left on this machine, after its end."""
+        return
+
+    def _launch(self, command: Sequence[str], *, pass_fds: tuple[int, ...] = (), **more: Any) -> None:
+        """Start a command with pipes, away from the terminal and its signals.
+
+        Raises:
+            NoSandboxError: It does not start.
+        """
         try:
-            with os.fdopen(filter_write, "wb") as pipe:
-                pipe.write(system_calls.sandbox_filter())
             self._process = subprocess.Popen(
-                bubblewrap.command(
-                    self._bwrap, interpreter, self._limits.disk_bytes, (filter_read, info_write)
-                ),
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={},
                 cwd="/",
-                pass_fds=(filter_read, info_write),
+                pass_fds=pass_fds,
                 start_new_session=True,
+                **more,
             )
         except OSError as error:
-            os.close(info)
             raise NoSandboxError(str(error)) from error
-        finally:
-            os.close(filter_read)
-            os.close(info_write)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout.fileno()
-        with os.fdopen(info, "rb") as answer:
-            self._first_id = _process_id(answer.read())
 
-    def _isolate(self) -> None:
-        """Limit the group, make the first process close itself off, and wait for its word."""
-        if self._first_id is None:
-            raise NoSandboxError(self._problem())
-        try:
-            self._first = os.pidfd_open(self._first_id)
-            self._group.add(self._first_id)
-        except OSError as error:
-            raise NoSandboxError(self._problem() or str(error)) from error
-        self.deliver(marshal.dumps((*_code(), self._settings(self._first_id))))
-        if self.report(_START_TIMEOUT_S) != "ready":
-            raise NoSandboxError(self._problem())
-
-    def _settings(self, process_id: int) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
+        """What the first process imposes on itself and the program."""
         limits = self._limits
         return {
-            "user_id": _user_id(process_id),
+            "user_id": None,
             "processor_s": math.ceil(limits.time_s) + 1,
+            "ends_after_s": math.ceil(limits.time_s) + _ENDS_LATE_S,
             "memory_bytes": limits.memory_bytes,
             "disk_bytes": limits.disk_bytes,
             "files": limits.files,
             "threads": limits.threads,
-            "open_files": _OPEN_FILES,
-            "filter": system_calls.program_filter(),
+            "open_files": OPEN_FILES,
+            "sandbox_filter": None,
+            "program_filter": system_calls.program_filter(),
         }
 
-    def _kill(self) -> None:
-        """With the first process all others of the sandbox end, and bubblewrap then ends by itself."""
-        if self._first is None:
-            self._process.kill()
-        else:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._first, signal.SIGKILL)
-
     def _problem(self) -> str:
-        """What bubblewrap or the interpreter wrote on standard error, after both have ended."""
-        self._kill()
+        """What was written on standard error, after the sandbox has ended."""
+        assert self._process is not None
         assert self._process.stderr is not None
-        text = self._process.stderr.read(_MAX_REPORT_BYTES).decode("utf-8", "replace").strip()
-        return text.rpartition("\n")[2] or "it did not start"
+        self._end(self._process)
+        return last_line(self._process.stderr.read(_MAX_REPORT_BYTES)) or "it did not start"
 
 
-def _process_id(info: bytes) -> int | None:
-    try:
-        return int(json.loads(info)["child-pid"])
-    except (ValueError, KeyError):
-        return None
-
-
-def _user_id(process_id: int) -> int | None:
-    """The user that root becomes: one without files and other processes, if this user namespace has it.
-
-    Raises:
-        NoSandboxError: It has no ordinary user.
-    """
-    if os.geteuid() != 0:
-        return None
-    ranges = [
-        [int(part) for part in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()
-    ]
-    for user_id in (_FIRST_USER_ID + process_id, _NOBODY):
-        if any(start <= user_id < start + size for start, _, size in ranges):
-            return user_id
-    raise NoSandboxError("evalkit runs as root, and the machine has no ordinary user to run programs as")
-
-
-@lru_cache(maxsize=1)
-def _code() -> tuple[CodeType, ...]:
-    """The code of the sandbox's own modules."""
-    codes = []
-    for module in (values, supervisor):
-        spec = importlib.util.find_spec(module.__name__)
-        assert spec is not None
-        assert spec.loader is not None
-        codes.append(spec.loader.get_code(module.__name__))  # type: ignore[attr-defined]
-    return tuple(codes)
+def last_line(written: bytes) -> str:
+    """The last line of what a command wrote, where the reason stands."""
+    lines = [line.strip() for line in written.decode("utf-8", "replace").splitlines()]
+    return next((line for line in reversed(lines) if line and not _HINT.match(line)), "")

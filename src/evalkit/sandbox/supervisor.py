@@ -13,6 +13,7 @@ from __future__ import annotations
 import builtins
 import marshal
 import os
+import sys
 
 from evalkit.sandbox.values import decode, encode
 
@@ -45,19 +46,23 @@ def supervise(settings: dict[str, Any]) -> NoReturn:
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
+    if os.getpid() != 1:
+        raise OSError("another process is the sandbox's first, which alone can't be signalled from within")
     _become_ordinary(settings["user_id"])
     # A change of user forgets this, so it has to be said here again.
     _control(libc, _SET_PARENT_DEATH_SIGNAL, _SIGKILL)
     _control(libc, _SET_DUMPABLE, 0)
     _limit(settings)
     _save_address_space(libc)
+    if settings["sandbox_filter"]:  # else it is loaded already
+        _filter(libc, settings["sandbox_filter"])
     calls, calls_write = os.pipe()
     replies_read, replies = os.pipe()
     _ignore_interrupts()
     if os.fork() == 0:
         try:
             _close_all_but(calls, replies)
-            _filter(libc, settings["filter"])
+            _filter(libc, settings["program_filter"])
             _serve(calls, replies)
         finally:
             os._exit(1)
@@ -66,9 +71,9 @@ def supervise(settings: dict[str, Any]) -> NoReturn:
     _limit_tests()
     program = _Connection(calls_write, replies_read, settings["files"])
     program.receive()  # its process is closed off
-    os.write(1, b"ready\n")
+    os.write(1, b"ready %d.%d.%d\n" % sys.version_info[:3])
     source, checks = _read_frame(0), marshal.loads(_read_frame(0))
-    _thread.start_new_thread(_end_with_evalkit, (os.dup(0),))
+    _thread.start_new_thread(_end_with_evalkit, (os.dup(0), settings["ends_after_s"]))
     report = os.dup(1)
     _silence()  # what a test prints is not a report
     problem = _judge(program, source, checks)
@@ -282,13 +287,15 @@ def _limit_tests() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (bytes_left, bytes_left))
 
 
-def _end_with_evalkit(pipe: int) -> None:
-    """End all processes of the sandbox when the other end of standard input closes.
+def _end_with_evalkit(pipe: int, ends_after_s: float) -> None:
+    """End all processes of the sandbox when the other end of standard input closes, or when time is long up.
 
     The signal at a parent's death is not enough: root's bubblewrap has given up the right to signal the
-    ordinary user that this process became.
+    ordinary user that this process became, and a container's parent is not evalkit.
     """
-    os.read(pipe, 1)
+    import select
+
+    select.select([pipe], [], [], ends_after_s)
     os._exit(1)
 
 

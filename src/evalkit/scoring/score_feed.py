@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 
@@ -102,7 +103,7 @@ class ScoreFeed:
     def _submit(self, work: Callable[[], None], num_outcomes: int) -> None:
         self._num_batches += 1
         self._num_running += num_outcomes
-        self._thread.submit(work).add_done_callback(partial(self._wake, num_outcomes))
+        self._thread.submit(copy_context().run, work).add_done_callback(partial(self._wake, num_outcomes))
 
     def _wake(self, num_outcomes: int, future: Future[None]) -> None:
         """On the scoring thread: let the event loop know. It is gone if the run was broken off."""
