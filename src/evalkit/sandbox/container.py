@@ -197,8 +197,9 @@ class _ContainerProcess(SandboxProcess):
             process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
             process.wait(_END_TIMEOUT_S)
-        self.is_lost = process.returncode == _ENGINE_FAILED
-        if process.returncode is None or process.returncode < 0 or self.is_lost:
+        code = process.returncode
+        self.is_lost = self.is_lost or (code is not None and (code < 0 or code == _ENGINE_FAILED))
+        if code is None or self.is_lost:
             try:
                 self._remove()
             finally:

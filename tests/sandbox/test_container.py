@@ -1,0 +1,243 @@
+"""Containers as sandboxes, with Docker and Podman where they work: what they keep, and who is refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from evalkit.errors import UsageError
+from evalkit.sandbox import judge
+from evalkit.sandbox.choice import ENGINES
+from evalkit.sandbox.container import Container
+from evalkit.sandbox.process import SandboxProcess
+from evalkit.sandbox.program import Checks, Limits, Program
+from tests.sandbox.engines import containers, first_process, image, wrapped
+from tests.sandbox.outside import CHECKOUT
+from tests.sandbox.test_hostile import BY_KIND, all_wrong
+
+_ENDS_WITHIN_S = 400.0
+_SLEEP = "__import__('time').sleep(600)"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that works, with an image."""
+
+    kind: str
+    image: str
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine_here(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Each engine; its tests are left out where it does not work."""
+    with image(request.param) as name:
+        yield Engine(request.param, name)
+
+
+@pytest.fixture
+def engine(engine_here: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """An engine that is chosen as the sandbox, and in the end has no container of ours."""
+    monkeypatch.setenv("EVALKIT_SANDBOX", f"{engine_here.kind}:{engine_here.image}")
+    judge._tried.cache_clear()
+    yield engine_here
+    judge._tried.cache_clear()
+    _wait_until_removed(engine_here.kind)
+
+
+def _wait_until_removed(kind: str) -> None:
+    """An engine takes a moment to remove what has ended."""
+    deadline = time.monotonic() + _ENDS_WITHIN_S
+    while left := containers(kind):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("kind", BY_KIND)
+def test_hostile_programs(kind: str, engine: Engine) -> None:
+    judge.require_sandbox()  # outside the check for processes that are left
+    assert all_wrong(BY_KIND[kind]) == []
+
+
+def test_honest_programs(engine: Engine) -> None:
+    source = "def double(values):\n    values.append(0)\n    return [2 * value for value in values]"
+    tests = "given = [1, 2]\nassert double(given) == [2, 4, 0]\nassert given == [1, 2, 0]"
+    assert judge.judge(Program(source, Checks(tests, ("double",)))).has_passed
+    wrong = judge.judge(Program(source, Checks("assert double([1]) == [3, 0]", ("double",))))
+    assert (wrong.ending, wrong.message) == ("failed", "AssertionError: assert double([1]) == [3, 0]")
+    late = judge.judge(Program("while True: pass", limits=Limits(0.5)))
+    assert late.ending == "timeout"
+    uses = "import decimal, json, sqlite3, tempfile\nwith tempfile.TemporaryFile() as file: file.write(b'1')"
+    assert judge.judge(Program(uses)).has_passed
+    version = ".".join(map(str, sys.version_info[:3]))
+    assert re.fullmatch(
+        rf"{engine.kind} containers of the image {engine.image}, [0-9a-f]{{12}} \(Python {version}\)",
+        judge.other_interpreter(),
+    )
+
+
+def test_a_program_arrives_as_it_is(engine: Engine) -> None:
+    """Also with Podman's keys to detach (^P ^Q), and where it is longer than any buffer."""
+    text = "\x10\x11 \\ \ud800 é \0".encode("utf-8", "surrogatepass").hex()
+    source = (
+        f"# \x10\x11\ntext = '\x10\x11'\nassert text.encode().hex() == '1011'\ndef f(): return '{text}'\n"
+    )
+    filler = f"# {'x' * 100}\n" * 20_000
+    checks = Checks(f"{filler}assert f() == {text!r} # \x10\x11", ("f",))
+    verdict = judge.judge(Program(source + filler, checks, Limits(time_s=60.0)))
+    assert verdict.has_passed, verdict
+
+
+def test_the_environment_stays_outside(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """That of evalkit, of the image, and what an engine's configuration adds."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:word@proxy.example")
+    wrapped(engine.kind, tmp_path, "arguments[1:1] = ['--env', 'SOME_KEY=word']")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    source = (
+        "import os\ndef seen():\n"
+        "    with open('/proc/self/environ', 'rb') as file:\n        return dict(os.environ), file.read()"
+    )
+    opened = "import os, ctypes\nctypes.CDLL(None).prctl(4, 1, 0, 0, 0)\n"  # its own files can be read then
+    checks = Checks("assert seen() == ({}, b'')", ("seen",))
+    verdict = judge.judge(Program(opened + source, checks))
+    assert verdict.has_passed, verdict
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        ("arguments[arguments.index('--network=none')] = '--network=host'", "network"),
+        ("arguments.remove('--read-only')", "its files are writable"),
+        ("arguments[:] = [part for part in arguments if part[:6] != '--user']", "must not run as root"),
+        ("arguments.remove('--cap-drop=ALL')", "it has capabilities"),
+        ("arguments.insert(1, '--volume=/var/tmp:/mnt')", "/mnt is mounted"),
+        ("arguments.insert(1, '--volume=/mnt')", "/mnt is mounted"),
+        ("arguments.insert(1, '--device=/dev/null:/dev/more')", "it has the devices more"),
+        (
+            "arguments.insert(1, '--security-opt=seccomp=unconfined')",
+            r"filter of system calls \(seccomp\) is off",
+        ),
+        ("arguments[:] = [part for part in arguments if part[:8] != '--memory']", "limit its memory"),
+        (
+            "arguments[:] = [part for part in arguments if part[:6] != '--pids']",
+            "limit its number of processes",
+        ),
+        ("arguments[:] = [part.replace('size=', 'size=9') for part in arguments]", "folder has no limit"),
+        ("arguments.insert(1, '--pid=host')", "another process is the sandbox's first"),
+        ("arguments.remove('--ipc=none')", "/dev/shm is mounted"),
+        ("arguments[:] = [part.replace('os.execve', '1 or os.execve') for part in arguments]", "start"),
+    ],
+)
+def test_a_container_that_is_open_is_refused(
+    edit: str, reason: str, engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wrapped(engine.kind, tmp_path, edit)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(UsageError, match=f"only run in a sandbox, which can't be made here: .*{reason}"):
+        judge.require_sandbox()
+
+
+def test_an_image_that_is_not_there_is_not_pulled(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVALKIT_SANDBOX", f"{engine.kind}:localhost/evalkit-missing:1")
+    remedy = f"`{engine.kind} pull localhost/evalkit-missing:1` does"
+    with pytest.raises(UsageError, match=f"is not on this machine; evalkit downloads none: {remedy}"):
+        judge.require_sandbox()
+
+
+def test_an_image_without_python_is_refused(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wrapped(
+        engine.kind, tmp_path, "arguments[:] = [part.replace('=python3', '=python9') for part in arguments]"
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(UsageError, match="python9"):
+        judge.require_sandbox()
+
+
+def test_all_programs_of_a_process_meet_the_same_image(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name may be given to another image meanwhile."""
+    judge.require_sandbox()
+    backend = judge._backend()
+    assert isinstance(backend, Container)
+    assert engine.image not in backend.command("x", Limits())
+    assert backend.image_id in backend.command("x", Limits())
+
+
+@pytest.mark.parametrize("victim", ["evalkit", "evalkit and the engine's command"])
+@pytest.mark.parametrize("moment", ["while the program runs", "in the tests"])
+def test_nothing_is_left_of_a_container_whose_evalkit_was_killed(
+    moment: str, victim: str, engine: Engine
+) -> None:
+    source, checks = (
+        (_SLEEP, None) if moment != "in the tests" else ("def f(): pass", Checks(f"f(); {_SLEEP}", ("f",)))
+    )
+    program = (
+        "from evalkit.sandbox import judge\nfrom evalkit.sandbox.process import SandboxProcess\n"
+        "from evalkit.sandbox.program import Checks, Limits, Program\n"
+        "report = SandboxProcess.report\n"
+        "def said(self, timeout_s):\n"
+        "    if timeout_s == 600: print(self._name, self._process.pid, flush=True)\n"
+        "    return report(self, timeout_s)\n"
+        "SandboxProcess.report = said\n"
+        f"judge.judge(Program({source!r}, {checks!r}, Limits(600.0)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src")}
+    evalkit = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE)
+    assert evalkit.stdout is not None
+    with evalkit.stdout:
+        name, command = evalkit.stdout.readline().decode().split()
+    first = first_process(engine.kind, name)
+    if not first:
+        pytest.skip("its processes are on another machine")
+    watched = os.pidfd_open(first)
+    evalkit.kill()
+    evalkit.wait()
+    if victim != "evalkit":
+        os.kill(int(command), signal.SIGKILL)
+    assert select.select([watched], [], [], _ENDS_WITHIN_S)[0]
+    os.close(watched)
+    _wait_until_removed(engine.kind)
+
+
+def test_a_command_that_is_killed_is_tried_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its container is removed; if that happens again, the program has failed, and is not left out."""
+    judge.require_sandbox()
+    report, names = SandboxProcess.report, []
+
+    def killed(self: SandboxProcess, timeout_s: float) -> str | None:
+        if timeout_s != 50.0:
+            return report(self, timeout_s)
+        assert self._process is not None
+        command = self._process.args
+        assert isinstance(command, list)
+        names.append(command[command.index("--name") + 1])
+        self._process.kill()
+        return report(self, timeout_s)
+
+    monkeypatch.setattr(SandboxProcess, "report", killed)
+    verdict = judge.judge(Program(_SLEEP, limits=Limits(50.0)))
+    assert verdict.ending == "failed"
+    assert "failed while the program ran" in verdict.message
+    assert len(set(names)) == 2
+
+
+def test_an_engine_that_does_not_answer_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("DOCKER_HOST", "unix:///nonexistent/socket")
+        patch.setenv("CONTAINER_HOST", "unix:///nonexistent/socket")
+        with pytest.raises(UsageError, match=rf"can't be made here: `{engine.kind} image`: .*nonexistent"):
+            judge.require_sandbox()
