@@ -17,6 +17,8 @@ from evalkit.errors import UsageError
 from evalkit.sandbox.interpreter import this_interpreter
 
 _FOLDERS = {"tmp": 0o1777, **dict.fromkeys(("proc", "sys", "dev", "etc"), 0o755)}
+# With it, Python sets a variable of the environment.
+_LOCALES = (Path("/usr/lib/locale/C.utf8"),)
 _PYTHON = Path("/usr/local/bin/python3")
 _LEFT_OUT = {"site-packages", "dist-packages", "__pycache__", "test", "idlelib", "ensurepip", "tkinter"}
 _PATH = "PATH=/usr/local/bin:/usr/bin:/bin"
@@ -55,7 +57,12 @@ def _root_file_system() -> bytes:
     with tarfile.open(fileobj=written, mode="w") as archive:
         link = tarfile.TarInfo(str(_PYTHON)[1:])
         link.type, link.linkname = tarfile.SYMTYPE, str(interpreter.program)
-        paths = (*interpreter.libraries, *interpreter.files, interpreter.program)
+        paths = (
+            *interpreter.libraries,
+            *interpreter.files,
+            interpreter.program,
+            *filter(Path.exists, _LOCALES),
+        )
         above = {
             str(folder)[1:]: 0o755
             for path in (*paths, _PYTHON)

@@ -55,8 +55,14 @@ def what_went_wrong(attack: Attack, verdict: Verdict) -> str:
 
 
 def all_wrong(attacks: Sequence[Attack]) -> list[str]:
+    """What went wrong, and nothing is left."""
+    with no_child_left():
+        return wrong_verdicts(attacks)
+
+
+def wrong_verdicts(attacks: Sequence[Attack]) -> list[str]:
     """What went wrong, run side by side as metrics may."""
-    with outside() as world, no_child_left(), ThreadPoolExecutor(AT_ONCE) as pool:
+    with outside() as world, ThreadPoolExecutor(AT_ONCE) as pool:
         verdicts = list(pool.map(lambda attack: verdict_on(attack, world), attacks))
         wrong = [what_went_wrong(*pair) for pair in zip(attacks, verdicts, strict=True)]
         return [*filter(None, wrong), *world.traces()]

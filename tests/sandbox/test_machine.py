@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import platform
 import select
@@ -16,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.sandbox import bubblewrap, judge
+from evalkit.sandbox import bubblewrap, judge, process
 from evalkit.sandbox.judge import require_sandbox
-from evalkit.sandbox.program import Checks, Program
+from evalkit.sandbox.program import Checks, Limits, Program
 from tests.sandbox.ordinary import CHECKOUT
 
 ORDINARY = [sys.executable, str(Path(__file__).with_name("ordinary.py"))]
@@ -206,6 +207,13 @@ def _first_descendants(pid: int) -> list[int]:
             if len(found) >= 3:
                 return [os.pidfd_open(child) for child in found]
         time.sleep(0.01)
+
+
+def test_a_sandbox_that_nobody_ends_ends_itself(sandbox: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_ENDS_LATE_S", 0)
+    with judge._backend().sandbox(Limits(0.5)) as running:
+        running.deliver(b"__import__('time').sleep(600)", marshal.dumps(None))
+        assert running.report(_ENDS_WITHIN_S) == ""
 
 
 def test_a_program_without_tests_passes_by_coming_to_its_end(sandbox: None) -> None:

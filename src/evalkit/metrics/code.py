@@ -17,6 +17,7 @@ from evalkit.metrics.code_blocks import ends_in_block, program_of
 from evalkit.plural import counted
 from evalkit.registry import Output, metric
 from evalkit.response import Completion
+from evalkit.sandbox.choice import Choice, chosen
 from evalkit.sandbox.judge import judge, other_interpreter, require_sandbox
 from evalkit.sandbox.program import Checks, Limits, Program
 from evalkit.sandbox.verdict import Verdict
@@ -152,9 +153,8 @@ class CodeMetric(Metric):
         source = f"{test}\ncheck({entry_point})"
         # Without what follows, a last line that ends in a backslash would be none.
         program = f"{program}\n\n"
-        return _verdict(
-            program, source, entry_point, _helpers(case["prompt"], test, entry_point), self._timeout_s
-        )
+        checks = Checks(source, (entry_point,), _helpers(case["prompt"], test, entry_point))
+        return _verdict(Program(program, checks, Limits(time_s=self._timeout_s)), chosen())
 
 
 @metric("code_eval_acc")
@@ -222,10 +222,12 @@ class CodeBlockPass(BlockProgram, PassAtK):
 
 
 @lru_cache(maxsize=64)
-def _verdict(program: str, source: str, entry_point: str, helpers: str, timeout_s: float) -> Verdict:
-    """How a program ends; remembered for a while, since several metrics run the same in turn."""
-    checks = Checks(source, (entry_point,), helpers)
-    return judge(Program(program, checks, Limits(time_s=timeout_s)))
+def _verdict(program: Program, sandbox: Choice) -> Verdict:
+    """How a program ends in a sandbox of this kind, the chosen one.
+
+    Remembered for a while, since several metrics run the same in turn.
+    """
+    return judge(program)
 
 
 def _helpers(prompt: str, test: str, entry_point: str) -> str:
