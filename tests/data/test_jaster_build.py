@@ -195,6 +195,23 @@ def test_programs_have_statements_that_test_them(tmp_path: Path) -> None:
     assert any(number % 3 == 0 for number in numbers)
 
 
+def test_all_programs_of_humaneval_pass_the_statements(data_dir: Path, tmp_path: Path) -> None:
+    """HumanEval's rows are JHumanEval's but for the prompt's language."""
+    rows = [
+        json.loads(line)
+        for line in (data_dir / "humaneval/HumanEval.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    write_lines(tmp_path / "jhumaneval/jhuman-eval.jsonl", rows)
+    found = built(tmp_path, tmp_path / "out", "jhumaneval")
+    assert [found["jhumaneval", split].count for split in ("train", "dev", "test")] == [32, 66, 66]
+    solutions = {row["prompt"]: row["prompt"] + row["canonical_solution"] for row in rows}
+    for split in ("train", "dev", "test"):
+        for sample in content(tmp_path / "out", split, "jhumaneval")["samples"]:
+            names: dict[str, object] = {}
+            exec(solutions[sample["input"]], names)
+            exec("\n".join(ast.literal_eval(sample["output"])), names)
+
+
 def test_a_test_that_checks_nothing_is_refused(tmp_path: Path) -> None:
     write_lines(tmp_path / "jhumaneval/jhuman-eval.jsonl", [program(1) | {"test": "x = 1"}])
     found = built(tmp_path, tmp_path / "out", "jhumaneval")

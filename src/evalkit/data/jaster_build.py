@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from evalkit.data.download import appearing
@@ -53,7 +54,8 @@ def build_jaster(mirror: Path, root: Path, version: str, datasets: Sequence[str]
 
 def _build_file(dataset: JasterDataset, name: str, mirror: Path, folder: Path) -> Iterator[BuiltSplit]:
     """The splits of one file name; those before a damaged one stay."""
-    upstream = UPSTREAMS[name]
+    # Several splits may be made of the same files, of which there may be thousands.
+    upstream = replace(UPSTREAMS[name], read=cache(UPSTREAMS[name].read))
     few_shots: Sequence[Sample] = ()
     for split in SPLITS:
         if split in upstream.absent:
