@@ -81,7 +81,6 @@ def leaderboard_command(  # noqa: PLR0913 - one argument per flag
     from evalkit.cli.output import echo, echo_note
     from evalkit.cli.stored_runs import counted_runs, from_sound_runs
     from evalkit.cli.summarize import checked_format
-    from evalkit.errors import StoreError
     from evalkit.leaderboards.tree_file import load_leaderboard
     from evalkit.plugins import load_plugins
     from evalkit.reports.boards.board import make_board
@@ -97,9 +96,7 @@ def leaderboard_command(  # noqa: PLR0913 - one argument per flag
     board, num_shown = from_sound_runs(
         counted.runs, lambda runs: make_board(tree, runs, by_suite=not merge_suites, models=models or ())
     )
-    if board is None:
-        if not counted.runs:
-            raise StoreError(f"there are no runs at {', '.join(map(str, paths or [output_path]))}")
+    if board is None:  # all are damaged
         raise typer.Exit(1)
     _show(board.to_depth(levels), chosen, wide=wide)
     for note in counted.notes:

@@ -56,6 +56,7 @@ class LeafOf:
 
     runs: RunsOf
     metrics: tuple[str, ...]
+    pool: tuple[str, ...]
     split: str | None
     sub_split: str | None
     scale: tuple[float, float]
@@ -196,6 +197,7 @@ def _leaf(part: Part, values: Mapping[str, Scalar], at: Keys) -> LeafOf:
     plain = {
         "runs": part.runs.model_dump(exclude_unset=True),
         "metrics": metrics,
+        "pool": part.pool,
         "split": part.split,
         "sub_split": part.sub_split,
         "mean_over": part.mean_over,
@@ -204,6 +206,7 @@ def _leaf(part: Part, values: Mapping[str, Scalar], at: Keys) -> LeafOf:
     return LeafOf(
         RunsOf.model_validate(filled["runs"]),
         tuple(map(str, filled["metrics"])),
+        tuple(map(str, filled["pool"])),
         filled["split"],
         filled["sub_split"],
         part.scale,

@@ -66,6 +66,9 @@ class Part(Spec):
     metric: tuple[Name, ...] | Name = ()
     """Of a leaf: the score, or several of which the first that a run has counts; else the run group's main
     score."""
+    pool: tuple[Name, ...] = ()
+    """Of a leaf, in place of a metric: several scores of each unit; the number is the mean over all their
+    values."""
     split: Name | None = None
     """Of a leaf: the split the score is over; else all that was evaluated."""
     sub_split: Name | None = None
@@ -86,7 +89,7 @@ class Part(Spec):
         own = {
             "use": {"use"},
             "parts": {"parts", "combine", "missing"},
-            "runs": {"runs", "metric", "split", "sub_split", "scale", "mean_over"},
+            "runs": {"runs", "metric", "pool", "split", "sub_split", "scale", "mean_over"},
         }[kinds[0]]
         if wrong := sorted(given - own):
             raise ValueError(f"a part with {kinds[0]} has no {', '.join(wrong)}")
@@ -94,6 +97,8 @@ class Part(Spec):
             raise ValueError("a part needs a name")
         if self.use is not None and self.name is not None:
             raise ValueError("a part with use has no name: it is shown where it stands")
+        if self.metric and self.pool:
+            raise ValueError("metric and pool exclude each other: the number is one score, or pooled")
         if self.scale[0] == self.scale[1]:
             raise ValueError(f"scale {list(self.scale)}: two different scores become 0 and 1")
         return self

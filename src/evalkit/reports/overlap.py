@@ -128,7 +128,7 @@ def _deviations(part: Sequence[Sample]) -> Mapping[str, float]:
 def _values(one: ScoredRun) -> Mapping[str, float]:
     one.run.check("scores.jsonl")
     contents = _contents(one.run)
-    scores = read_scores(one.run.directory.path, one.stat.name, one.stat.split, one.stat.sub_split)
+    scores = read_scores(one.run.directory.path, one.scores, one.stat.split, one.stat.sub_split)
     return {contents[name].content: score for name, score in scores.items() if name in contents}
 
 

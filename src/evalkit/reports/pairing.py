@@ -64,10 +64,15 @@ class _UnitScores:
 
 @dataclass(frozen=True, slots=True)
 class ScoredRun:
-    """A run with the number that represents it."""
+    """A run with the number that represents it.
+
+    Attributes:
+        pooled: The scores of each unit that the number is the mean of; empty: the score that it is named for.
+    """
 
     run: StoredRun
     stat: Stat
+    pooled: tuple[str, ...] = ()
 
     @property
     def estimate(self) -> Estimate:
@@ -78,6 +83,11 @@ class ScoredRun:
         value = math.fsum(known) / len(known) if known else mean
         shifted = None if ci95 is None else (ci95[0] + value - mean, ci95[1] + value - mean)
         return Estimate(value, shifted)
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The scores of each unit behind the number; of several their mean."""
+        return self.pooled or (self.stat.name,)
 
     @property
     def questions(self) -> str:
@@ -91,7 +101,7 @@ class Pairing:
     """Pairs runs, and remembers the scores that it has read."""
 
     def __init__(self) -> None:
-        self._units: dict[tuple[Path, str, str, str | None], _UnitScores] = {}
+        self._units: dict[tuple[Path, tuple[str, ...], str, str | None], _UnitScores] = {}
         self._groups: dict[Path, dict[str, str]] = {}
 
     def difference(self, first: ScoredRun, second: ScoredRun) -> Estimate | None:
@@ -129,7 +139,7 @@ class Pairing:
         return None if values[0] is None or values[1] is None else (values[0], values[1])
 
     def _units_of(self, one: ScoredRun) -> _UnitScores:
-        key = (one.run.directory.path, one.stat.name, one.stat.split, one.stat.sub_split)
+        key = (one.run.directory.path, one.scores, one.stat.split, one.stat.sub_split)
         if key not in self._units:
             one.run.check("scores.jsonl")
             self._units[key] = _read_units(*key)
@@ -158,13 +168,15 @@ def pairs_of(
     return [(one, by_questions[one.questions]) for one in ours]
 
 
-def read_scores(path: Path, metric: str, split: str, sub_split: str | None = None) -> dict[str, float]:
-    """The score of each original instance, the mean over train trials and samples."""
-    scores = _read_units(path, metric, split, sub_split).scores
+def read_scores(
+    path: Path, metrics: Sequence[str], split: str, sub_split: str | None = None
+) -> dict[str, float]:
+    """The score of each original instance, the mean over train trials and samples, and over the metrics."""
+    scores = _read_units(path, metrics, split, sub_split).scores
     return _by_instance((unit, score) for unit, score in scores.items() if score is not None)
 
 
-def _read_units(path: Path, metric: str, split: str, sub_split: str | None) -> _UnitScores:
+def _read_units(path: Path, metrics: Sequence[str], split: str, sub_split: str | None) -> _UnitScores:
     """The units of original instances."""
     scores_path = path / "scores.jsonl"
     found: dict[_Unit, float | None] = {}
@@ -174,7 +186,9 @@ def _read_units(path: Path, metric: str, split: str, sub_split: str | None) -> _
             continue
         if row.get("perturbation") is None and split in (ALL_SPLITS, row["split"]):
             unit = row["instance_id"], row.get("trial", 0), row.get("sample", 0)
-            found[unit] = score = row.get("scores", {}).get(metric)
+            known = row.get("scores", {})
+            values = [known[name] for name in metrics if name in known]
+            found[unit] = score = math.fsum(values) / len(values) if values else None
             if score is not None:
                 by_trial.setdefault(unit[1], []).append(score)
     lacking = frozenset(unit for unit, score in found.items() if score is None)

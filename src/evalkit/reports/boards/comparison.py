@@ -82,10 +82,10 @@ class Comparisons:
 
     def _scores_of(self, one: ScoredRun) -> Mapping[str, float]:
         stat, path = one.stat, one.run.directory.path
-        key = path, stat.name, stat.split, stat.sub_split
+        key = path, one.scores, stat.split, stat.sub_split
         if key not in self._scores:
             one.run.check("scores.jsonl")
-            self._scores[key] = read_scores(path, stat.name, stat.split, stat.sub_split)
+            self._scores[key] = read_scores(path, one.scores, stat.split, stat.sub_split)
         return self._scores[key]
 
     def _clusters_of(self, one: ScoredRun) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from evalkit.leaderboards.tree import SHOTS, RunsOf
 from evalkit.reports.cell import Estimate
 from evalkit.reports.leaderboard import estimate_of
 from evalkit.reports.pairing import ScoredRun
+from evalkit.reports.pooled import pooled_stat
 from evalkit.reports.run_groups import lower_is_better, main_stat, run_group
 from evalkit.reports.selection import select_runs
 from evalkit.reports.setting import USUAL_FIELDS, setting_of, shown_value
@@ -128,14 +129,14 @@ def _fill(filled: LeafCells, node: Node, model: str, runs: Sequence[StoredRun], 
     if not runs:
         filled.why_missing[key] = "no run"
         return
-    scored = [ScoredRun(run, stat) for run in runs if (stat := _stat(leaf, run)) is not None]
+    scored = [one for run in runs if (one := _scored(leaf, run)) is not None]
     if not scored:
         filled.why_missing[key] = f"no {_wanted(leaf)} in its run"
         return
     for run in runs:
         if all(one.run is not run for one in scored):
             notes.add(f"{run.directory.path.name} has no {_wanted(leaf)}; left out", node.name)
-    main = leaf.metrics[0] if leaf.metrics else scored[0].stat.name
+    main = " + ".join(leaf.pool) or (leaf.metrics[0] if leaf.metrics else scored[0].stat.name)
     chosen = select_runs(scored, main, leaf.mean_over)[0]
     if note := chosen.note():
         notes.add(f"{model} has {note}", node.name)
@@ -152,10 +153,27 @@ def scaled(estimate: Estimate, scale: tuple[float, float]) -> Estimate:
     return Estimate(value, (min(limits), max(limits)) if limits else None)
 
 
-def _stat(leaf: LeafOf, run: StoredRun) -> Stat | None:
+def _scored(leaf: LeafOf, run: StoredRun) -> ScoredRun | None:
     """The number of a run in a leaf."""
+    if leaf.pool:
+        by_name = {stat.name: stat for stat in _scores(leaf, run)}
+        parts = [by_name[name] for name in leaf.pool if name in by_name]
+        if not parts:
+            return None
+        return ScoredRun(run, pooled_stat(run, parts), tuple(part.name for part in parts))
     if not leaf.metrics and leaf.split is None and leaf.sub_split is None:
-        return main_stat(run_group(leaf.runs.group or _first_group(run)), run.stats)
+        stat = main_stat(run_group(leaf.runs.group or _first_group(run)), run.stats)
+        return None if stat is None else ScoredRun(run, stat)
+    scores = _scores(leaf, run)
+    for metric in leaf.metrics or [stat.name for stat in scores[:1]]:
+        for stat in scores:
+            if stat.name == metric:
+                return ScoredRun(run, stat)
+    return None
+
+
+def _scores(leaf: LeafOf, run: StoredRun) -> list[Stat]:
+    """The scores over the leaf's split and sub-split, of originals."""
     scores = [s for s in run.stats if s.kind == "score" and s.perturbation is None and s.mean is not None]
     scores = [s for s in scores if s.sub_split == leaf.sub_split]
     if leaf.split is not None:
@@ -163,12 +181,8 @@ def _stat(leaf: LeafOf, run: StoredRun) -> Stat | None:
     elif leaf.sub_split is None:
         scores = [s for s in scores if s.split == "all"]
     elif len({s.split for s in scores}) > 1:
-        return None  # a part of several splits: the leaf has to name one
-    for metric in leaf.metrics or [s.name for s in scores[:1]]:
-        for stat in scores:
-            if stat.name == metric:
-                return stat
-    return None
+        return []  # a part of several splits: the leaf has to name one
+    return scores
 
 
 def _first_group(run: StoredRun) -> str:
@@ -177,7 +191,8 @@ def _first_group(run: StoredRun) -> str:
 
 def _wanted(leaf: LeafOf) -> str:
     place = "/".join(part for part in (leaf.split, leaf.sub_split) if part)
-    return f"{' or '.join(leaf.metrics) or 'score'}{f' of {place}' if place else ''}"
+    names = " or ".join(leaf.pool or leaf.metrics) or "score"
+    return f"{names}{f' of {place}' if place else ''}"
 
 
 def _describe(filled: LeafCells, node: Node, found: Mapping[str, LeafCell], notes: _Notes) -> None:
@@ -194,6 +209,9 @@ def _describe(filled: LeafCells, node: Node, found: Mapping[str, LeafCell], note
     filled.metrics[node.name] = main
     if leaf.scale[0] < leaf.scale[1] and lower_is_better(main):
         filled.reversed.add(node.name)
+    whole = " + ".join(leaf.pool)
+    if leaf.pool and whole not in metrics:
+        notes.add(f"its numbers are of {main} only, not of {whole}", node.name)
     if len(metrics) > 1:
         parts = ", ".join(f"{name} ({_names(models)})" for name, models in metrics.items())
         notes.add(f"its numbers are of different metrics: {parts}", node.name)
