@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from evalkit.instance import CORRECT, Instance, Reference
-from evalkit.judges.pairwise import FIRST_PLACE, LENGTH_LEAD, ORDER_CONSISTENT, WIN_AGREED, WIN_RATE
+from evalkit.judges.pairwise import FIRST_PLACE, ORDER_CONSISTENT, WIN_AGREED, WIN_RATE
 from evalkit.request import Request, RequestState, request_key
 from evalkit.response import Completion, Response
 from evalkit.results.manifest import Manifest
@@ -79,14 +79,13 @@ def table_of(pairs: Mapping[tuple[float, float], int]) -> list[dict[str, float]]
     return [{"one": a, "two": b} for (a, b), n in pairs.items() for _ in range(n)]
 
 
-def game(won: float, consistent: bool = True, lead: float = 0) -> dict[str, float]:
+def game(won: float, consistent: bool = True) -> dict[str, float]:
     agreed = won if consistent else 0.5
     return {
         WIN_RATE: won,
         WIN_AGREED: agreed,
         ORDER_CONSISTENT: float(consistent),
         FIRST_PLACE: 0.5,
-        LENGTH_LEAD: lead,
     }
 
 
@@ -217,7 +216,7 @@ def test_ranking_of_models(call: Call, tmp_path: Path) -> None:
         model: stored(tmp_path / "base" / model[-1], [{"x": 0.0}], model=model) for model in ("m/b", "m/c")
     }
     for (first, second), (won, lost) in wins.items():
-        rows = [game(1, lead=i) for i in range(won)] + [game(0, i % 2 == 0, lead=3 - i) for i in range(lost)]
+        rows = [game(1) for _ in range(won)] + [game(0, i % 2 == 0) for i in range(lost)]
         stored(tmp_path / "judged" / f"{first[-1]}{second[-1]}", rows, model=first, against=bases[second])
     called = call("rank", tmp_path / "judged", "--json")
     assert called.code == 0, called.err

@@ -94,7 +94,7 @@ def test_two_games_make_a_question(
         for name, text in (("ours_first", ours_first), ("theirs_first", theirs_first))
     }
     names = ("win_rate", "win_agreed", "order_consistent", "first_place")
-    assert judge.combine(verdicts) == {**dict(zip(names, scores, strict=True)), "length_lead": 2}
+    assert judge.combine(verdicts) == dict(zip(names, scores, strict=True))
     assert judge.combines
 
 
@@ -137,8 +137,14 @@ def test_the_other_run_is_part_of_what_is_asked(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is not a run"):
-        PairwiseJudge(str(tmp_path))
+    judge = PairwiseJudge(str(tmp_path))
+    with pytest.raises(DataError, match="is missing"):
+        DataStore().digest(judge.files())
+
+
+def test_replies_are_read_without_the_other_run(tmp_path: Path) -> None:
+    judge = PairwiseJudge(str(tmp_path / "gone"))
+    assert judge.verdict(answered("x"), reply("theirs_first", "[[B]]")) == {"win_rate": 1}
 
 
 def test_a_template_of_ones_own(tmp_path: Path) -> None:

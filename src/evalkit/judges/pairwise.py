@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from evalkit.data import DataFile, DataStore
-from evalkit.errors import DataError, UsageError
+from evalkit.errors import DataError
 from evalkit.execution.journal_index import read_winners, scan_journal
 from evalkit.judges.judge import MAX_TOKENS, Judge, Question, Reply
 from evalkit.judges.prompt_template import PromptTemplate, read_prompt_template
-from evalkit.judges.shown_texts import first_text, texts_of
+from evalkit.judges.shown_texts import texts_of
 from evalkit.judges.verdicts import PreferenceReader
 from evalkit.registry import judge
 from evalkit.response import Response
@@ -28,7 +28,6 @@ WIN_RATE, WIN_AGREED, ORDER_CONSISTENT, FIRST_PLACE = (
     "order_consistent",
     "first_place",
 )
-LENGTH_LEAD = "length_lead"
 _SHOWN_AS_A = {A_FIRST: "ours", B_FIRST: "theirs"}
 _JOURNAL = "journal.jsonl"
 _DEFAULT = """\
@@ -56,8 +55,8 @@ class PairwiseJudge(Judge):
 
     `win_rate` of a question is the mean of both games: 1, ½ or 0 each; `win_agreed` is 1 or 0 where both
     games name the same winner, else ½; `order_consistent` is 1 where they have the same verdict;
-    `first_place` is the share won by whoever was shown first; `length_lead` is how many characters longer
-    this run's answer is. If a game has no clear verdict, the question has none of these.
+    `first_place` is the share won by whoever was shown first. If a game has no clear verdict, the question
+    has none of these.
 
     Args:
         against: The other run's directory, or its journal.
@@ -69,7 +68,7 @@ class PairwiseJudge(Judge):
         max_tokens: Longest reply.
     """
 
-    names = (WIN_RATE, WIN_AGREED, ORDER_CONSISTENT, FIRST_PLACE, LENGTH_LEAD)
+    names = (WIN_RATE, WIN_AGREED, ORDER_CONSISTENT, FIRST_PLACE)
     reading_args: ClassVar[frozenset[str]] = frozenset({"ties", "prose"})
 
     def __init__(
@@ -81,11 +80,7 @@ class PairwiseJudge(Judge):
         temperature: float = 0.0,
         max_tokens: int = MAX_TOKENS,
     ) -> None:
-        place = Path(against).expanduser()
-        journal = place / _JOURNAL if place.is_dir() else place
-        if not journal.is_file():
-            raise UsageError(f"judge 'pairwise': {against} is not a run: there is no {journal}")
-        self._against = DataFile.local(journal)
+        self._against = DataFile.local(journal_of(against))
         self._template_file = DataFile.local(template) if template else None
         self._template = PromptTemplate(_DEFAULT)
         self._reader = PreferenceReader(ties=ties, prose=prose)
@@ -143,7 +138,7 @@ class PairwiseJudge(Judge):
             won = 0.5
         else:
             won = float((preferred == "A") == (_SHOWN_AS_A[reply.question] == "ours"))
-        return {WIN_RATE: won, LENGTH_LEAD: _length(unit) - _length(self._answers_to(unit))}
+        return {WIN_RATE: won}
 
     def combine(self, verdicts: Mapping[str, Mapping[str, float]]) -> Mapping[str, float]:
         """The scores of a question, from both games."""
@@ -154,7 +149,6 @@ class PairwiseJudge(Judge):
             WIN_AGREED: shown_first if agreed else 0.5,
             ORDER_CONSISTENT: float(agreed),
             FIRST_PLACE: (shown_first + 1 - shown_second) / 2,
-            LENGTH_LEAD: verdicts[A_FIRST][LENGTH_LEAD],
         }
 
     def _answers_to(self, unit: Unit) -> Unit:
@@ -167,5 +161,7 @@ class PairwiseJudge(Judge):
         return Unit(unit.instance, unit.trial, unit.sample, tuple(answers))
 
 
-def _length(unit: Unit) -> int:
-    return sum(len(first_text(turn)) for turn in unit.turns)
+def journal_of(against: str) -> Path:
+    """The journal of the other run, which `against` names itself or by its directory."""
+    place = Path(against).expanduser()
+    return place if place.suffix == ".jsonl" else place / _JOURNAL

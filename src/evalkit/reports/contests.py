@@ -10,17 +10,20 @@ from itertools import combinations
 from pathlib import Path
 
 from evalkit.errors import StoreError, UsageError
-from evalkit.execution.journal_index import owner_of
-from evalkit.judges.pairwise import FIRST_PLACE, LENGTH_LEAD, ORDER_CONSISTENT, WIN_RATE
+from evalkit.execution.journal_index import read_winners, scan_journal
+from evalkit.judges.pairwise import FIRST_PLACE, ORDER_CONSISTENT, WIN_RATE, journal_of
+from evalkit.reports.raters import Item
+from evalkit.response import Response
 from evalkit.results.run_directory import read_lines
 from evalkit.results.stored_run import StoredRun
 from evalkit.specs.run_spec import JudgeSpec
 from evalkit.statistics.bradley_terry import BradleyTerry, NoFiniteStrengthError, Win, bradley_terry
-from evalkit.statistics.figure import Figure, mean_figure, share_figure
+from evalkit.statistics.figure import Figure, mean_figure, not_defined, share_figure
 from evalkit.statistics.preferences import LengthControlled, WinRate, length_controlled_win_rate, win_rate
 from evalkit.statistics.ranks import RankInterval, ranks_by_comparison
 
 PAIRWISE = "pairwise"
+_SCORES = (WIN_RATE, ORDER_CONSISTENT, FIRST_PLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,55 +130,82 @@ def _deployment(run: StoredRun) -> str:
 
 
 def _other_side(against: Path) -> tuple[str, str]:
-    folder = against if against.suffix != ".jsonl" else against.parent
+    folder = journal_of(str(against)).parent
     try:
         return _deployment(StoredRun.open(folder)), folder.name.partition("@")[0]
     except StoreError:
-        journal = folder / "journal.jsonl"
-        owner = owner_of(journal) if journal.is_file() else None
-        adapter = (owner.identity or {}).get("adapter_spec", {}) if owner is not None else {}
-        return str(adapter.get("model_deployment") or folder.name), folder.name
+        return folder.name, folder.name
 
 
 def _contest(run: StoredRun, spec: JudgeSpec, names: tuple[str, str]) -> Contest:
     run.check("scores.jsonl", "instances.jsonl")
     groups = {row["id"]: row["group"] for row in read_lines(run.directory.instances_path) if row.get("group")}
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    judged: dict[str, list[Item]] = defaultdict(list)
     num_missing = 0
     for row in read_lines(run.directory.scores_path):
         if row.get("perturbation") is not None:
             continue
-        scores = row.get("scores", {})
+        scores, instance_id = row.get("scores", {}), row["instance_id"]
         if spec.score_name(WIN_RATE) not in scores:
             num_missing += 1
             continue
-        for name in (WIN_RATE, ORDER_CONSISTENT, FIRST_PLACE, LENGTH_LEAD):
-            values[row["instance_id"]][name].append(scores[spec.score_name(name)])
+        judged[instance_id].append((instance_id, None, row.get("trial", 0), row.get("sample", 0)))
+        for name in _SCORES:
+            values[instance_id][name].append(scores[spec.score_name(name)])
     questions = sorted(values)
-    mean = {
-        name: [math.fsum(values[each][name]) / len(values[each][name]) for each in questions]
-        for name in (WIN_RATE, ORDER_CONSISTENT, FIRST_PLACE, LENGTH_LEAD)
-    }
+    mean = {name: [math.fsum(values[q][name]) / len(values[q][name]) for q in questions] for name in _SCORES}
     clusters: list[Hashable] = [groups.get(each, f"\0{each}") for each in questions]
-    controlled = length_controlled_win_rate(
-        mean[WIN_RATE], [(round(d), 0) for d in mean[LENGTH_LEAD]], clusters
-    )
     is_share = all(value in (0, 1) for value in mean[ORDER_CONSISTENT])
     consistency = (share_figure if is_share else mean_figure)(mean[ORDER_CONSISTENT], clusters)
     benchmark = str(run.run_spec.scenario_spec)
+    wins = [
+        win
+        for cluster, value in zip(clusters, mean[WIN_RATE], strict=True)
+        for win in _wins(names, value, (benchmark, cluster))
+    ]
     return Contest(
         *names,
         win_rate(mean[WIN_RATE], clusters),
-        controlled,
+        _length_controlled(run, spec, mean[WIN_RATE], [judged[each] for each in questions], clusters),
         consistency,
         mean_figure(mean[FIRST_PLACE], clusters),
         num_missing,
-        [
-            win
-            for cluster, value in zip(clusters, mean[WIN_RATE], strict=True)
-            for win in _wins(names, value, (benchmark, cluster))
-        ],
+        wins,
     )
+
+
+def _length_controlled(
+    run: StoredRun,
+    spec: JudgeSpec,
+    values: Sequence[float],
+    judged: Sequence[Sequence[Item]],
+    clusters: Sequence[Hashable],
+) -> LengthControlled:
+    """The win rate at equal length, with the lengths of the answers in both journals."""
+    place = journal_of(spec.args["against"])
+    try:
+        ours, theirs = _lengths(run.directory.journal_path), _lengths(place)
+        lengths = [(_mean_length(ours, items), _mean_length(theirs, items)) for items in judged]
+    except (StoreError, KeyError):
+        missing = not_defined(f"the answers of the other run can't be read at {place}", len(values))
+        return LengthControlled(missing, missing)
+    return length_controlled_win_rate(values, lengths, clusters)
+
+
+def _lengths(journal: Path) -> dict[Item, int]:
+    """The characters of each item's answers."""
+    found: dict[Item, int] = defaultdict(int)
+    for record in read_winners(journal, scan_journal(journal)):
+        state = record.state
+        if isinstance(record.outcome, Response) and record.outcome.completions:
+            item = (state.instance_id, state.perturbation, state.trial, state.sample)
+            found[item] += len(record.outcome.completions[0].text)
+    return dict(found)
+
+
+def _mean_length(lengths: Mapping[Item, int], items: Sequence[Item]) -> float:
+    return math.fsum(lengths[item] for item in items) / len(items)
 
 
 def _wins(names: tuple[str, str], value: float, question: Hashable) -> list[Win]:

@@ -63,7 +63,9 @@ class LengthControlled:
 
 
 def length_controlled_win_rate(
-    values: Sequence[float], lengths: Sequence[tuple[int, int]], clusters: Sequence[Hashable] | None = None
+    values: Sequence[float],
+    lengths: Sequence[tuple[float, float]],
+    clusters: Sequence[Hashable] | None = None,
 ) -> LengthControlled:
     """The win rate controlled for length, after AlpacaEval (Dubois et al. 2024, arXiv:2404.04475).
 
