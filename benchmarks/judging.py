@@ -160,7 +160,6 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
     of = {in_flight: statistics.median(seconds) for in_flight, seconds in taken.items()}
     most_s = MOST_OVER_BEST * best
     ratio = {"three latencies": of[WITH_ROOM] / least_s}
-    goal_s = MOST_OVER_LATENCIES * least_s
     return [
         Figure(
             f"{WITH_ROOM} in flight: sending", of[WITH_ROOM], "s", MOST_OVER_LATENCIES * least_s, ratios=ratio

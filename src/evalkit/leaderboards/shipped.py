@@ -29,6 +29,12 @@ def nejumi4() -> LeaderboardTree:
     return read_leaderboard(_FOLDER / "nejumi4.yaml")
 
 
+@leaderboard("mt_bench")
+def mt_bench() -> LeaderboardTree:
+    """MT-Bench of one language: by category, by turn, and the means over categories and over items."""
+    return read_leaderboard(_FOLDER / "mt_bench.yaml")
+
+
 @leaderboard("helm_lite")
 def helm_lite() -> LeaderboardTree:
     """HELM Lite: the mean win rate over ten scenarios."""
