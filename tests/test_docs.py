@@ -381,6 +381,13 @@ def test_the_tables_of_deviations_from_helm_are_fresh() -> None:
     assert page == generated, "write rows into docs/helm_deviations.json, then run: python docs/make_helm.py"
 
 
+def test_the_tables_of_nejumis_keys_are_fresh() -> None:
+    generated = runpy.run_path(str(ROOT / "docs/make_nejumi.py"))["nejumi_markdown"]()
+    page = (ROOT / "docs/nejumi.md").read_text(encoding="utf-8")
+    assert page == generated, "run: python docs/make_nejumi.py"
+    assert all(f"| `{key}` |" in page for key in ("mtbench.num_gpus_per_model", "mtbench.max_gpu_memory"))
+
+
 def test_every_expander_is_described() -> None:
     from evalkit.plugins import builtin_catalog
 

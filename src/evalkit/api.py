@@ -66,7 +66,8 @@ def load_run(path: str | Path) -> StoredRun:
 
 def _options(run_entries: str | Iterable[str], options: dict[str, Any]) -> RunOptions:
     entries = (run_entries,) if isinstance(run_entries, str) else tuple(run_entries)
-    for name in ("models_to_run", "groups_to_run", "plugins", "conf_paths", "model_deployments", "trackers"):
+    listed = ("models_to_run", "groups_to_run", "plugins", "conf_paths", "nejumi_config", "model_deployments")
+    for name in (*listed, "trackers"):
         if isinstance(options.get(name), str | Path):
             options[name] = (options[name],)
     return read_options(None, {"run_entries": entries, **options})

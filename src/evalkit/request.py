@@ -48,6 +48,9 @@ class Request:
         embedding: Wanted is the prompt's embedding, and nothing is generated.
         random: Tells apart otherwise equal requests (HELM's num_trials); also used as seed.
         expects_thinking: Completions may begin with thinking: stop sequences end the answer behind it.
+        top_k: Draw from this many of the likeliest tokens; 0: from all.
+        repetition_penalty: Of a token that is in the text already, the logit is divided by this if it is
+            positive, else multiplied; 1: no penalty.
     """
 
     prompt: str
@@ -65,6 +68,8 @@ class Request:
     frequency_penalty: float = 0.0
     random: str | None = None
     expects_thinking: bool = False
+    top_k: int = 0
+    repetition_penalty: float = 1.0
     hints: Hints | None = field(default=None, compare=False, repr=False)
 
     @property

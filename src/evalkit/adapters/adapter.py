@@ -316,6 +316,9 @@ class Adapter:
         """The fields of a request that are the same for all requests."""
         return {
             "temperature": self.spec.temperature,
+            "top_p": self.spec.top_p,
+            "top_k": self.spec.top_k,
+            "repetition_penalty": self.spec.repetition_penalty,
             "num_completions": self.spec.num_outputs,
             "max_tokens": self.spec.max_tokens,
             "stop_sequences": self.spec.stop_sequences,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from evalkit.cli.console import nobody_reads
+from evalkit.cli.nejumi import Select, ToConf, show_entries, with_model_file
 from evalkit.cli.options import takes_run_options
 from evalkit.cli.output import echo, echo_note, remark
 from evalkit.runs.options import RunOptions
@@ -33,11 +34,15 @@ def plan_command(
     requests: Annotated[
         bool, typer.Option("--requests", help="Show every request as it would be sent.")
     ] = False,
+    to_conf: ToConf = None,
+    select: Select = False,
 ) -> None:
     """Show what `run` would do: resolved run specs, request counts, token and cost estimates."""
     from evalkit.runs.plan import make_plan, open_plan_context
 
+    options = with_model_file(options, select=select, to_conf=to_conf)
     context = open_plan_context(options)
+    show_entries(context, to_conf, quiet=False)
     plan = make_plan(context)
     if requests:
         show_requests(plan, context, as_json=as_json)

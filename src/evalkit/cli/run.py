@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from evalkit.cli.nejumi import Select, ToConf, show_entries, with_model_file
 from evalkit.cli.options import takes_run_options
 from evalkit.runs.options import RunOptions
 
@@ -18,6 +19,8 @@ def run_command(
     options: RunOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table's rows as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the table.")] = False,
+    to_conf: ToConf = None,
+    select: Select = False,
 ) -> None:
     """Evaluate models on run entries or conf files. The same command again resumes an interrupted run."""
     import asyncio
@@ -27,7 +30,9 @@ def run_command(
     from evalkit.cli.progress import DownloadProgress, progress_for
     from evalkit.runs.plan import make_plan, open_plan_context
 
+    options = with_model_file(options, select=select, to_conf=to_conf)
     context = open_plan_context(options, on_download=None if quiet else DownloadProgress())
+    show_entries(context, to_conf, quiet=quiet)
     plan = make_plan(context, fetch=not options.dry_run)
     if options.dry_run:
         raise typer.Exit(show_plan(plan, context, as_json=as_json))

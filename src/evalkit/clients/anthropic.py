@@ -107,6 +107,8 @@ class AnthropicClient(ApiClient):
             raise BadRequestError("Anthropic's API can't score a prompt")
         if request.presence_penalty or request.frequency_penalty:
             raise BadRequestError("Anthropic's API has no presence_penalty and no frequency_penalty")
+        if request.repetition_penalty != 1:
+            raise BadRequestError("Anthropic's API has no repetition_penalty")
         messages = [{"role": "user", "content": request.prompt}]
         system = ""
         if request.messages is not None:
@@ -124,6 +126,8 @@ class AnthropicClient(ApiClient):
             body["system"] = system
         if request.top_p != 1:
             body["top_p"] = request.top_p
+        if request.top_k:
+            body["top_k"] = request.top_k
         # The API refuses stop sequences of blanks only; those are applied to the answer.
         if stop := [s for s in self._answers.sent_stops(request) if s.strip()]:
             body["stop_sequences"] = stop

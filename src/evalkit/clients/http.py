@@ -53,6 +53,7 @@ class Endpoint:
         secrets: Texts that must not appear in any error message.
         find_error: The error in an answer of HTTP status 200, which some gateways give for any failure; None
             where it has none, or an answer all the same.
+        sign: The headers that a body needs besides, such as a signature over it.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Endpoint:
         headers: Mapping[str, str],
         secrets: tuple[str, ...] = (),
         find_error: Callable[[Mapping[str, Any]], Any] = error_in,
+        sign: Callable[[bytes], Mapping[str, str]] | None = None,
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise UsageError("base_url must start with http:// or https://")
@@ -68,7 +70,7 @@ class Endpoint:
         _check_host(url)
         for secret in secrets:
             remember(secret)
-        self.url, self._find_error = url, find_error
+        self.url, self._find_error, self._sign = url, find_error, sign
         # Answers are small: compressing them costs both ends more than it saves.
         self._headers = {
             "Content-Type": "application/json",
@@ -97,9 +99,11 @@ class Endpoint:
         import aiohttp
 
         session = self._session or self._open()
+        data = encode(body)
+        signed = None if self._sign is None else self._sign(data)
         sent_at = time.perf_counter()
         try:
-            async with session.post(self._target, data=encode(body), allow_redirects=False) as answer:
+            async with session.post(self._target, data=data, headers=signed, allow_redirects=False) as answer:
                 status, headers = answer.status, answer.headers
                 raw = await read_body(answer, self._max_answer_mb)
         except BodyError as error:
@@ -129,7 +133,8 @@ class Endpoint:
         import aiohttp
         from yarl import URL
 
-        self._target = URL(self.url)
+        # What is signed is sent as it is.
+        self._target = URL(self.url, encoded=self._sign is not None)
         self._session = aiohttp.ClientSession(
             # The engine limits concurrency; a second limit here would only hide it.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),

@@ -15,6 +15,7 @@ from evalkit.clients.allowance import (
 )
 from evalkit.clients.api_client import ApiClient
 from evalkit.clients.completions import seed_of, send_all
+from evalkit.clients.conversation import Conversation
 from evalkit.clients.credentials import key_advice, names_header, read_key, sent_headers
 from evalkit.clients.echo import scored_prompt
 from evalkit.clients.http import Endpoint, sent_before, served_model
@@ -49,6 +50,8 @@ class OpenAIClient(ApiClient):
         max_stop_sequences: The most stop sequences the server takes; the others are applied here.
         omit_fields: Request fields this server refuses, never sent: `stop` is then applied here, `n` becomes
             several sends, and what else is named is left to the server's default.
+        conversation: How chats are written as one text (`system`, `roles`, `separator`, `stop`, …), with
+            `mode: completions`.
         extra_body: Fields sent with every request as they are.
         extra_headers: Headers sent with every request; never a key.
         headers_from_env: Headers with secrets: each name with the environment variable that holds the value.
@@ -68,6 +71,7 @@ class OpenAIClient(ApiClient):
     logprobs: bool = False
     max_stop_sequences: int = 4
     omit_fields: tuple[str, ...] = ()
+    conversation: dict[str, Any] | None = None
     extra_body: dict[str, Any] | None = None
     extra_headers: dict[str, str] | None = None
     headers_from_env: dict[str, str] | None = None
@@ -75,6 +79,9 @@ class OpenAIClient(ApiClient):
     def __post_init__(self) -> None:
         if self.model is None:
             raise UsageError("the client 'openai' needs model")
+        self._conversation = Conversation.of(self.conversation)
+        if self._conversation is not None and self.mode == "chat":
+            raise UsageError("conversation writes chats as texts, and needs mode: completions")
         base_url = self.base_url.rstrip("/")
         headers = sent_headers(self.extra_headers, self.headers_from_env)
         has_own = names_header(headers, "Authorization")
@@ -129,6 +136,11 @@ class OpenAIClient(ApiClient):
         self._shows_special = bool(names)
         self._answers.special = tuple(names)
 
+    async def send(self, request: Request) -> Response:
+        """One attempt; a chat is written as one text if the deployment has a conversation format."""
+        asked = request if self._conversation is None else self._conversation.applied(request)
+        return await super().send(asked)
+
     async def _sent(self, request: Request, body: Mapping[str, Any]) -> Response:
         if request.num_completions == 1 or "n" in body:
             return self._parse(request, *await self._endpoint.post(body))
@@ -154,12 +166,18 @@ class OpenAIClient(ApiClient):
             body["n"] = request.num_completions
         if stop := self._answers.sent_stops(request):
             body["stop"] = list(stop[: self.max_stop_sequences])
-        if request.presence_penalty:
-            body["presence_penalty"] = request.presence_penalty
-        if request.frequency_penalty:
-            body["frequency_penalty"] = request.frequency_penalty
+        for name, value, default in (
+            ("presence_penalty", request.presence_penalty, 0),
+            ("frequency_penalty", request.frequency_penalty, 0),
+            ("top_k", request.top_k, 0),
+            ("repetition_penalty", request.repetition_penalty, 1),
+        ):
+            if value != default:
+                body[name] = value
         if request.random is not None:
             body["seed"] = seed_of(request.random)
+        if self._conversation is not None and self._conversation.stop_token_ids:
+            body["stop_token_ids"] = list(self._conversation.stop_token_ids)
         for name in self._omitted:
             body.pop(name, None)
         if self._shows_special and not request.echo_prompt:

@@ -104,6 +104,14 @@ class ModelCatalog:
             elif isinstance(entry.value, ModelDeployment | RoutedDeployment):
                 self.add_deployment(entry.value, entry.place)
 
+    def is_given(self, name: str) -> bool:
+        """Whether a file of the user, not evalkit or the name alone, defines the deployment of this name."""
+        return ("model deployment", name) in self._places
+
+    def is_described(self, name: str) -> bool:
+        """Whether a file of the user describes the model of this name."""
+        return ("model", name) in self._places
+
     def _says(self, value: Spec) -> bool:
         """Whether a model or deployment is registered already, just as it is here."""
         if isinstance(value, ModelMetadata):

@@ -67,7 +67,7 @@ def read_entries(
         ConfigError: The file can't be read or is not YAML; a section, key or value is wrong; a key is there
             twice. The message names the line and, for a mistyped key, the nearest right one.
     """
-    data, lines = _load(path, last_key_holds)
+    data, lines = load_with_lines(path, last_key_holds=last_key_holds)
     if data is None:
         return []
     if not isinstance(data, dict):
@@ -111,14 +111,18 @@ def read_document(path: Path, model: type[_Model]) -> Document[_Model]:
         ConfigError: The file can't be read or is not YAML; a key or value is wrong; a key is there twice. The
             message names the line and, for a mistyped key, the nearest right one.
     """
-    data, lines = _load(path, last_key_holds=False)
+    data, lines = load_with_lines(path)
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: the top level must have keys such as {', '.join(model.model_fields)}")
     return Document(str(path), _validate(str(path), lines, (), data, model), lines)
 
 
-def _load(path: Path, last_key_holds: bool) -> tuple[Any, dict[Keys, int]]:
-    """The file's data, and the line of each key and list item by its path."""
+def load_with_lines(path: Path, *, last_key_holds: bool = False) -> tuple[Any, dict[Keys, int]]:
+    """The data of a YAML file, and the line of each key and list item by its path.
+
+    Raises:
+        ConfigError: The file can't be read or is not YAML, or a key is there twice.
+    """
     import yaml
 
     text = read_text(path)

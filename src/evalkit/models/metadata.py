@@ -96,6 +96,8 @@ class ModelMetadata(Spec):
     release_date: date | None = None
     tags: tuple[str, ...] = ()
     num_parameters: int | None = Field(default=None, ge=1)
+    size_category: str = ""
+    """For tables, such as `small (<10B)`."""
 
     @field_validator("tags")
     @classmethod

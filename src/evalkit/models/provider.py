@@ -19,7 +19,7 @@ class Provider:
 
     Attributes:
         client: The registered client that speaks its protocol.
-        base_url: Where it is; empty where everyone has their own address.
+        base_url: Where it is; empty where everyone has their own address, or the client knows it.
         api_key_env: The environment variable with its key; None where it wants none.
         args: More client arguments, for what this API does differently.
         base_url_env: The environment variable that says where it is, before `base_url`.
@@ -83,6 +83,8 @@ PROVIDERS: Mapping[str, Provider] = {
         {"omit_fields": ["seed", "logprobs", "top_logprobs"]},
     ),
     "xai": Provider("openai", "https://api.x.ai/v1", "XAI_API_KEY"),
+    "upstage": Provider("openai", "https://api.upstage.ai/v1", "UPSTAGE_API_KEY", _NO_LOGPROBS),
+    "bedrock": Provider("bedrock", "", None),
     "groq": Provider(
         "openai",
         "https://api.groq.com/openai/v1",
@@ -154,7 +156,9 @@ def prefixed_deployment(name: str) -> ModelDeployment | None:
         return ModelDeployment(name=name, model_name="/".join(named[-2:]), client_spec=spec)
     if not re.fullmatch(r"[^\s,=/]+(/[^\s,=/]+)*", served):
         return None
-    args: dict[str, Any] = {"model": served, "base_url": provider.address(), **provider.args}
+    args: dict[str, Any] = {"model": served, **provider.args}
+    if provider.base_url or provider.base_url_env is not None:
+        args = {"model": served, "base_url": provider.address(), **provider.args}
     if provider.api_key_env is not None:
         args["api_key_env"] = provider.api_key_env
     return ModelDeployment(

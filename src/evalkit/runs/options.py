@@ -30,6 +30,10 @@ class RunOptions(Spec):
     conf_paths: tuple[Path, ...] = Field(
         default=(), description="Conf files with run entries (HELM's format or YAML)."
     )
+    nejumi_config: tuple[Path, ...] = Field(
+        default=(),
+        description="A config of Nejumi: Neo's file, or a base file and a model's (also by -c).",
+    )
     models_to_run: tuple[str, ...] = Field(
         default=(), description="Models or deployments to use where an entry has a wildcard or no model."
     )
@@ -134,7 +138,7 @@ class RunOptions(Spec):
                 raise ValueError(str(error)) from None
         return sandbox
 
-    @field_validator("output_path", "data_dir", "conf_paths", "model_deployments")
+    @field_validator("output_path", "data_dir", "conf_paths", "nejumi_config", "model_deployments")
     @classmethod
     def _have_no_nul(cls, given: Any) -> Any:
         if any("\0" in str(path) for path in (given if isinstance(given, tuple) else (given,))):
@@ -221,10 +225,11 @@ _LISTS = (
     "groups_to_run",
     "plugins",
     "conf_paths",
+    "nejumi_config",
     "model_deployments",
     "trackers",
 )
-_PATH_OPTIONS = (CONF_FILE, "conf_paths", "output_path", "data_dir", "model_deployments")
+_PATH_OPTIONS = (CONF_FILE, "conf_paths", "nejumi_config", "output_path", "data_dir", "model_deployments")
 
 
 def _relative_to(config: Path, key: str, value: Any) -> Any:

@@ -24,6 +24,7 @@ from evalkit.specs.run_spec import RunSpec
 if TYPE_CHECKING:
     from evalkit.adapters.adapter import Adapter
     from evalkit.data import DataFile, DataStore
+    from evalkit.interchange.nejumi.nejumi_runs import NejumiRuns
     from evalkit.models.catalog import ModelCatalog
     from evalkit.models.deployment import ModelDeployment
     from evalkit.models.routed import Deployment
@@ -38,7 +39,8 @@ class PlanContext:
     """What plans are made from: options, models, data, and the trackers that will hear of the runs.
 
     Attributes:
-        conf_entries: The entries of the options' conf files.
+        conf_entries: The entries of the options' conf files, or of a config of Nejumi.
+        nejumi: What that config says; None without one.
     """
 
     options: RunOptions
@@ -46,6 +48,7 @@ class PlanContext:
     data: DataStore
     trackers: tuple[PluginCall, ...] = ()
     conf_entries: tuple[ConfEntry, ...] = ()
+    nejumi: NejumiRuns | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +141,28 @@ def open_plan_context(
         downloader=Downloader(progress=on_download),
     )
     trackers = tuple(parse_plugin_call("tracker", text) for text in options.trackers)
+    if options.nejumi_config:
+        models = ModelCatalog.load(options.deployment_files())
+        nejumi = _read_nejumi(options, models)
+        return PlanContext(options, models, data, trackers, nejumi.entries, nejumi)
     confs = [read_conf_file(path) for path in options.conf_paths]
     models = ModelCatalog.load(options.deployment_files(), confs)
     return PlanContext(options, models, data, trackers, tuple(e for conf in confs for e in conf.entries))
+
+
+def _read_nejumi(options: RunOptions, models: ModelCatalog) -> NejumiRuns:
+    """What a config of Nejumi asks for; its deployments are registered."""
+    from evalkit.interchange.nejumi.reading import read_nejumi
+
+    nejumi = read_nejumi(
+        options.nejumi_config,
+        options.conf_paths,
+        models,
+        options.mirror(),
+        skip_bad=options.skip_bad_entries,
+    )
+    nejumi.add_to(models)
+    return nejumi
 
 
 def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:
@@ -157,7 +179,7 @@ def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:
     entries = [ConfEntry(description=text, priority=1) for text in options.run_entries]
     entries += context.conf_entries
     if not entries:
-        raise UsageError("nothing to run: give --run-entries or --conf-paths")
+        raise UsageError("nothing to run: give --run-entries, --conf-paths or --nejumi-config")
     expansion = expand_entries(
         entries,
         context.models,
@@ -171,6 +193,8 @@ def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:
         ),
     )
     notes = [*context.models.notes, *_left_out(expansion.skipped)]
+    if context.nejumi is not None:
+        notes += [*context.nejumi.notes, *(f"left out: {each}" for each in context.nejumi.left_out)]
     notes += dict.fromkeys(note for expanded in expansion.run_specs for note in expanded.notes)
     runs, bad = [], list(expansion.bad)
     for expanded in expansion.run_specs:

@@ -66,6 +66,8 @@ async def run_all(plan: Plan, context: PlanContext, *observers: AnyObserver) -> 
     for note in plan.notes:
         events.note(note)
     async with open_session(plan, names, context, events) as session:
+        if context.nejumi is not None:
+            context.nejumi.keep(context.options.suite_path)
         session.events.emit(RunsPlanned(tuple(session.runs)))
         working = map(partial(_run_safely, session), plan.runs, session.runs)
         # What an observer raises at the end of a run waits for the ends of the others.

@@ -198,7 +198,8 @@ def _with_scenario_argument(run_spec: RunSpec, key: str, value: int | str) -> Ru
     return suffixed(run_spec.model_copy(update={"scenario_spec": changed}), key, value)
 
 
-# How it is sampled. These three change no name, as in HELM; the digest shows the difference.
+# How it is sampled. `temperature` and the two that increase something change no name, as in HELM; the digest
+# shows the difference.
 
 
 @run_expander("temperature")
@@ -207,6 +208,25 @@ def temperature(run_spec: RunSpec, value: float) -> Iterable[RunSpec]:
     if not math.isfinite(value):
         raise UsageError(f"a temperature must be a finite number, not {value}")
     return [run_spec.with_adapter(temperature=value, temperatures={})]
+
+
+@run_expander("top_p")
+def top_p(run_spec: RunSpec, value: float) -> Iterable[RunSpec]:
+    """Draw from the likeliest tokens that together have this probability."""
+    return [suffixed(run_spec.with_adapter(top_p=value), "top_p", f"{value:g}")]
+
+
+@run_expander("top_k")
+def top_k(run_spec: RunSpec, value: int) -> Iterable[RunSpec]:
+    """Draw from this many of the likeliest tokens; 0: from all."""
+    return [suffixed(run_spec.with_adapter(top_k=value), "top_k", value)]
+
+
+@run_expander("repetition_penalty")
+def repetition_penalty(run_spec: RunSpec, value: float) -> Iterable[RunSpec]:
+    """Make tokens less likely that are in the prompt or the answer already; 1: none."""
+    changed = run_spec.with_adapter(repetition_penalty=value)
+    return [suffixed(changed, "repetition_penalty", f"{value:g}")]
 
 
 @run_expander("increase_temperature")

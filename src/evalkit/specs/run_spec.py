@@ -116,6 +116,12 @@ class AdapterSpec(Spec):
     """Sampling temperature; 0 is greedy."""
     temperatures: dict[str, Annotated[float, Field(ge=0)]] = Field(default={})
     """Temperatures by the instances' sub-split (a category), in place of `temperature`."""
+    top_p: float = Field(default=1, gt=0, le=1)
+    """Draw from the likeliest tokens that together have this probability; 1: from all."""
+    top_k: int = Field(default=0, ge=0)
+    """Draw from this many of the likeliest tokens; 0: from all."""
+    repetition_penalty: float = Field(default=1, gt=0)
+    """What makes tokens less likely that are in the text already; 1: nothing."""
     max_tokens: int = Field(default=100, ge=0)
     """Longest completion, in tokens."""
     stop_sequences: tuple[str, ...] = ()
@@ -148,7 +154,10 @@ class AdapterSpec(Spec):
         return plain
 
 
-_LATER_FIELDS = ("temperatures", "expects_thinking", "prompt_template", "example_template")
+_LATER_FIELDS = (
+    *("temperatures", "top_p", "top_k", "repetition_penalty"),
+    *("expects_thinking", "prompt_template", "example_template"),
+)
 
 
 class PerturbationSpec(ObjectSpec):

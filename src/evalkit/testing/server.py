@@ -1,8 +1,9 @@
 """A double of the commercial APIs on this machine, faults included; for tests, benchmarks and dry runs.
 
-It speaks OpenAI's `/v1/chat/completions`, `/v1/completions` and `/v1/models` and Anthropic's `/v1/messages`,
-and tells what it has seen at `/_stats` and `/_bodies`. In a test: `async with serve(config) as url`; from a
-shell: `python -m evalkit.testing.server --port 0`, which prints the URL on its first line.
+It speaks OpenAI's `/v1/chat/completions`, `/v1/completions` and `/v1/models`, Anthropic's `/v1/messages` and
+Bedrock's `/model/…/converse`, and tells what it has seen at `/_stats` and `/_bodies`. In a test: `async with
+serve(config) as url`; from a shell: `python -m evalkit.testing.server --port 0`, which prints the URL on its
+first line.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class ApiDouble:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        answer = _PROTOCOLS.get(request.path)
+        answer = _PROTOCOLS.get(request.path) or (_converse if _CONVERSE.fullmatch(request.path) else None)
         if answer is None:
             return self._page(request)
         self.in_flight += 1
@@ -257,6 +258,23 @@ def _messages(body: dict[str, Any], prompt: str, text: str) -> dict[str, Any]:
     }
 
 
+def _converse(body: dict[str, Any], prompt: str, text: str) -> dict[str, Any]:
+    settings = body.get("inferenceConfig", {})
+    tokens, reason = _generate(text, settings.get("maxTokens"), settings.get("stopSequences"))
+    num_prompt_tokens = len(prompt) // 4 + 1
+    return {
+        "output": {"message": {"role": "assistant", "content": [{"text": "".join(tokens)}]}},
+        "stopReason": "max_tokens" if reason == "length" else "end_turn",
+        "usage": {
+            "inputTokens": num_prompt_tokens,
+            "outputTokens": len(tokens),
+            "totalTokens": num_prompt_tokens + len(tokens),
+        },
+        "metrics": {"latencyMs": 1},
+    }
+
+
+_CONVERSE = re.compile(r"/model/[^/]+/converse")
 _PROTOCOLS: Mapping[str, Protocol] = {
     "/v1/chat/completions": _chat,
     "/v1/completions": _completion,
@@ -310,12 +328,17 @@ def _alternatives(token: str, count: int) -> dict[str, float]:
 
 def _prompt_of(body: Mapping[str, Any]) -> str:
     prompt = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
+    if isinstance(prompt, list):
+        prompt = "".join(block["text"] for block in prompt)
     if not isinstance(prompt, str):
         raise TypeError("the prompt must be a string")
     return prompt
 
 
 def _key_of(request: web.BaseRequest) -> str:
+    """The key that a request names; of a signed one the id of the key that has signed it."""
+    if signed := re.match(r"AWS4-HMAC-SHA256 Credential=([^/]+)/", request.headers.get("Authorization", "")):
+        return signed[1]
     return request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix(
         "Bearer "
     )

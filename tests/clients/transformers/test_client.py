@@ -407,3 +407,24 @@ def test_an_adapter_is_put_on_top(model_of: MakeModel, tmp_path: Path) -> None:
     identity = TransformersClient.identity
     args = {"model": str(model_of()), "adapter": str(tmp_path / "adapter")}
     assert identity(args) != identity({"model": str(model_of())})
+
+
+def test_a_conversation_format_takes_the_place_of_the_chat_template(model_of: MakeModel) -> None:
+    conversation = {"system": "the", "roles": ["it", "was"], "separator": " ", "role_only_separator": ""}
+    chat = replace(GREEDY, messages=(Message("user", "best of"),))
+    as_text = replace(GREEDY, prompt="the it: best of was")
+    assert texts(ask(model_of(), chat, conversation=conversation)) == texts(ask(model_of(), as_text))
+    with_template = texts(ask(model_of(), chat))
+    assert with_template != texts(ask(model_of(), as_text))
+    # A token that ends answers is a stop.
+    (whole,) = ask(model_of(), as_text, logprobs=True)
+    tokens = whole.completions[0].tokens
+    assert tokens is not None
+
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(model_of()))
+    word = tokens[2].text.strip()
+    (token,) = tokenizer(word, add_special_tokens=False)["input_ids"]
+    stopped = ask(model_of(), chat, conversation={**conversation, "stop_token_ids": [token]})
+    assert texts(stopped)[0].strip() == whole.completions[0].text.split(word)[0].strip()

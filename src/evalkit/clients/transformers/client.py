@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.clients.client import Client, ModelFacts
+from evalkit.clients.conversation import Conversation
 from evalkit.clients.local.clock import day_of
 from evalkit.clients.local.facts import model_facts, model_identity
 from evalkit.clients.local.library_logs import quiet
@@ -82,6 +83,7 @@ class TransformersClient(Client):
         chat_template_args: More variables for the template (`enable_thinking: false`).
         chat_prompts: Put plain prompts through the chat template too, as the user's message.
         chat_date: The day that a chat template is given if it asks for the date.
+        conversation: How chats are written as one text, in place of a chat template.
         thinking: Whether the model thinks before it answers, or its marks (`{open: …, close: …}`);
             left out: what its prompts and its completions say.
         trust_remote_code: Run the code that comes with the model.
@@ -112,6 +114,7 @@ class TransformersClient(Client):
         chat_template_args: dict[str, Any] | None = None,
         chat_prompts: bool = False,
         chat_date: str | None = None,
+        conversation: dict[str, Any] | None = None,
         thinking: bool | dict[str, Any] | None = None,
         trust_remote_code: bool = False,
         max_length: int | None = None,
@@ -141,7 +144,7 @@ class TransformersClient(Client):
             max_length=max_length,
         )
         self._template_name, self._template_args = chat_template, chat_template_args
-        self._day = day_of(chat_date)
+        self._day, self._conversation = day_of(chat_date), Conversation.of(conversation)
         self._wrap, self._with_logprobs, self._pooling = chat_prompts, logprobs, pooling
         self._style = ThinkingStyle.of(thinking)
         self._limits = (max_batch_tokens, max_batch_size)
@@ -196,6 +199,8 @@ class TransformersClient(Client):
         assert self._answers is not None
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         answers = self._answers
+        if self._conversation is not None:
+            request = self._conversation.applied(request)
         job = Job(request, NO_PROMPT, lambda answer: answers.send(future, answer), time.perf_counter())
         self._worker.submit(job)
         try:
@@ -223,6 +228,8 @@ class TransformersClient(Client):
         template = chat_template(folder, self._template_name, self._source.adapter_folder)
         if folder is None and template is None:
             template = loaded.tokenizer.chat_template
+        if self._conversation is not None:
+            self._conversation = self._conversation.with_tokens(loaded.tokenizer)
         style = ChatStyle(template, self._template_args, self._wrap, self._day)
         with quiet():  # it is tried out
             ready = LocalModel(

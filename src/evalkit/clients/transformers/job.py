@@ -25,6 +25,8 @@ class Settings:
 
     Attributes:
         num_tops: How many alternatives per token are wanted; 1: none.
+        top_k: Draw from this many tokens; 0: from all.
+        repetition_penalty: Of tokens that are in the prompt or the answer; 1: none.
     """
 
     temperature: float
@@ -32,6 +34,8 @@ class Settings:
     presence_penalty: float
     frequency_penalty: float
     num_tops: int
+    top_k: int = 0
+    repetition_penalty: float = 1.0
 
     @property
     def is_greedy(self) -> bool:
@@ -70,15 +74,17 @@ class Job:
         asked = self.request
         if asked.temperature <= 0:
             # Without a draw there is nothing to draw from.
-            top_p = 1.0
+            top_p, top_k = 1.0, 0
         else:
-            top_p = asked.top_p
+            top_p, top_k = asked.top_p, asked.top_k
         return Settings(
             max(0.0, asked.temperature),
             top_p,
             asked.presence_penalty,
             asked.frequency_penalty,
             asked.top_k_per_token,
+            top_k,
+            asked.repetition_penalty,
         )
 
     @property

@@ -42,6 +42,7 @@ class VllmClient(VllmModel):
         chat_prompts: Put plain prompts into the chat template too, as the user's message.
         chat_date: The day that a chat template is given if it asks for the date.
         trust_remote_code: Run the code that comes with the model.
+        conversation: How chats are written as one text, in place of a chat template.
         thinking: Whether the model thinks before it answers, or its marks (`{open: …, close: …}`);
             left out: what its name, its prompts and its completions say.
         runner: `pooling` gives embeddings, and nothing else.
@@ -101,6 +102,8 @@ class VllmClient(VllmModel):
         tokenizer, notes = await asyncio.to_thread(self.tokenizer, folder)
         if folder is None and template is None:
             template = tokenizer.chat_template
+        if self.format is not None:
+            self.format = self.format.with_tokens(tokenizer)
         style = ChatStyle(template, self.chat_template_args, self.chat_prompts, self.day)
         prompter = Prompter(tokenizer, style, llm.model_config.get_vocab_size())
         self.notes = (*notes, *self.notes, *prompter.notes)
@@ -131,6 +134,8 @@ class VllmClient(VllmModel):
                 if request.embedding
                 else "this model is opened for embeddings and generates nothing (runner: pooling)"
             )
+        if self.format is not None:
+            request = self.format.applied(request)
         await self._warm_up.wait()
         try:
             return await self._asker.ask(request)

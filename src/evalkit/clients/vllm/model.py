@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from evalkit.clients.allowance import Allowance
 from evalkit.clients.client import Client, ModelFacts
+from evalkit.clients.conversation import Conversation
 from evalkit.clients.local.clock import day_of
 from evalkit.clients.local.facts import model_facts, model_identity
 from evalkit.errors import UsageError
@@ -48,6 +49,7 @@ class VllmModel(Client):
     chat_date: str | None = None
     trust_remote_code: bool = False
     thinking: bool | dict[str, Any] | None = None
+    conversation: dict[str, Any] | None = None
     seed: int = 0
     engine_args: dict[str, Any] | None = None
     tensor_parallel_size: int = 1
@@ -62,6 +64,7 @@ class VllmModel(Client):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
         self.day = day_of(self.chat_date)
+        self.format = Conversation.of(self.conversation)
         self.window = _WINDOW if self.max_num_seqs is None else _WINDOW_PER_SEQUENCE * self.max_num_seqs
 
     @classmethod

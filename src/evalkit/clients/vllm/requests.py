@@ -135,6 +135,8 @@ class Requests:
             return SamplingParams(
                 temperature=request.temperature,
                 top_p=request.top_p,
+                top_k=request.top_k,
+                repetition_penalty=request.repetition_penalty,
                 presence_penalty=request.presence_penalty,
                 frequency_penalty=request.frequency_penalty,
                 seed=_seed(request, index) if request.temperature > 0 else None,

@@ -53,6 +53,7 @@ class VllmServerClient(VllmModel):
         chat_template: A template file (`….jinja`), or the name of one that the model brings.
         chat_date: The day that a chat template is given if it asks for the date.
         trust_remote_code: Run the code that comes with the model.
+        conversation: How chats are written as one text, in place of a chat template.
         thinking: Whether the model thinks before it answers, or its marks (`{open: …, close: …}`);
             left out: what its name, its prompts and its completions say.
         seed: What the server's own randomness starts from.
@@ -120,6 +121,7 @@ class VllmServerClient(VllmModel):
             mode=self.mode,
             logprobs=self.logprobs,
             thinking=self.thinking,
+            conversation=self.conversation,
             max_stop_sequences=1000,
         )
         self._client.configure(timeout_s=_LONGEST_ANSWER_S)

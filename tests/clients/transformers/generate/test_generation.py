@@ -466,3 +466,22 @@ def test_a_crash_between_batches_leaves_a_clean_generator(llama: LoadedModel) ->
         next(running)
     ((_, response),) = generator.run(jobs[2:], lambda _: [])
     assert response_of(response).completions[0].text == one_by_one(llama, jobs[2].request.prompt, 9)[0]
+
+
+def test_a_repetition_penalty_counts_the_prompt_and_the_answer(llama: LoadedModel) -> None:
+    prompt = "it was the best of times it was the"
+    inputs = llama.tokenizer(prompt, return_tensors="pt")["input_ids"]
+    output = llama.model.generate(
+        inputs,
+        attention_mask=torch.ones_like(inputs),
+        do_sample=False,
+        repetition_penalty=1.4,
+        max_new_tokens=24,
+        pad_token_id=llama.tokenizer.pad_token_id,
+    )
+    ids = output[0, inputs.shape[1] :].tolist()
+    request = Request(prompt, temperature=0.0, max_tokens=24, repetition_penalty=1.4)
+    others = [replace(request, prompt=f"{prompt} {n}") for n in range(3)]
+    first, *_ = completions(llama, [request, *others])
+    assert first.text == llama.tokenizer.decode(ids, skip_special_tokens=True)
+    assert first.text != completions(llama, [replace(request, repetition_penalty=1.0)])[0].text

@@ -106,3 +106,36 @@ def test_generators_are_private_and_stable() -> None:
     assert first not in [other.random() for other in others]
     # Written down: a change would change everyone's sampled texts.
     assert first == 0.5583125620122985
+
+
+def test_top_k_leaves_the_likeliest() -> None:
+    logits = torch.log(torch.tensor([[0.2, 0.5, 0.3]])).expand(999, 3)
+    uniforms = [n / 999 for n in range(999)]
+
+    def kept(top_k: int, top_p: float = 1.0) -> Counter[int]:
+        return Counter(pick(logits, Settings(1.0, top_p, 0.0, 0.0, 1, top_k), uniforms, NONE).tokens)
+
+    assert set(kept(1)) == {1}
+    assert set(kept(2)) == {1, 2}
+    assert kept(0) == kept(3) == kept(99)
+    # Among the two that are left, the likelier has 0.625 of the probability, and top_p goes by that.
+    assert kept(2)[1] / 999 == pytest.approx(0.625, abs=0.01)
+    assert set(kept(2, 0.6)) == {1}
+
+
+def test_a_repetition_penalty_is_that_of_transformers() -> None:
+    from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor, TopKLogitsWarper
+
+    logits = torch.tensor([[2.0, -1.0, 1.9, 0.0], [2.0, 1.9, -1.0, 0.5]])
+    texts = torch.tensor([[0, 1, 1], [3, 3, 3]])
+    seen = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, texts, True)
+    wanted = RepetitionPenaltyLogitsProcessor(1.3)(texts, logits.clone())
+    picked = pick(logits, Settings(0.0, 1.0, 0.0, 0.0, 1, 0, 1.3), [0.0, 0.0], NONE, seen)
+    assert picked.tokens == wanted.argmax(-1).tolist() == [2, 0]
+    # Log-probabilities are the model's own.
+    assert picked.logprobs == pytest.approx(torch.log_softmax(logits, -1)[[0, 1], [2, 0]].tolist())
+    uniforms = [0.3, 0.6]
+    wanted = TopKLogitsWarper(2)(texts, wanted / 0.7)
+    drawn = pick(logits, Settings(0.7, 1.0, 0.0, 0.0, 1, 2, 1.3), uniforms, NONE, seen)
+    cumulative = wanted.softmax(-1).cumsum(-1)
+    assert drawn.tokens == [int((row <= u).sum()) for row, u in zip(cumulative, uniforms, strict=True)]

@@ -67,6 +67,14 @@ class _Row:
     logprobs: list[float] = field(default_factory=list)
     tops: list[list[tuple[int, float]]] = field(default_factory=list)
     counts: Counter[int] = field(default_factory=Counter)
+    seen: torch.Tensor | None = None
+
+    def text_mask(self, logits: torch.Tensor) -> torch.Tensor:
+        """Which tokens of the vocabulary are in its prompt or its answer."""
+        if self.seen is None:
+            self.seen = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+            self.seen[list(self.task.job.prompt.ids)] = True
+        return self.seen
 
 
 class Generator:
@@ -282,7 +290,10 @@ class _Batch:
     def _pick(self, logits: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
         """Give each row its next token."""
         uniforms = [0.0 if row.random is None else row.random.random() for row in rows]
-        picked = pick(logits, self._settings, uniforms, [row.counts for row in rows])
+        seen = None
+        if self._settings.repetition_penalty != 1:
+            seen = torch.stack([row.text_mask(logits) for row in rows])
+        picked = pick(logits, self._settings, uniforms, [row.counts for row in rows], seen)
         penalised = bool(self._settings.presence_penalty or self._settings.frequency_penalty)
         for place, (row, token, logprob) in enumerate(zip(rows, picked.tokens, picked.logprobs, strict=True)):
             row.tokens.append(token)
@@ -293,6 +304,8 @@ class _Batch:
                 row.tops.append(picked.tops[place])
             if penalised:
                 row.counts[token] += 1
+            if row.seen is not None:
+                row.seen[token] = True
         return picked.ids
 
     def _finished(self, changed: Sequence[_Row]) -> Iterator[tuple[Job, Answer]]:

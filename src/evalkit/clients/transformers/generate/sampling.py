@@ -41,7 +41,11 @@ def private_random(request: Request, index: int) -> Random:
 
 
 def pick(
-    logits: torch.Tensor, settings: Settings, uniforms: Sequence[float], counts: Sequence[Counter[int]]
+    logits: torch.Tensor,
+    settings: Settings,
+    uniforms: Sequence[float],
+    counts: Sequence[Counter[int]],
+    seen: torch.Tensor | None = None,
 ) -> Picked:
     """Choose a token for each row.
 
@@ -50,16 +54,25 @@ def pick(
         settings: Of all rows.
         uniforms: A number in [0, 1) for each row, used unless settings are greedy.
         counts: How often each token was generated in each row, used only for penalties.
+        seen: Which tokens are in each row's text, its prompt included; [rows, vocabulary]. Needed only for a
+            repetition penalty.
     """
     logits = logits.float()
     totals = logits.logsumexp(-1)
     scores = _penalised(logits, settings, counts)
+    if settings.repetition_penalty != 1 and seen is not None:
+        factor = settings.repetition_penalty
+        scores = torch.where(seen, torch.where(scores > 0, scores / factor, scores * factor), scores)
     if settings.is_greedy:
         ids = scores.argmax(-1)
     else:
         if settings.temperature < _COLD:
             scores = scores - scores.amax(-1, keepdim=True)
-        ids = _drawn(scores / settings.temperature, settings.top_p, uniforms)
+        scores = scores / settings.temperature
+        if 0 < settings.top_k < scores.shape[-1]:
+            least = scores.topk(settings.top_k, dim=-1).values[:, -1:]
+            scores = scores.masked_fill(scores < least, -torch.inf)
+        ids = _drawn(scores, settings.top_p, uniforms)
     logprobs = logits.gather(-1, ids[:, None])[:, 0] - totals
     tops = None
     if settings.num_tops > 1:
