@@ -43,7 +43,7 @@ API_KINDS = (
     ApiKind(
         ("amazon_bedrock", "bedrock"),
         "bedrock",
-        remark="or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; all models through Converse",
+        remark="or signed with AWS's keys; all models through Converse",
     ),
     ApiKind(("xai",), "xai"),
     ApiKind(("upstage",), "upstage"),

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from evalkit.data.fastchat import REFERENCES, Language
+
 NEO = "wandb-japan/llm-leaderboard"
 NEJUMI_3 = "wandb-japan/llm-leaderboard3"
 JASTER_VERSIONS = {
@@ -117,3 +119,17 @@ def find_artifact(name: str, mirror: Path | None, file: str = "") -> Found:
         missing = f"evalkit has no file for '{name}'{hint}, and {missing}"
     remedy = f"put the artifact's files there: wandb artifact get {name} --root {own}"
     raise LookupError(f"{missing}; {remedy}")
+
+
+def own_files(paths: Mapping[str, str], language: Language) -> dict[str, str]:
+    """Arguments of MT-Bench's run specs for files that are not the benchmark's own.
+
+    Args:
+        paths: Argument to path, which is empty for the benchmark's own file.
+        language: Of the benchmark.
+    """
+    given = {name: path for name, path in paths.items() if path}
+    if "questions" in given and not paths.get("references"):
+        # Other questions have no reference answers by themselves; the config names FastChat's.
+        given["references"] = REFERENCES[language].path
+    return given

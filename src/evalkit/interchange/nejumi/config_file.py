@@ -139,7 +139,11 @@ def checked(kind: type[C], text: ConfigText) -> Config[C]:
         try:
             return Config(kind.model_validate(data), respelled)
         except ValidationError as invalid:
-            problems = [_problem(kind, respelled, error) for error in invalid.errors()]
+            found = (_problem(kind, respelled, error) for error in invalid.errors())
+            # A value that may be of several kinds has an error for each.
+            problems = list(
+                {(place, text.partition(": ")[0]): (place, text) for place, text in found}.values()
+            )
     raise ConfigError(_listed(problems))
 
 
@@ -193,6 +197,8 @@ def _problem(kind: type[Section], text: ConfigText, error: Any) -> tuple[str, st
     keys: Keys = ()
     section: type[Section] | None = kind
     for part in where:
+        if keys and section is None:
+            break  # inside of a value
         keys = (*keys, part)
         field = None if section is None else section.model_fields.get(str(part))
         if field is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from evalkit.interchange.nejumi.artifacts import find_artifact
+from evalkit.interchange.nejumi.artifacts import find_artifact, own_files
 from evalkit.interchange.nejumi.config_file import Config, ConfigText, checked
 from evalkit.interchange.nejumi.later_config import LaterConfig
 from evalkit.interchange.nejumi.later_models import LaterModels, later_models
@@ -165,7 +165,7 @@ class _Entries:
         values = self._config.values
         settings = values.mtbench
         arguments = {"testmode": "true"} if values.testmode else {}
-        arguments |= {name: path for name, path in self._files() if path}
+        arguments |= own_files(dict(self._files()), "ja")
         if settings.temperature_override:
             own = settings.temperature_override.items()
             arguments["temperatures"] = "|".join(f"{category}:{value:g}" for category, value in own)
@@ -190,7 +190,7 @@ class _Entries:
         for key, argument, file in (
             ("question_artifacts_path", "questions", "question.jsonl"),
             ("referenceanswer_artifacts_path", "references", "*.jsonl"),
-            ("judge_prompt_artifacts_path", "prompts", "judge_prompts.jsonl"),
+            ("judge_prompt_artifacts_path", "judge_prompts", "judge_prompts.jsonl"),
         ):
             test = f"{key}_test"
             key = test if is_test and getattr(settings, test, None) is not None else key

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import nearest_names
-from evalkit.interchange.nejumi.artifacts import JASTER_VERSIONS, NEO, Found, find_artifact
+from evalkit.interchange.nejumi.artifacts import JASTER_VERSIONS, NEO, Found, find_artifact, own_files
 from evalkit.interchange.nejumi.config_file import Config
 from evalkit.interchange.nejumi.nejumi_runs import NejumiRuns, written
 from evalkit.interchange.nejumi.neo_config import EnData, JaData, NeoConfig
@@ -209,7 +209,7 @@ class _MtBench:
                 f"'{data.bench_name}' is the benchmark of the other language; exchange them",
             )
         arguments = {"testmode": "true"} if values.testmode else {}
-        arguments |= {name: found for name, found in self._files(language) if found}
+        arguments |= own_files(dict(self._files(language)), language)
         arguments |= self._part()
         if settings.num_choices != 1:
             arguments["choices"] = str(settings.num_choices)
@@ -236,7 +236,7 @@ class _MtBench:
         for key, argument, file in (
             (f"{test}question_artifacts_path", "questions", "question.jsonl"),
             (f"{test}referenceanswer_artifacts_path", "references", "*.jsonl"),
-            ("judge_prompt_artifacts_path", "prompts", "judge_prompts.jsonl"),
+            ("judge_prompt_artifacts_path", "judge_prompts", "judge_prompts.jsonl"),
         ):
             yield argument, self._file(f"mtbench.dataset.{language}.{key}", file).path
 
