@@ -16,13 +16,13 @@ from evalkit.specs.conf import ConfEntry
 _INFERENCE = ("jnli", "janli", "jsem", "jsick", "jamp")
 _SYNTAX = ("jcola-in-domain", "jcola-out-of-domain", "jblimp")
 _ALT = ("alt-e-to-j", "alt-j-to-e")
-_QUESTIONS = ("jcommonsenseqa", "jemhopqa", "niilc", "jmmlu")
+_QUESTIONS = ("jcommonsenseqa", "jemhopqa", "niilc", "aio", "jmmlu")
 NEJUMI_3 = (
     *(*_ALT, "wikicorpus-e-to-j", "wikicorpus-j-to-e", "jsquad", "mawps", "mgsm", "wiki_ner"),
     *("wiki_coreference", "chabsa", *_QUESTIONS, "mmlu_en", *_INFERENCE, *_SYNTAX, "wiki_reading"),
     *("wiki_pas", "wiki_dependency", "commonsensemoralja"),
 )
-"""The datasets of jaster that Nejumi 3's table takes and evalkit has (it lacks aio)."""
+"""The datasets of jaster that Nejumi 3's table takes."""
 NEJUMI_4 = (
     *_ALT,
     "jsquad",
@@ -34,7 +34,7 @@ NEJUMI_4 = (
     "commonsensemoralja",
     "jhumaneval",
 )
-"""The datasets of jaster that Nejumi 4's table takes and evalkit has (it lacks aio and mmlu_prox_ja)."""
+"""The datasets of jaster that Nejumi 4's table takes."""
 _OF_NEJUMI_4 = {"bfcl", "swebench", "hle", "hallulens", "arc_agi", "m_ifeval"}
 _SWITCHES = {"m_ifeval_ja": "m_ifeval", "mt_bench_ja": "mtbench", "jmmlu_robustness": "jmmlu_robustness"}
 _JASTER_TEMPERATURE = 0.1
