@@ -31,6 +31,7 @@ NEJUMI_4 = (
     *_QUESTIONS,
     *_INFERENCE,
     *_SYNTAX,
+    "mmlu_prox_ja",
     "commonsensemoralja",
     "jhumaneval",
 )
