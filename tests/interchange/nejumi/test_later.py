@@ -91,7 +91,7 @@ def test_the_models_file_counts_and_keeps_its_places(folder: Path) -> None:
     assert "shots=4" in descriptions(runs)[-2]
     with pytest.raises(ConfigError, match=r"config-small.yaml:7: unknown key 'model.dtyp'; did you"):
         read(folder, replaced(MODEL, ("model:\n", "model:\n  dtyp: bfloat16\n")))
-    with pytest.raises(ConfigError, match=r"base_config.yaml:27: unknown key 'generator.temprature'"):
+    with pytest.raises(ConfigError, match=r"base_config.yaml:26: unknown key 'generator.temprature'"):
         read(folder, base=replaced(BASE, ("  temperature:", "  temprature:")))
 
 
