@@ -133,6 +133,8 @@ def test_a_part_that_is_used_twice_counts_twice(tmp_path: Path) -> None:
         (f"parts:\n  - name: a\n    {LEAF}\n    weight: -1\n", 4, "greater than or equal to 0"),
         (f"parts:\n  - name: a\n    {LEAF}\n    weight: .inf\n", 4, "finite"),
         (f"parts:\n  - name: a\n    {LEAF}\n    scale: [1, 1]\n", 2, "two different scores become 0 and 1"),
+        (f"parts:\n  - name: a\n    {LEAF}\n    scale: [0, .inf]\n", 4, "finite"),
+        (f"parts:\n  - name: a\n    {LEAF}\n    metric: m\n    pool: [x, y]\n", 2, "metric and pool exclude"),
         (f"parts:\n  - name: a\n    {LEAF}\n    combine: mean\n", 2, "a part with runs has no combine"),
         ("parts:\n  - name: a\n    metric: m\n    parts: [{use: b}]\n", 2, "a part with parts has no metric"),
         ("parts:\n  - name: a\n    runs: {}\n", 3, "group, run_spec or scenario is missing"),
@@ -196,6 +198,9 @@ def test_trees_without_end_are_refused(tmp_path: Path) -> None:
     each = f"{{a: [{many}], b: [{many}]}}"
     with pytest.raises(ConfigError, match=f"more than {MOST_NODES:,} parts"):
         loaded(tmp_path, f'parts:\n  - each: {each}\n    name: "{{a}}-{{b}}"\n    {LEAF}\n')
+    uses = f"  - name: t\n    parts:\n      - each: {each}\n        use: a\n"
+    with pytest.raises(ConfigError, match=f"more than {MOST_NODES:,} parts with use"):
+        loaded(tmp_path, f"parts:\n{uses}  - name: a\n    {LEAF}\n")
     chain = "".join(f"  - {{name: n{i}, parts: [{{use: n{i + 1}}}]}}\n" for i in range(2000))
     for parts in (chain, "".join(reversed(chain.splitlines(keepends=True)))):
         with pytest.raises(ConfigError, match="more than 50 levels"):

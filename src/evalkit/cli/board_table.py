@@ -51,6 +51,8 @@ def print_board(board: Board) -> None:
     layout, table = _choose(board)
     if board.title:
         echo(board.title, style="bold")
+    if board.description:
+        echo_folded(board.description)
     print_parts(table)
     echo()
     for line in legend(board):

@@ -201,13 +201,19 @@ def _show(board: Board, chosen: str, *, wide: bool) -> None:
 
 
 def _draw(board: Board, spec: Any, path: Path) -> None:
+    from evalkit.cli.output import echo_note
     from evalkit.reports.boards.board_radar import radar_of
-    from evalkit.reports.plots.png import png_bytes
+    from evalkit.reports.plots.png import lacks_font, png_bytes
     from evalkit.reports.plots.radar import radar_scene
     from evalkit.reports.plots.svg import svg_text
 
     scene = radar_scene(radar_of(board, spec))
     if path.suffix.lower() == ".png":
         path.write_bytes(png_bytes(scene))
+        if lacks_font(scene):
+            echo_note(
+                f"no font of this machine has the letters of the names, so {path} lacks them; install one "
+                "(for Japanese, such as Noto Sans CJK), or write an SVG file"
+            )
     else:
         path.write_text(svg_text(scene), encoding="utf-8")

@@ -91,6 +91,7 @@ class Leaderboard:
     """
 
     title: str
+    description: str
     nodes: Mapping[str, Node]
     rank_by: str | None
     depth: int
@@ -141,7 +142,7 @@ def resolve(
     _check_references(writer.nodes, writer.places)
     radars = tuple(_radar(spec, values, writer.nodes, n) for n, spec in enumerate(tree.radars))
     ranked = _ranked(tree, writer.nodes, values, rank_by)
-    return Leaderboard(tree.title, writer.nodes, ranked, tree.depth, radars)
+    return Leaderboard(tree.title, tree.description, writer.nodes, ranked, tree.depth, radars)
 
 
 class _Writer:
@@ -149,6 +150,7 @@ class _Writer:
 
     def __init__(self, tree: LeaderboardTree, missing: Missing | None) -> None:
         self._tree, self._missing = tree, missing
+        self._num_uses = 0
         self.nodes: dict[str, Node] = {}
         self.places: dict[str, Keys] = {}
 
@@ -161,6 +163,9 @@ class _Writer:
         for chosen in product(*choices):
             known = {**values, **dict(zip(part.each, chosen, strict=True))}
             if part.use is not None:
+                self._num_uses += 1
+                if self._num_uses > MOST_NODES:
+                    raise TreeError(at, f"more than {MOST_NODES:,} parts with use")
                 yield Share(str(_filled(part.use, known, (*at, "use"))), part.weight)
             else:
                 yield Share(self._node(part, known, level, at), part.weight)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import Field, FiniteFloat, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from evalkit.specs.spec import Spec
 
@@ -73,7 +73,7 @@ class Part(Spec):
     """Of a leaf: the split the score is over; else all that was evaluated."""
     sub_split: Name | None = None
     """Of a leaf: the part of the split, such as a category or a subject."""
-    scale: tuple[float, float] = (0.0, 1.0)
+    scale: tuple[FiniteFloat, FiniteFloat] = (0.0, 1.0)
     """Of a leaf: the scores that become 0 and 1. [0, 10] divides by ten, [1, 0] is one minus the score."""
     mean_over: tuple[Name, ...] = ()
     """Of a leaf: arguments of the scenario in which several runs of one model may differ, which are then
@@ -111,7 +111,7 @@ class RadarSpec(Spec):
     title: str = ""
     axes: tuple[Name, ...] = Field(min_length=3)
     """Names of parts, the first at the top, the others clockwise."""
-    range: tuple[float, float] = (0.0, 1.0)
+    range: tuple[FiniteFloat, FiniteFloat] = (0.0, 1.0)
     """The numbers in the centre and at the rim."""
 
     @model_validator(mode="after")

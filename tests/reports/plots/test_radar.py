@@ -170,7 +170,7 @@ def test_a_plain_name_comes_out_as_it_went_in() -> None:
 
 
 def test_png_needs_its_library_and_is_a_png() -> None:
-    from evalkit.reports.plots.png import png_bytes
+    from evalkit.reports.plots.png import lacks_font, png_bytes
 
     scene = radar_scene(radar(LONG_AXES))
     try:
@@ -180,6 +180,9 @@ def test_png_needs_its_library_and_is_a_png() -> None:
             png_bytes(scene)
         return
     data = png_bytes(scene, zoom=1.0)
+    assert lacks_font(scene) in (True, False)
+    only = Text((0, 0), "\U0010fffc")  # a letter of no font
+    assert lacks_font(Scene(scene.bounds, (only,)))
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = (int.from_bytes(data[at : at + 4]) for at in (16, 20))
     assert (width, height) == pytest.approx((scene.bounds.width, scene.bounds.height), abs=1.5)

@@ -118,6 +118,7 @@ class Board:
     """
 
     title: str
+    description: str
     columns: tuple[BoardColumn, ...]
     rows: tuple[BoardRow, ...]
     rank_by: str | None = None
@@ -199,7 +200,9 @@ class _Maker:
         if self._tree.rank_by is not None:
             position = [node.name for node in nodes].index(self._tree.rank_by)
             rows, method = self._ranked(rows, columns[position], position)
-        return Board(self._tree.title, columns, tuple(rows), self._tree.rank_by, method, self._notes(rows))
+        tree = self._tree
+        notes = self._notes(rows)
+        return Board(tree.title, tree.description, columns, tuple(rows), tree.rank_by, method, notes)
 
     def _row(self, model: str, cells: tuple[BoardCell, ...]) -> BoardRow:
         taken = [

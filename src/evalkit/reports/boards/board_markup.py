@@ -91,7 +91,8 @@ def board_markdown(board: Board) -> str:
     remarks = [line.replace(f"{markup.BEST} best", "bold: best") for line in legend(board)]
     lines = "".join(f"- {markup.without_markup(line)}\n" for line in (*remarks, *board.notes))
     title = f"## {markup.without_markup(board.title)}\n\n" if board.title else ""
-    return f"{title}{markup.markdown(titles(board), rows)}\n{lines}"
+    about = f"{markup.without_markup(board.description)}\n\n" if board.description else ""
+    return f"{title}{about}{markup.markdown(titles(board), rows)}\n{lines}"
 
 
 def board_latex(board: Board) -> str:
@@ -122,6 +123,7 @@ def board_data(board: Board) -> dict[str, Any]:
     """The leaderboard as plain data: a record for every cell, one for every model, and the notes."""
     return {
         "title": board.title,
+        "description": board.description,
         "rank_by": board.rank_by,
         "rank_method": board.rank_method if board.rank_by is not None else None,
         "rows": cell_records(board),
