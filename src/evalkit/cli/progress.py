@@ -14,6 +14,7 @@ from evalkit.cli.output import echo, printable, remark
 from evalkit.cli.text_table import ELLIPSIS, TableColumn, TextTable
 from evalkit.redaction import without_controls
 from evalkit.response import Failure
+from evalkit.results.run_result import ANSWERS
 from evalkit.runs.events import (
     Event,
     ModelLoaded,
@@ -152,8 +153,8 @@ class ProgressObserver(QuietProgress):
                 name = event.run.name
                 run = self.runs.setdefault(name, RunProgress(name))
                 run.status = event.result.status
-                if run.num_requests:  # of conversations it was a bound before
-                    run.num_requests = event.result.counts.get("num_requests", run.num_requests)
+                if run.num_requests and event.result.stages:  # of conversations it was a bound before
+                    run.num_requests = sum(stage.num_requests for stage in event.result.stages)
             case _:
                 super().on_event(event)
 
@@ -176,6 +177,11 @@ class ProgressObserver(QuietProgress):
     def _begin(self, event: StageStarted) -> None:
         name = event.run.name
         run = self.runs.setdefault(name, RunProgress(name))
+        if event.stage != ANSWERS:
+            # Judges count with the run: it is done when they are.
+            run.num_requests += event.num_requests
+            run.num_before += event.num_answered
+            return
         run.num_requests, run.num_before = event.num_requests, event.num_answered
         run.began_s, run.is_loading = time.monotonic(), name in self._loading
 

@@ -124,6 +124,11 @@ def costs_nothing(deployment: ModelDeployment) -> bool | None:
     return None
 
 
+def is_resident(deployment: ModelDeployment) -> bool:
+    """Whether its client holds a model in memory; asks the client's class, and makes none."""
+    return _client_class(deployment).resident
+
+
 def allowances(
     deployment: ModelDeployment, client_class: type[Client] | None = None
 ) -> Callable[[Request], Allowance]:

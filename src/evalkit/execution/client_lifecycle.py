@@ -82,6 +82,11 @@ class ClientLifecycle:
         # Who waits may be cancelled; the others still want the client.
         await asyncio.shield(self._task)
 
+    async def wait_turn(self) -> None:
+        """Wait until the client could be opened at once; it need not be."""
+        if self._slots is not None and self.client.resident and not (self.is_open or self._closed):
+            await self._slots.wait(self)
+
     async def close(self) -> None:
         """Close the client and give its slot to the next; more calls do nothing."""
         if self._closed:

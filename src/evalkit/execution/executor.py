@@ -82,6 +82,20 @@ class Executor:
         asked = () if sources is None else (*sources, *self._sources)
         return Stream(self, source, lock, on_unknown_bill, asked)
 
+    def open_push_stream(
+        self,
+        on_unknown_bill: Callable[[], None] | None = None,
+        sources: Sequence[AnswerSource] | None = (),
+    ) -> PushStream:
+        """A stream of requests that all follow from something else: it needs no feed lock.
+
+        Args:
+            on_unknown_bill: See `Sender.ask`.
+            sources: As for `open_stream`.
+        """
+        asked = () if sources is None else (*sources, *self._sources)
+        return PushStream(self, (), self.feed_lock(), on_unknown_bill, asked)
+
     async def stream(
         self, source: Iterable[RequestState], feed_lock: FeedLock | None = None
     ) -> AsyncGenerator[Finished, None]:
@@ -277,3 +291,52 @@ class Stream:
         # A task that was cancelled before it began could not count itself out.
         self._executor.outstanding -= len(self._tasks)
         self._tasks.clear()
+
+
+class PushStream(Stream):
+    """Requests that are pushed one by one, until `end` is called; made by `Executor.open_push_stream`.
+
+    Nobody else's requests hold it up, and it holds up nobody's: whoever pushes keeps within the executor's
+    window, as far as `has_room` says.
+    """
+
+    _has_ended = False
+
+    async def batches(self) -> AsyncGenerator[list[Finished], None]:
+        """Yields requests with their outcomes as soon as they are finished, as `Stream.batches` does."""
+        executor = self._executor
+        executor._streams.add(self)
+        try:
+            while self._tasks or self._finished or not self.is_over:
+                if self._finished:
+                    yield self._take()
+                else:
+                    await self._news.wait()
+                    self._news.clear()
+            if self._error is not None:
+                raise self._error
+            if (error := executor.sender.halted_by) is not None and not self._is_complete:
+                raise SystemicError(str(error)) from error
+        finally:
+            await self._abandon()
+            executor._streams.discard(self)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another request may be pushed without holding more than the executor's window."""
+        return len(self._tasks) + len(self._finished) < self._executor.window
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be pushed, or what is pushed is refused."""
+        return self._has_ended or self._executor.sender.stopped or self._error is not None
+
+    def end(self, *, is_complete: bool = True) -> None:
+        """Nothing more will be pushed, but what follows from the outcomes still to come.
+
+        Args:
+            is_complete: Whether nothing that should have been pushed is left.
+        """
+        self._has_ended = True
+        self._is_complete = self._is_complete and is_complete
+        self._news.set()

@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,15 @@ class Journal:
         """Length of what has been written."""
         return self._size_bytes
 
-    def append(self, state: RequestState, outcome: Outcome) -> None:
-        """Write one whole line; see `extend`."""
-        self.extend([(state, outcome)])
+    def append(self, state: RequestState, outcome: Outcome) -> int:
+        """Write one whole line; returns the byte at which it begins. See `extend`."""
+        return self.extend([(state, outcome)])[0]
 
-    def extend(self, finished: Iterable[tuple[RequestState, Outcome]]) -> None:
+    def extend(self, finished: Iterable[tuple[RequestState, Outcome]]) -> list[int]:
         """Write a line for each; when this returns, they survive the death of this process.
+
+        Returns:
+            The byte at which each line begins.
 
         Raises:
             StoreError: A line can't be written (disk full, say), or could not be read back; those before it
@@ -106,8 +110,10 @@ class Journal:
             for state, outcome in finished:
                 lines.append(record_line(state, outcome, self._seed))
         finally:
+            start = self._size_bytes
             if lines:
                 self._write(b"".join(lines) if len(lines) > 1 else lines[0])
+        return list(accumulate(map(len, lines[:-1]), initial=start)) if lines else []
 
     def extend_lines(self, plain: Iterable[Mapping[str, Any]]) -> None:
         """Write lines that are not requests, each with its checksum, in a journal of another kind.

@@ -251,6 +251,10 @@ class Sender:
             return response
         return None
 
+    async def wait_turn(self) -> None:
+        """Wait until there is room for what the client holds; nothing is loaded yet."""
+        await self._lifecycle.wait_turn()
+
     async def close(self) -> None:
         """Release what the client holds, and its place for another; more calls do nothing."""
         await self._lifecycle.close()

@@ -116,7 +116,7 @@ class Judge:
         raise NotImplementedError
 
     def combine(self, verdicts: Mapping[str, Mapping[str, float]]) -> Mapping[str, float]:
-        """The scores of a unit, by the verdicts on its questions, in the order of the questions.
+        """The scores of a unit, from the verdicts on its questions, by the names of the questions.
 
         Called with one verdict per question. Where a question has none, only a judge that does not override
         this gives the scores that the others have.

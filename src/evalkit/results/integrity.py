@@ -59,14 +59,16 @@ def fingerprint(path: Path) -> str | None:
     return f"{size} bytes, crc32 {checksum:08x}"
 
 
-def sealed(directory: RunDirectory, manifest: Manifest, names: Sequence[str] = SEALED) -> Manifest:
+def sealed(directory: RunDirectory, manifest: Manifest, names: Sequence[str] | None = None) -> Manifest:
     """The manifest with new fingerprints of these files, as far as they are there.
 
     Args:
         directory: The run.
         manifest: Its manifest.
         names: What evalkit has written or looked through just now; of others it keeps the fingerprints.
+            None: everything.
     """
+    names = (*SEALED, *directory.judgement_files) if names is None else names
     found = {**manifest.files, **{name: fingerprint(directory.path / name) for name in names}}
     return replace(manifest, files={name: print_ for name, print_ in found.items() if print_ is not None})
 
@@ -75,7 +77,9 @@ def reseal(directory: RunDirectory) -> None:
     """Take all files as they are now, those that came along with an import too: after it has written them."""
     if (manifest := directory.sound_manifest()) is not None:
         imported = [f"imported/{path.name}" for path in sorted(directory.imported_path.glob("*.json*"))]
-        directory.write_manifest(sealed(directory, manifest, (*SEALED, *imported)))
+        directory.write_manifest(
+            sealed(directory, manifest, (*SEALED, *directory.judgement_files, *imported))
+        )
 
 
 def changed_files(directory: RunDirectory, manifest: Manifest) -> list[str]:

@@ -18,6 +18,12 @@ WITHOUT_USAGE = "num_without_usage"
 FOUND = "num_found"
 """The count of answers that were found in earlier runs or the cache, and not asked for."""
 UNKNOWN_BILLS = "num_unknown_bills"
+_REPORT_FIELDS = frozenset(
+    (
+        *("status", "num_requests", "num_answered", "num_failed", "failures", "cost_usd", "num_found"),
+        *("reported_cost_usd", "num_unknown_bills", "usage"),
+    )
+)
 RunStatus = Literal["running", "complete", "partial", "stopped", "interrupted", "error"]
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "name": (str,),
@@ -42,8 +48,9 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "files": (dict,),
     "format": (int,),
     "is_fresh": (bool,),
+    "stages": (dict,),
 }
-_RARE = ("judgement_digest", "sources", "is_fresh")
+_RARE = ("judgement_digest", "sources", "is_fresh", "stages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +70,14 @@ class Manifest:
             `num_found` where answers were found in earlier runs or the cache, and not asked for.
         sources: How many of these were found where: the name of a run's directory, or of the cache's file.
         usage: Tokens of the answers kept, of all starts, as far as they are reported; None where none are.
-        cost_usd: What those answers cost; None where prices are not known, or the tokens of some answers, or
-            where the server may bill attempts that failed.
+        cost_usd: What those answers cost, and the replies of judges; None where prices are not known, or the
+            tokens of some answers, or where the server may bill attempts that failed.
         reported_cost_usd: The same over the answers whose tokens are known; None where there are none.
         seconds: Wall time over all starts.
         notes: What evalkit did otherwise than asked, such as a parameter left out that the server refuses.
         files: Name to fingerprint of the other files, as the run left them (`evalkit.results.integrity`).
         is_fresh: Whether it was begun with `--fresh`: no later start takes answers from elsewhere either.
+        stages: Of a run with judges: what became of each stage, by its name; a `StageReport` each.
     """
 
     name: str
@@ -94,6 +102,7 @@ class Manifest:
     judgement_digest: str = ""
     sources: Mapping[str, int] = field(default_factory=dict)
     is_fresh: bool = False
+    stages: Mapping[str, Any] = field(default_factory=dict)
 
 
 def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
@@ -154,7 +163,17 @@ def _problem(plain: Mapping[str, Any]) -> str | None:
     for name, values in (("counts", counts), ("usage", reported), ("sources", sources)):
         if any(type(count) is not int or count < 0 for count in values):
             return f"its {name} are not counts"
-    return _identity_problem(plain)
+    return _stages_problem(plain.get("stages", {})) or _identity_problem(plain)
+
+
+def _stages_problem(stages: Mapping[str, Any]) -> str | None:
+    """Why what is said of stages is not a report of each; None: it is."""
+    for stage, report in stages.items():
+        if not isinstance(report, dict) or not report.keys() <= _REPORT_FIELDS:
+            return f"its report of the stage '{stage}' is of another shape"
+        if report.get("status") not in get_args(RunStatus):
+            return f"its status of the stage '{stage}' is '{report.get('status')}'"
+    return None
 
 
 def _identity_problem(plain: Mapping[str, Any]) -> str | None:

@@ -15,8 +15,10 @@ from evalkit.errors import DamageError, StoreError
 from evalkit.execution.journal_index import owner_of
 from evalkit.execution.journal_source import JournalSource
 from evalkit.file_limits import DATA_BYTES, read_bytes
+from evalkit.results.judgements import judgement_owner
 from evalkit.results.run_directory import RunDirectory
 from evalkit.specs.digest import RunDigest, digest, single_request_digest
+from evalkit.specs.judge_identity import judge_specs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,14 @@ class _PriorRun:
         requests: The digest of its requests; its journal's header must name it.
         full: The digest of all of it; None where only its journal is left.
         deployments: The identity digest of who answered; see `JournalSource`.
+        judges: What identifies each of its judges.
     """
 
     path: Path
     requests: str
     full: str | None
     deployments: Mapping[str | None, str]
+    judges: tuple[Mapping[str, Any], ...] = ()
 
 
 class PriorRuns:
@@ -70,26 +74,55 @@ class PriorRuns:
             identity: The run's identity.
             full: The run's digest.
         """
+        sources = []
+        for run in self._alike(path, identity, full):
+            with suppress(StoreError):
+                journal = RunDirectory(run.path).journal_path
+                sources.append(JournalSource(journal, run.path.name, run.requests, run.deployments))
+        return [source for source in sources if len(source)]
+
+    def judgement_sources(
+        self, path: Path, identity: Mapping[str, Any], full: str, judge: Mapping[str, Any]
+    ) -> list[JournalSource]:
+        """Journals of other runs' judges that may hold replies to this one's questions, each to be closed.
+
+        Args:
+            path: The run's directory.
+            identity: The run's identity.
+            full: The run's digest.
+            judge: What identifies the judge.
+        """
+        sources = []
+        for run in self._alike(path, identity, full):
+            for other in run.judges:
+                if other["name"] != judge["name"]:
+                    continue
+                with suppress(StoreError, KeyError, TypeError, ValueError):
+                    (spec,) = judge_specs_of([other])
+                    journal = RunDirectory(run.path).judgements_path(spec.stage)
+                    owner = judgement_owner(run.requests, other)
+                    digests = {each["name"]: digest(each) for each in other["deployments"]}
+                    members = digests if len(digests) > 1 else next(iter(digests.values()))
+                    sources.append(JournalSource(journal, run.path.name, owner.requests, members))
+        return [source for source in sources if len(source)]
+
+    def _alike(self, path: Path, identity: Mapping[str, Any], full: str) -> list[_PriorRun]:
+        """The other runs of the suite that ask the same, those that were written to last first."""
         with self._lock:
             if not self._has_looked:
                 self._look()
             found: dict[Path, _PriorRun] = {}
             for alone in _of_each_member(identity).values():
                 found |= self._runs[single_request_digest(alone)]
-        sources = []
-        for run in sorted(found.values(), key=_age_order):
-            if run.path == path or run.full == full:
-                continue
-            with suppress(StoreError):
-                journal = RunDirectory(run.path).journal_path
-                sources.append(JournalSource(journal, run.path.name, run.requests, run.deployments))
-        return [source for source in sources if len(source)]
+        runs = sorted(found.values(), key=_age_order)
+        return [run for run in runs if run.path != path and run.full != full]
 
     def _add(self, path: Path, identity: Mapping[str, Any], full: str | None, requests: str) -> None:
         each = _of_each_member(identity)
         deployments = {member: digest(alone["deployment"]) for member, alone in each.items()}
+        judges = tuple(identity.get("judges", ()))
         for alone in each.values():
-            prior_run = _PriorRun(path, requests, full, deployments)
+            prior_run = _PriorRun(path, requests, full, deployments, judges)
             self._runs[single_request_digest(alone)].setdefault(path, prior_run)
 
     def _look(self) -> None:

@@ -6,6 +6,7 @@
     instances.jsonl  the evaluated instances, in plan order
     routes.jsonl     of a routed deployment: which member answers each instance
     journal.jsonl    every finished request with its answer or failure, in order of arrival
+    judgements/      of a run with judges: a journal for each, with its questions and replies
     scores.jsonl     scores per instance, in plan order (derived from the two above)
     stats.json       the numbers (derived)
     run.lock         held while a process works on the run
@@ -34,6 +35,8 @@ from evalkit.specs.run_spec import RunSpec
 _FOUND_BY = ("manifest.json", "journal.jsonl")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ROOM_BYTES = 2048
+JUDGEMENTS = "judgements"
+"""The folder with the journals of judges."""
 FILES = (
     "run_spec.json",
     "manifest.json",
@@ -60,6 +63,15 @@ class RunDirectory:
     def routes_path(self) -> Path:
         """Who answers which instance; there is no such file where the deployment is not routed."""
         return self.path / "routes.jsonl"
+
+    def judgements_path(self, stage: str) -> Path:
+        """The journal of a judge, by what its stage is called."""
+        return self.path / JUDGEMENTS / f"{stage}.jsonl"
+
+    @property
+    def judgement_files(self) -> list[str]:
+        """The journals of judges that there are, named from the run's directory."""
+        return [f"{JUDGEMENTS}/{path.name}" for path in sorted((self.path / JUDGEMENTS).glob("*.jsonl"))]
 
     @property
     def lock_path(self) -> Path:

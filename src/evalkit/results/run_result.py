@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from evalkit.results.manifest import FOUND, Manifest, RunStatus
 from evalkit.results.run_directory import RunDirectory
@@ -19,11 +20,17 @@ class StageReport:
     """What became of the requests of one stage, over all starts.
 
     Attributes:
-        stage: Its name: `answers`.
+        stage: Its name: `answers`, or `judge:<name>`.
         status: `complete` where nothing is owed, `partial` where requests failed, else how sending ended.
-        failures: Failed requests by reason; empty where the run was only read from its directory.
+        num_requests: All its requests; of a judge without those that unclear replies may add.
+        num_failed: Requests that failed; of a judge also the questions whose replies stayed unclear.
+        failures: Failed requests by reason; empty where a run without judges was only read from its
+            directory.
         cost_usd: As in `RunResult`, for this stage.
         num_found: Of the answers, those that were found in earlier runs or the cache, and not asked for.
+        reported_cost_usd: As in `RunResult`, for this stage.
+        num_unknown_bills: Attempts that failed and that the server may bill.
+        usage: Tokens of the answers, as far as they are reported.
     """
 
     stage: str
@@ -34,6 +41,29 @@ class StageReport:
     failures: Mapping[str, int] = field(default_factory=dict)
     cost_usd: float | None = None
     num_found: int = 0
+    reported_cost_usd: float | None = None
+    num_unknown_bills: int = 0
+    usage: Mapping[str, int | None] = field(default_factory=dict)
+
+
+def stages_to_json(stages: Iterable[StageReport]) -> dict[str, Any]:
+    """Reports as plain data, by the name of the stage."""
+    return {
+        report.stage: {name: getattr(report, name) for name in StageReport.__slots__ if name != "stage"}
+        for report in stages
+    }
+
+
+def costs_of(stages: Iterable[StageReport]) -> dict[str, float | None]:
+    """What all stages together cost; None where that is not known of one of them that asked something."""
+    asked = [report for report in stages if report.num_answered or report.num_unknown_bills]
+    costs = [report.cost_usd for report in asked]
+    known = [cost for cost in costs if cost is not None]
+    reported = [cost for report in asked if (cost := report.reported_cost_usd) is not None]
+    return {
+        "cost_usd": round(sum(known), 6) if known and len(known) == len(costs) else None,
+        "reported_cost_usd": round(sum(reported), 6) if reported else None,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +76,8 @@ class RunResult:
         counts: num_instances, num_requests, num_answered, num_failed; num_blocked where a content filter
             blocked some of the failed ones; num_found where answers were found in earlier runs or the cache.
         failures: Failed requests by reason.
-        cost_usd: What the answers kept cost, of all starts; None where prices are not known, or the tokens of
-            some answers, or where the server may bill attempts that failed.
+        cost_usd: What the answers kept cost, of all stages and starts; None where prices are not known, or
+            the tokens of some answers, or where the server may bill attempts that failed.
         reported_cost_usd: The same over the answers whose tokens are known; None where there are none.
         stages: One report per stage, in the order of the stages; none where the run ended by an error.
     """
@@ -81,6 +111,8 @@ def result_of(directory: RunDirectory, manifest: Manifest, stats: tuple[Stat, ..
 
 def stages_of(manifest: Manifest) -> tuple[StageReport, ...]:
     """The reports of a run's stages, as its manifest has them."""
+    if manifest.stages:
+        return tuple(StageReport(stage, **report) for stage, report in manifest.stages.items())
     counts = manifest.counts
     if "num_requests" not in counts:
         return ()

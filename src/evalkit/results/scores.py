@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -21,14 +21,22 @@ from evalkit.results.integrity import (
     spec_from,
     units_of,
 )
+from evalkit.results.judgements import (
+    ReadJudgements,
+    columns_of,
+    enter_judgements,
+    judgement_problems,
+    num_replies,
+    read_anew,
+)
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
-from evalkit.results.units import IsOver
+from evalkit.results.units import end_of_conversations
 from evalkit.scoring.fit import refuse_machine
-from evalkit.scoring.metric import adapter_of, build_metric
+from evalkit.scoring.metric import build_metric
 from evalkit.scoring.scorer import Scorer, Unscored
 from evalkit.scoring.stat import Stat, StatPlace
-from evalkit.specs.run_spec import AdapterSpec, RunSpec
+from evalkit.specs.run_spec import RunSpec
 
 # How the manifest of a run ends its message where metrics have failed; before evalkit 0.2 without names.
 _NOT_SCORED = re.compile(r"(^|, )\d+ not scored( \(.*\))?$")
@@ -40,7 +48,7 @@ def make_scorer(run_spec: RunSpec, instances: Sequence[Instance]) -> Scorer:
     """A scorer for the evaluated instances of a run spec.
 
     Raises:
-        UsageError: A metric is not known, or can't score on this machine.
+        UsageError: A metric or judge is not known, or a metric can't score on this machine.
         DataError: A metric can't score one of the instances.
     """
     refuse_machine(run_spec.metric_specs)
@@ -52,20 +60,29 @@ def make_scorer(run_spec: RunSpec, instances: Sequence[Instance]) -> Scorer:
         num_train_trials=adapter_spec.num_train_trials,
         num_samples=adapter_spec.num_trials,
         is_over=end_of_conversations(adapter_spec),
+        judges=columns_of(run_spec),
     )
 
 
-def end_of_conversations(adapter_spec: AdapterSpec) -> IsOver | None:
-    """Whether an answer ends its conversation, as the adapter says; None where there are no conversations.
+def score_answers(directory: RunDirectory, manifest: Manifest) -> tuple[Scorer, list[Instance]]:
+    """A scorer that has seen all answers of a run that has asked all, and the evaluated instances.
 
-    Where the method is not known (of another harness, or a plugin that is missing), conversations end with
-    the last turn that they can have.
+    Raises:
+        StoreError: The run can't be read.
     """
-    adapter = adapter_of(adapter_spec)
-    if not adapter.has_turns:
-        return None
-    after = adapter(adapter_spec).after
-    return lambda instance, state, response: not tuple(after(instance, state, response))
+    run_spec, instances = directory.run_spec(), directory.instances()
+    return _scored(directory, manifest, run_spec, instances)[0], instances
+
+
+def _scored(
+    directory: RunDirectory, manifest: Manifest, run_spec: RunSpec, instances: Sequence[Instance]
+) -> tuple[Scorer, JournalIndex]:
+    """A scorer that has seen all answers, and what their journal holds."""
+    scorer, path = make_scorer(run_spec, instances), directory.journal_path
+    index = scan_journal(path, manifest.request_digest, units_of(run_spec, instances))
+    for record in read_winners(path, index):
+        scorer.add(record.state, record.outcome)
+    return scorer, index
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +123,55 @@ def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored
         raise DamageError(f"{directory.path} has no manifest.json; {REMEDY}")
     run_spec, problems = checked_spec(directory, manifest)
     instances = _checked_instances(directory, manifest)
-    scorer = make_scorer(run_spec, instances)
-    path = directory.journal_path
-    index = scan_journal(path, manifest.request_digest, units_of(run_spec, instances))
-    for record in read_winners(path, index):
-        scorer.add(record.state, record.outcome)
+    scorer, index = _scored(directory, manifest, run_spec, instances)
+    judged: Mapping[str, ReadJudgements] = {}
+    if run_spec.judge_specs:
+        judged = enter_judgements(scorer, directory, run_spec, manifest.identity, index, instances)
+        problems += judgement_problems(manifest, judged)
+    problems += _journal_problems(manifest, index)
+    fewer = () if allow_fewer else _fewer(directory, manifest, scorer, judged)
+    problems += fewer
+    kept = bool(fewer)
+    stats = read_stats(directory) if kept else write_scores(directory, scorer)
+    unscored = scorer.unscored
+    if kept:
+        # What was not made now keeps its fingerprint, so that damage to it stays visible.
+        directory.write_manifest(sealed(directory, _with_problems(manifest, problems), ("run_spec.json",)))
+        return Rescored(stats, tuple(problems), kept=True)
+    is_judged = not any(each.num_owed for each in judged.values())
+    is_whole = not problems and is_judged and _is_settled(scorer, index)
+    manifest = replace(
+        read_anew(_restated(manifest, unscored, is_whole=is_whole), judged),
+        counts={**manifest.counts, "num_unscored": unscored.num_units},
+        versions={**manifest.versions, "scoring": SCORING_RULES},
+    )
+    # Routes were neither read nor made.
+    seen = [name for name in (*SEALED, *directory.judgement_files) if name != "routes.jsonl"]
+    directory.write_manifest(sealed(directory, _with_problems(manifest, problems), seen))
+    problems += [str(unscored)] if unscored.num_units else []
+    return Rescored(stats, tuple(problems), unscored=unscored)
+
+
+def _fewer(
+    directory: RunDirectory, manifest: Manifest, scorer: Scorer, judged: Mapping[str, ReadJudgements]
+) -> list[str]:
+    """How many answers or judgements fewer there are than the stored numbers rest on, in words."""
+    fewer, num_behind = [], _num_behind(directory, manifest)
+    kept = "the stored numbers are kept (--allow-fewer replaces them)"
+    if (num_left := _num_settled(scorer)) < num_behind:
+        has = "has" if num_behind == 1 else "have"
+        fewer.append(f"only {num_left} of {counted(num_behind, 'unit')} {has} answers left: {kept}")
+    for stage, read in judged.items() if num_behind else ():
+        num_had, num_left = num_replies(manifest, stage), read.num_replies
+        if num_left < num_had:
+            of_all = counted(num_had, "judgement")
+            fewer.append(f"only {num_left} of {of_all} by '{stage}' are left: {kept}")
+    return fewer
+
+
+def _journal_problems(manifest: Manifest, index: JournalIndex) -> list[str]:
+    """What is damaged or missing in the journal of a run's answers, in words."""
+    path, problems = index.path, list[str]()
     was_counted = manifest.counts.get("num_answered", 0)
     is_known = path.name in manifest.files and manifest.files[path.name] == fingerprint(path)
     if not is_known or len(index.settled) < was_counted:  # else a run has asked again since
@@ -119,31 +180,7 @@ def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored
         problems.append(f"{path}: the last line is incomplete ({counted(index.torn_bytes, 'byte')})")
     if manifest.status == "complete" and len(index.settled) < was_counted:
         problems.append(f"{path} has {len(index.settled)} of {counted(was_counted, 'answer')}")
-    num_behind = _num_behind(directory, manifest)
-    kept = not allow_fewer and _num_settled(scorer) < num_behind
-    if kept:
-        has = "has" if num_behind == 1 else "have"
-        problems.append(
-            f"only {_num_settled(scorer)} of {counted(num_behind, 'unit')} {has} answers left: the stored "
-            "numbers are kept (--allow-fewer replaces them)"
-        )
-    stats = read_stats(directory) if kept else write_scores(directory, scorer)
-    unscored = scorer.unscored
-    if kept:
-        # What was not made now keeps its fingerprint, so that damage to it stays visible.
-        directory.write_manifest(sealed(directory, _with_problems(manifest, problems), ("run_spec.json",)))
-        return Rescored(stats, tuple(problems), kept=True)
-    is_whole = not problems and _is_settled(scorer, index)
-    manifest = replace(
-        _restated(manifest, unscored, is_whole=is_whole),
-        counts={**manifest.counts, "num_unscored": unscored.num_units},
-        versions={**manifest.versions, "scoring": SCORING_RULES},
-    )
-    # Routes were neither read nor made.
-    seen = [name for name in SEALED if name != "routes.jsonl"]
-    directory.write_manifest(sealed(directory, _with_problems(manifest, problems), seen))
-    problems += [str(unscored)] if unscored.num_units else []
-    return Rescored(stats, tuple(problems), unscored=unscored)
+    return problems
 
 
 def checked_spec(directory: RunDirectory, manifest: Manifest) -> tuple[RunSpec, list[str]]:

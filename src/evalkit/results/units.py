@@ -8,13 +8,27 @@ from typing import TYPE_CHECKING, Any
 from evalkit.execution.journal_index import JournalIndex, read_winners
 from evalkit.request import RequestState
 from evalkit.response import Failure, Response
+from evalkit.scoring.metric import adapter_of
 
 if TYPE_CHECKING:
     from evalkit.instance import Instance
-    from evalkit.specs.run_spec import RunSpec
+    from evalkit.specs.run_spec import AdapterSpec, RunSpec
 
 
 IsOver = Callable[["Instance", RequestState, Response], bool]
+
+
+def end_of_conversations(adapter_spec: AdapterSpec) -> IsOver | None:
+    """Whether an answer ends its conversation, as the adapter says; None where there are no conversations.
+
+    Where the method is not known (of another harness, or a plugin that is missing), conversations end with
+    the last turn that they can have.
+    """
+    adapter = adapter_of(adapter_spec)
+    if not adapter.has_turns:
+        return None
+    after = adapter(adapter_spec).after
+    return lambda instance, state, response: not tuple(after(instance, state, response))
 
 
 def num_whole_units(

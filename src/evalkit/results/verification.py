@@ -42,8 +42,8 @@ from evalkit.results.integrity import (
 from evalkit.results.manifest import Manifest
 from evalkit.results.routes import is_routed, route_findings
 from evalkit.results.run_directory import FILES, RunDirectory, find_runs, read_lines
-from evalkit.results.scores import end_of_conversations, make_scorer, read_stats
-from evalkit.results.units import each_unit, num_whole_units, unit_of_row
+from evalkit.results.scores import make_scorer, read_stats
+from evalkit.results.units import each_unit, end_of_conversations, num_whole_units, unit_of_row
 from evalkit.specs.run_spec import RunSpec
 
 _DERIVED = frozenset(FILES) - {"journal.jsonl", "routes.jsonl"}

@@ -2,7 +2,8 @@
 
 An observer is a callable that takes an event, or an object with a method `on_event`. All events come from the
 event loop's thread. The order for each run is: `RunStarted`; for each stage `StageStarted`, one event
-`RequestFinished` per request, `StageFinished`; at last `RunFinished`. `Scored` and `Note` come in between.
+`RequestFinished` per request, `StageFinished`; at last `RunFinished`. Stages of judges overlap that of
+answers. `Scored` and `Note` come in between.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ class StageStarted:
     """A stage knows its requests and begins to send. A run that is complete already has no stage.
 
     Attributes:
-        stage: `answers`.
-        num_requests: All requests of the stage; an upper bound where requests depend on answers.
+        stage: `answers`, or `judge:<name>`.
+        num_requests: All requests of the stage; an upper bound where requests depend on answers. Of a judge,
+            without those that unclear replies add.
         num_answered: Those which earlier starts have answered; they are not sent again.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evalkit.results.run_result import ANSWERS
 from evalkit.runs.events import (
     Event,
     ModelLoaded,
@@ -27,8 +28,8 @@ class Observer:
     """Calls a method for each event, always on the event loop's thread. All methods may be left as they are.
 
     New code takes the typed events themselves, by a method `on_event` or a function; they say more. This
-    class is for observers that were written before there were events. A run has the name of its directory in
-    all methods.
+    class is for observers that were written before there were events: it leaves out the requests of judges.
+    A run has the name of its directory in all methods.
     """
 
     wants_requests = True
@@ -36,6 +37,8 @@ class Observer:
     def on_event(self, event: Event) -> None:
         """Call the method for an event; events that have none are left out."""
         match event:
+            case RequestFinished(stage=stage) | StageStarted(stage=stage) if stage != ANSWERS:
+                pass  # written before runs had judges, it counts one stage
             case RequestFinished():
                 self.finished_request(event.run.name, event.outcome, event.cost_usd)
             case Scored():

@@ -91,6 +91,9 @@ class RunOptions(Spec):
     fresh: bool = Field(
         default=False, description="Start over: move these runs' results aside, and send all requests again."
     )
+    retry_unclear: bool = Field(
+        default=False, description="Ask judges again where earlier starts got unclear replies three times."
+    )
     cache: bool = Field(
         default=False,
         description="Also take answers to the very same requests from a cache shared by all suites.",

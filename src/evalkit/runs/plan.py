@@ -92,10 +92,15 @@ class PlannedRun:
         return (*self.scenario.files(), *self.augmenter.files())
 
     @property
+    def judging(self) -> tuple[ModelDeployment, ...]:
+        """Everybody who judges, each once."""
+        judging = (deployment for planned in self.judges for deployment in planned.deployments)
+        return tuple({each.name: each for each in judging}.values())
+
+    @property
     def asked(self) -> tuple[ModelDeployment, ...]:
         """Everybody who is sent a request: those who answer, then those who judge, each once."""
-        judging = (deployment for planned in self.judges for deployment in planned.deployments)
-        return tuple({each.name: each for each in (*self.members, *judging)}.values())
+        return tuple({each.name: each for each in (*self.members, *self.judging)}.values())
 
 
 @dataclass(frozen=True, slots=True)

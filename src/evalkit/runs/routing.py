@@ -15,7 +15,7 @@ from evalkit.models.routed import RoutedDeployment
 from evalkit.plugins import described
 from evalkit.plural import counted
 from evalkit.request import RequestState
-from evalkit.results.manifest_writer import PriceList
+from evalkit.results.tally import PriceList
 from evalkit.routers.router import Router, build_router
 from evalkit.runs.load import LoadedRun
 from evalkit.runs.plan import PlannedRun
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evalkit.execution.journal_index import JournalIndex
+    from evalkit.runs.plan_judges import PlannedJudge
 
 _WHAT_NOW = "the member that the journal names stays; where it names none, the router chooses again"
 _FREE = Prices(input_usd_per_million_tokens=0, output_usd_per_million_tokens=0)
@@ -133,6 +134,15 @@ def prices_of(run: PlannedRun) -> PriceList:
         return {None: run.deployment.prices}
     return {
         member.name: member.prices or (_FREE if costs_nothing(member) else None) for member in run.members
+    }
+
+
+def judge_prices(planned: PlannedJudge) -> PriceList:
+    """What the tokens of each who judges cost; of a jury, those that nobody bills cost nothing."""
+    if len(planned.deployments) == 1:
+        return {None: planned.deployments[0].prices}
+    return {
+        each.name: each.prices or (_FREE if costs_nothing(each) else None) for each in planned.deployments
     }
 
 

@@ -14,6 +14,7 @@ from functools import partial
 
 from evalkit.errors import DataError, EvalkitError, ReadOnlyError, StoreError
 from evalkit.execution.lock import RunLock
+from evalkit.instance import Instance
 from evalkit.plugins import described
 from evalkit.redaction import without_keys
 from evalkit.results.claim import claim_directory, name_runs
@@ -21,14 +22,16 @@ from evalkit.results.manifest import RunStatus
 from evalkit.results.manifest_writer import ManifestWriter, RunIdentity
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import RunResult, result_of
-from evalkit.results.scores import write_scores
+from evalkit.results.scores import score_answers, write_scores
 from evalkit.runs.complete import result_of_complete, result_of_read_only
 from evalkit.runs.events import AnyObserver, Emitter, RunFinished, RunHandle, RunsPlanned, RunStarted
+from evalkit.runs.judging import Judging
 from evalkit.runs.load import LoadedRun, load_instances
 from evalkit.runs.plan import Plan, PlanContext, PlannedRun
 from evalkit.runs.routing import prices_of
 from evalkit.runs.session import Session, open_session
 from evalkit.runs.stage import AnswerStage
+from evalkit.scoring.scorer import Scorer
 from evalkit.specs.digest import single_request_digest
 
 EXIT_CODES: dict[RunStatus, int] = {
@@ -89,7 +92,7 @@ async def _run_safely(session: Session, run: PlannedRun, handle: RunHandle) -> R
     try:
         session.events.emit(RunFinished(handle, result))
     finally:
-        await session.release(run, *(member.name for member in run.members))
+        await session.release_all(run)
     return result
 
 
@@ -119,16 +122,23 @@ async def run_one(run: PlannedRun, handle: RunHandle, session: Session) -> RunRe
         if (result := await result_of_complete(run, handle, writer, session)) is not None:
             return result
         with _closed_on_error(writer, lock):
-            stage = AnswerStage(run, handle, session, writer, lock, identity.owner)
-            loaded = await _send(stage, writer, session)
-            return await _score(loaded, stage, writer, session)
+            judging = Judging(run, handle, session, writer, lock)
+            stage = AnswerStage(run, handle, session, writer, lock, judging)
+            async with judging.live():
+                loaded = await _send(stage, writer, session)
+            scorer, instances = await _answered(loaded, stage, writer)
+            if judging.follows and stage.status != "interrupted":
+                del loaded, scorer, instances
+                await session.release_all(run, but_deferred=True)
+                await judging.follow()
+                scorer, instances = await asyncio.to_thread(score_answers, directory, writer.manifest)
+            await asyncio.to_thread(judging.enter, scorer, instances)
+            return await _close(scorer, stage, judging, writer, session)
 
 
 def _identity_of(run: PlannedRun) -> RunIdentity:
     if run.digest is None or run.problem:
         raise DataError(run.problem or f"{run.name}: its data is not local")
-    if run.judges:
-        raise DataError(f"{run.name}: this version plans judges and does not send their questions yet")
     own_files = tuple(path.name for file in run.files() if (path := file.local_path) is not None)
     return RunIdentity(run.run_spec, run.entry, run.digest, run.identity, own_files)
 
@@ -175,17 +185,31 @@ async def _load(run: PlannedRun, handle: RunHandle, writer: ManifestWriter, sess
     return loaded
 
 
-async def _score(
-    loaded: LoadedRun, stage: AnswerStage, writer: ManifestWriter, session: Session
+async def _answered(
+    loaded: LoadedRun, stage: AnswerStage, writer: ManifestWriter
+) -> tuple[Scorer, Sequence[Instance]]:
+    """The scorer, when it has seen all answers; their scores are written, whatever judges have yet to say."""
+    scorer = await stage.finish()
+    if stage.status is None and not writer.num_owed and (number := scorer.n_contradictory):
+        message = f"the answers to the parts of {number} units contradict each other"
+        stage.status, stage.message = "partial", message
+    writer.directory.write_instances(loaded.instances)  # should they have been removed meanwhile
+    if stage.run.judges:
+        await asyncio.to_thread(write_scores, writer.directory, scorer)
+    return scorer, loaded.instances
+
+
+async def _close(
+    scorer: Scorer, stage: AnswerStage, judging: Judging, writer: ManifestWriter, session: Session
 ) -> RunResult:
-    """Write scores, stats and manifest; the counts say how the run ended where the stage does not."""
-    directory, scorer = writer.directory, await stage.finish()
+    """Write scores, stats and manifest; the counts say how the run ended where no stage does."""
+    directory = writer.directory
     status, message = stage.status, stage.message
-    if status is None and not writer.num_owed and (number := scorer.n_contradictory):
-        status, message = "partial", f"the answers to the parts of {number} units contradict each other"
-    directory.write_instances(loaded.instances)  # should they have been removed meanwhile
+    if status is None:
+        status, message = judging.ending
     stats = await asyncio.to_thread(write_scores, directory, scorer)
     session.note(stage.handle, scorer.remarks())
-    manifest = writer.close(status, message, scorer.unscored)
-    failures = writer.failures_by_reason()
-    return replace(result_of(directory, manifest, stats), failures=failures, stages=(stage.report,))
+    stages = (stage.report, *judging.reports)
+    manifest = writer.close(status, message, scorer.unscored, stages if judging.has_judges else ())
+    failures = writer.tally.failures_by_reason()
+    return replace(result_of(directory, manifest, stats), failures=failures, stages=stages)

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evalkit.clients.factory import allowances, build_client, identity_of
+from evalkit.clients.factory import allowances, build_client, identity_of, is_resident
 from evalkit.execution.budget import Budget
 from evalkit.execution.cache import ResponseCache
 from evalkit.execution.client_lifecycle import ClientLifecycle, LoadedModelSlots
@@ -31,6 +31,7 @@ from evalkit.specs.digest import digest
 # How long requests in flight may go on after the first Ctrl-C; a second one ends them at once.
 GRACE_S = 10.0
 _ALLOCATIONS_PER_COLLECTION = 20_000
+_JUDGE = " (judge)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,9 @@ class Session:
     """One executor per deployment, one scoring thread, and who hears of events.
 
     Attributes:
-        executors: By the name of the deployment; of a routed one, its members have theirs.
+        executors: By the name of the deployment; of a routed one, its members have theirs. One that judges
+            after all answers has its own, by `judge_key`.
+        deferred: Deployments that judge after all answers, since their models would not fit besides others.
         runs: The handle of each run, in the order of the plan.
         prior_runs: Runs of the suite that may answer for others; None where a fresh start wants none.
         request_locks: By `single_request_digest` and who is asked: held by the one run that sends such
@@ -52,6 +55,7 @@ class Session:
     events: Emitter
     runs: Sequence[RunHandle]
     needed_by: Mapping[str, set[int]]
+    deferred: frozenset[str] = frozenset()
     prior_runs: PriorRuns | None = None
     request_locks: defaultdict[tuple[str, tuple[str, ...]], asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
@@ -79,17 +83,46 @@ class Session:
         loaded once, and no run keeps a model loaded while it waits for another one.
         """
         answering = {member.name for member in run.members}
-        resident = [name for name, executor in self.executors.items() if executor.sender.resident]
+        later = set(map(judge_key, self.deferred))
+        resident = [
+            name
+            for name, executor in self.executors.items()
+            if executor.sender.resident and name not in later
+        ]
         ours = [name for name in resident if name in answering]
         others = [name for name in self.executors if name in answering and name not in resident]
         if len(ours) < 2 or len(resident) <= self.context.options.max_loaded_models:
             return [(*ours, *others)]
         return [(ours[0], *others), *((name,) for name in ours[1:])]
 
+    def judging(self, name: str) -> Executor:
+        """The executor of a deployment that judges."""
+        return self.executors[judge_key(name) if name in self.deferred else name]
+
+    @property
+    def deferred_in_order(self) -> list[str]:
+        """Those who judge after all answers, in the order in which their models are loaded."""
+        return [name for name in map(_judging_name, self.executors) if name in self.deferred]
+
+    async def release_judge(self, run: PlannedRun, name: str) -> None:
+        """A run needs one of those no more who judge after all answers."""
+        await self.release(run, judge_key(name))
+
+    async def release_member(self, run: PlannedRun, name: str) -> None:
+        """A run needs a member no more to answer; it is kept where it also judges."""
+        if name in self.deferred or all(each.name != name for each in run.judging):
+            await self.release(run, name)
+
+    async def release_all(self, run: PlannedRun, *, but_deferred: bool = False) -> None:
+        """A run needs nothing more, or only those who judge after all answers."""
+        names = [each.name for each in run.asked]
+        later = [judge_key(each.name) for each in run.judging if each.name in self.deferred]
+        await self.release(run, *names, *(() if but_deferred else later))
+
     async def release(self, run: PlannedRun, *deployments: str) -> None:
         """A run needs these deployments no more; the last run that does closes their clients."""
         for name in deployments:
-            needed_by = self.needed_by[name]
+            needed_by = self.needed_by.get(name, set())
             if id(run) in needed_by:
                 needed_by.discard(id(run))
                 if not needed_by:
@@ -114,7 +147,6 @@ async def open_session(
     options = context.options
     cache = ResponseCache(options.output_path / "cache.sqlite") if options.cache else None
     budget = Budget(max_usd=options.budget_usd, max_tokens=options.budget_tokens)
-    slots = LoadedModelSlots(options.max_loaded_models)
     handles = [
         RunHandle(
             name,
@@ -125,16 +157,8 @@ async def open_session(
         )
         for run, name in zip(plan.runs, names, strict=True)
     ]
-    executors: dict[str, Executor] = {}
-    needed_by: defaultdict[str, set[int]] = defaultdict(set)
-    for run in plan.runs:
-        for member in run.members:
-            needed_by[member.name].add(id(run))
-            if member.name not in executors:
-                both = zip(plan.runs, handles, strict=True)
-                served = tuple(handle for other, handle in both if member in other.members)
-                lifecycle = _lifecycle(member, slots, events, served)
-                executors[member.name] = _executor(member, lifecycle, options, budget, cache)
+    builder = _ExecutorBuilder(plan, handles, options, events, budget, cache)
+    executors, needed_by, deferred = builder.build()
     with (
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring") as scoring,
         _signals(executors),
@@ -148,6 +172,7 @@ async def open_session(
                 events,
                 runs=handles,
                 needed_by=needed_by,
+                deferred=deferred,
                 prior_runs=None if options.fresh else _prior_runs(plan, handles, options.suite_path),
             )
         finally:
@@ -155,6 +180,62 @@ async def open_session(
                 await executor.sender.close()
             if cache is not None:
                 cache.close()
+
+
+def judge_key(name: str) -> str:
+    """The key of a deployment that judges after all answers: no deployment has a blank in its name."""
+    return name + _JUDGE
+
+
+def _judging_name(key: str) -> str:
+    return key.removesuffix(_JUDGE) if key.endswith(_JUDGE) else ""
+
+
+class _ExecutorBuilder:
+    """Makes the executors of a plan, in the order in which models are loaded: those who answer come first."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        handles: Sequence[RunHandle],
+        options: RunOptions,
+        events: Emitter,
+        budget: Budget,
+        cache: ResponseCache | None,
+    ) -> None:
+        self._runs = list(zip(plan.runs, handles, strict=True))
+        self._options, self._events, self._budget, self._cache = options, events, budget, cache
+        self._slots = LoadedModelSlots(options.max_loaded_models)
+        self._executors: dict[str, Executor] = {}
+        self._needed_by: defaultdict[str, set[int]] = defaultdict(set)
+
+    def build(self) -> tuple[dict[str, Executor], Mapping[str, set[int]], frozenset[str]]:
+        """The executors, which runs need each, and who judges after all answers."""
+        for run, _ in self._runs:
+            for member in run.members:
+                self._add(member.name, member, run)
+        deferred = self._deferred()
+        for run, _ in self._runs:
+            for deployment in run.judging:
+                is_deferred = deployment.name in deferred
+                self._add(judge_key(deployment.name) if is_deferred else deployment.name, deployment, run)
+        return self._executors, dict(self._needed_by), deferred
+
+    def _deferred(self) -> frozenset[str]:
+        """Those who judge with a model for which there is no room besides the models that answer."""
+        judging = {each.name: each for run, _ in self._runs for each in run.judging if is_resident(each)}
+        answering = {name for name, executor in self._executors.items() if executor.sender.resident}
+        room = self._options.max_loaded_models - len(answering)
+        if room < 0:
+            return frozenset(judging)
+        return frozenset([name for name in judging if name not in answering][room:])
+
+    def _add(self, key: str, deployment: ModelDeployment, run: PlannedRun) -> None:
+        self._needed_by[key].add(id(run))
+        if key not in self._executors:
+            served = tuple(handle for other, handle in self._runs if deployment in other.asked)
+            lifecycle = _lifecycle(deployment, self._slots, self._events, served)
+            self._executors[key] = _executor(deployment, lifecycle, self._options, self._budget, self._cache)
 
 
 def _prior_runs(plan: Plan, handles: Sequence[RunHandle], suite_path: Path) -> PriorRuns:

@@ -25,6 +25,7 @@ from evalkit.results.manifest_writer import ManifestWriter
 from evalkit.results.run_result import ANSWERS, StageReport
 from evalkit.results.scores import make_scorer
 from evalkit.runs.events import RequestFinished, RunHandle, Scored, StageFinished, StageStarted
+from evalkit.runs.judging import Judging
 from evalkit.runs.load import LoadedRun
 from evalkit.runs.plan import PlannedRun
 from evalkit.runs.routing import Routing
@@ -32,6 +33,7 @@ from evalkit.runs.session import Session
 from evalkit.runs.source import RequestSource
 from evalkit.scoring.score_feed import ScoreFeed
 from evalkit.scoring.scorer import Scorer
+from evalkit.specs.digest import request_part
 
 _WHAT_NOW = {
     True: "its request is asked again, unless another line answers it",
@@ -49,7 +51,7 @@ class AnswerStage:
         session: Its executors, its scoring thread, and where events are reported.
         writer: Counts what the stage has, in the run's manifest.
         lock: Of the run's directory.
-        owner: Whose the journal is.
+        judging: Takes the units that are complete.
 
     Attributes:
         run: As given.
@@ -65,12 +67,14 @@ class AnswerStage:
         session: Session,
         writer: ManifestWriter,
         lock: RunLock,
-        owner: Owner,
+        judging: Judging,
     ) -> None:
         self.run, self.handle = run, handle
         self.status: RunStatus | None = None
         self.message = ""
-        self._session, self._writer, self._lock, self._owner = session, writer, lock, owner
+        self._session, self._writer, self._lock, self._judging = session, writer, lock, judging
+        manifest = writer.manifest
+        self._owner = owner = Owner(manifest.request_digest, request_part(manifest.identity))
         self._executors = {member.name: session.executors[member.name] for member in run.members}
         self._routing: Routing | None = None
         if isinstance(run.deployment, RoutedDeployment):
@@ -114,7 +118,7 @@ class AnswerStage:
             handlers = self._events.request_handlers
             try:
                 async for finished in stream.batches():
-                    journal.extend(finished)
+                    self._judging.take(finished, journal.extend(finished))
                     if loaded.adapter.has_turns:
                         _go_on(loaded, stream, finished)
                     for state, outcome in finished:
@@ -147,7 +151,7 @@ class AnswerStage:
         feed_lock: FeedLock,
         sources: Sequence[JournalSource] | None,
     ) -> Stream | RoutedStream:
-        on_unknown_bill = self._writer.count_unknown_bill
+        on_unknown_bill = self._writer.tally.count_unknown_bill
         if self._routing is None:
             (executor,) = self._executors.values()
             return executor.open_stream(loaded.owed(index), feed_lock, on_unknown_bill, sources)
@@ -157,7 +161,7 @@ class AnswerStage:
             # Waiting for all locks at once could be for ever: each stream waits for its own.
             lock = feed_lock if name == members[0] else None
             streams[name] = self._executors[name].open_stream(owed, lock, on_unknown_bill, sources)
-        return RoutedStream(streams, partial(self._session.release, self.run))
+        return RoutedStream(streams, partial(self._session.release_member, self.run))
 
     @property
     def _has_ended(self) -> bool:
@@ -214,6 +218,7 @@ class AnswerStage:
             self._events.note(note)
         directory.write_instances(loaded.instances)
         writer.begin(len(loaded.instances), loaded.num_requests, index)
+        await self._judging.begin(loaded.instances, index)
         return index
 
     async def _open_sources(self, stack: AsyncExitStack) -> list[JournalSource] | None:
@@ -245,12 +250,12 @@ class AnswerStage:
             self.status, self.message = "interrupted", "the same command goes on from here"
         elif self.status is None and self._writer.all_failed:
             # However few there are: the executor itself gives up only after some.
-            failure = self._writer.last_failure
+            failure = self._writer.tally.last_failure
             self.status = "stopped"
             self.message = f"{self.run.deployment.name} answered no request; last error {failure}"
 
     def _report(self, journal: Journal, members: Sequence[str]) -> None:
-        money = self._writer.money_notes
+        money = self._writer.tally.money_notes
         kept: list[str] = []
         told: list[str] = []
         for name in members:
@@ -261,7 +266,7 @@ class AnswerStage:
             told += [] if sender.resident else notes
         self._writer.note((*kept, *money))
         self._session.note(self.handle, (*told, *money))
-        self._session.note(self.handle, self._writer.found_notes)
+        self._session.note(self.handle, self._writer.tally.found_notes)
         for note in journal.notes:
             self._events.note(note)
 

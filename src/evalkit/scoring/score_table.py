@@ -136,6 +136,7 @@ class ScoreTable:
         details: Slot to why its scores are what they are, where a metric says so.
         run_level: Rows for the numbers over all units, in the order in which these are listed.
         lower_is_better: Scores of which the worst value is the largest one.
+        awaits_judges: Whether an answered unit may still wait for its scores.
         answered: One byte per slot: 1 once all its answers are there and metrics have seen them.
 
     Raises:
@@ -152,6 +153,7 @@ class ScoreTable:
     details: dict[int, str] = field(default_factory=dict)
     run_level: list[RunLevelScores] = field(default_factory=list)
     lower_is_better: frozenset[str] = frozenset()
+    awaits_judges: bool = False
     answered: bytearray = field(init=False)
     _positions: dict[tuple[str, str | None], int] = field(init=False)
 
@@ -251,6 +253,8 @@ class ScoreTable:
                 if failed_here and not scores and not any(slot in each.rows for each in self.run_level):
                     failure = next(iter(failed_here.values()))
             status: Status = "failed" if failure else "scored" if answered else "missing"
+            if self.awaits_judges and status == "scored" and not (scores or failed_here):
+                status = "missing"
             yield ScoreRow(
                 instance_id=str(instance.id),
                 trial=self._trial_at(slot),

@@ -12,11 +12,12 @@ from evalkit.redaction import one_line
 from evalkit.request import RequestState
 from evalkit.response import Failure, Outcome, Response
 from evalkit.scoring.efficiency import RUN_STATS, UNIT_STATS, Workload
+from evalkit.scoring.judged import JUDGE_ERROR, JudgeColumns, JudgedScores, UnitId
 from evalkit.scoring.metric import Metric
 from evalkit.scoring.run_level import shown_value
 from evalkit.scoring.score_table import Column, RunLevelScores, ScoreRow, ScoreTable
 from evalkit.scoring.stat import NO_ANSWER, Stat
-from evalkit.scoring.unit import Answer, Unit
+from evalkit.scoring.unit import Answer, Unit, in_order
 
 METRIC_ERROR = "metric_error"
 _MOST_DETAIL_CHARACTERS = 200
@@ -91,6 +92,7 @@ class Scorer:
         num_samples: Repetitions of each request (the adapter spec's `num_trials`, HELM's word).
         is_over: Whether an answer ends its conversation, which may have fewer turns than its `unit_size`;
             None: none ends early.
+        judges: The judges whose verdicts will be entered, in the order in which their stats are listed.
 
     Attributes:
         metrics: As given.
@@ -107,6 +109,7 @@ class Scorer:
         num_train_trials: int = 1,
         num_samples: int = 1,
         is_over: Callable[[Instance, RequestState, Response], bool] | None = None,
+        judges: Sequence[JudgeColumns] = (),
     ) -> None:
         names = [metric.name for metric in metrics]
         if len(set(names)) < len(names):
@@ -114,17 +117,24 @@ class Scorer:
             raise UsageError(f"the same metric is asked for twice: {', '.join(twice)}")
         self.metrics = tuple(metrics)
         self._is_over = is_over
+        self._judges = tuple(judges)
+        names += [f"judge {judge.stage}" for judge in judges]
         self._table = ScoreTable(instances, num_train_trials, num_samples, names)
-        self._table.lower_is_better = frozenset(n for metric in metrics for n in metric.lower_is_better)
+        lower_is_better = [each.lower_is_better for each in metrics] + [
+            each.lower_is_better for each in judges
+        ]
+        self._table.lower_is_better = frozenset().union(*lower_is_better)
+        self._table.awaits_judges = bool(judges)
         self._partial: dict[int, _PartialUnit] = {}
         self._num_without = 0  # answered units without any number
         self._unscored: set[int] = set()
         for metric in metrics:
             for instance in instances:
                 metric.check(instance)
-        self._announced = _announced(metrics)
-        for index, metric in enumerate(metrics):
-            for position, name in enumerate(metric.names):
+        self._announced = _announced(metrics, judges)
+        announced = [metric.names for metric in metrics] + [judge.names for judge in judges]
+        for index, own_names in enumerate(announced):
+            for position, name in enumerate(own_names):
                 self._table.column(name, "score", (index, position))
         self._corpora = {
             index: RunLevelScores(index, metric.run_level_names, metric.run_level_scores)
@@ -154,6 +164,39 @@ class Scorer:
             table.failures[slot] = outcome
         else:
             self._complete(slot, state, (Answer(state, outcome),))
+
+    def judge(self, judge: int, unit: UnitId, scores: JudgedScores) -> None:
+        """Enter what a judge says of a unit, once; nothing for a unit without its answers.
+
+        Args:
+            judge: Which of the judges, by number.
+            unit: Instance, train trial, sample and perturbed copy.
+            scores: Its numbers, by their names in this run, and why others are missing.
+
+        Raises:
+            UsageError: The unit is not part of this run.
+        """
+        table = self._table
+        slot = table.slot(*unit)
+        if not table.answered[slot]:
+            return
+        for name in self._judges[judge].names:
+            column = table.columns[name]
+            if not column.is_empty(slot):
+                continue
+            if name in scores.numbers:
+                value = scores.numbers[name]
+                if _is_number(value):
+                    column.set(slot, float(value))
+                    continue
+                problem = f"gave {shown_value(value)} for '{name}'; scores must be finite numbers"
+                problem = f"judge '{self._judges[judge].stage}': {problem}"
+                column.failures[slot] = Failure(JUDGE_ERROR, problem)
+            elif name in scores.failures:
+                column.failures[slot] = scores.failures[name]
+            else:
+                continue
+            self._unscored.add(slot)
 
     def stats(self) -> list[Stat]:
         """All stats: scores in the order of the metrics, then usage, then efficiency.
@@ -241,7 +284,7 @@ class Scorer:
             part.failures[state.key] = outcome
         if len(part.answers) == state.unit_size or self._has_ended(slot, part):
             del self._partial[slot]
-            self._complete(slot, state, tuple(sorted(part.answers.values(), key=_answer_order)))
+            self._complete(slot, state, in_order(part.answers.values()))
         elif part.failures:
             self._table.failures[slot] = part.failures[min(part.failures)]
         else:
@@ -251,7 +294,7 @@ class Scorer:
         """Whether answers are those of a conversation that has ended early."""
         if self._is_over is None or not part.answers:
             return False
-        last = max(part.answers.values(), key=_answer_order)
+        *_, last = in_order(part.answers.values())
         if last.state.turn != len(part.answers):
             return False
         return self._is_over(self._table.instance_at(slot), last.state, last.response)
@@ -285,7 +328,7 @@ class Scorer:
             if metric.run_level_names:
                 num_given += self._enter_row(slot, index, unit)
             done.append(metric)
-        if not num_given and self.metrics:
+        if not num_given and self.metrics and not self._judges:
             self._num_without += 1
             if slot not in self._unscored:
                 message = nonsense or f"no metric applies to instance '{unit.instance.id}'"
@@ -308,11 +351,7 @@ class Scorer:
                 return None
             entries.append((column, name, value))
         for column, name, value in entries:
-            try:
-                is_number = math.isfinite(value)
-            except (TypeError, OverflowError):
-                is_number = False
-            if is_number:
+            if _is_number(value):
                 column.set(slot, float(value))
                 num_numbers += 1
             else:
@@ -353,19 +392,26 @@ class Scorer:
         return one_line("; ".join(filter(None, details)))[:_MOST_DETAIL_CHARACTERS]
 
 
-def _announced(metrics: Sequence[Metric]) -> dict[str, int]:
-    """The metric that announces each number, by index.
+def _is_number(value: object) -> bool:
+    try:
+        return math.isfinite(value)  # type: ignore[arg-type]  # what a plugin gives may be anything
+    except (TypeError, OverflowError):
+        return False
+
+
+def _announced(metrics: Sequence[Metric], judges: Sequence[JudgeColumns] = ()) -> dict[str, int]:
+    """The metric or judge that announces each number, by index; judges come after the metrics.
 
     Raises:
         UsageError: Two announce the same.
     """
     owners: dict[str, int] = {}
-    for index, metric in enumerate(metrics):
-        for name in (*metric.names, *metric.run_level_names):
+    given = [(f"metric '{metric.name}'", (*metric.names, *metric.run_level_names)) for metric in metrics]
+    given += [(f"judge '{judge.stage}'", judge.names) for judge in judges]
+    for index, (giver, names) in enumerate(given):
+        for name in names:
             if (owner := owners.setdefault(name, index)) != index:
-                raise UsageError(
-                    f"metrics '{metrics[owner].name}' and '{metric.name}' both give '{name}'; ask for one"
-                )
+                raise UsageError(f"{given[owner][0]} and {giver} both give '{name}'; ask for one")
     return owners
 
 
@@ -379,11 +425,6 @@ def _not_a_number(unit: Unit) -> str | None:
                     "the model did not compute numbers; try another number format (bfloat16 or float32)"
                 )
     return None
-
-
-def _answer_order(answer: Answer) -> tuple[int, bool, int, str]:
-    state = answer.state
-    return (state.reference_index or 0, state.request_mode == "calibration", state.turn or 0, state.key)
 
 
 def _usage(answers: tuple[Answer, ...]) -> tuple[float | None, ...]:

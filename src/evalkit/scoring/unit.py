@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from evalkit.errors import DataError, UsageError
@@ -99,6 +99,16 @@ class Unit:
         if pattern is not None:
             texts = [find_letter(pattern, text) for text in texts]
         return [mapping.get(text) for text in texts]
+
+
+def in_order(answers: Iterable[Answer]) -> tuple[Answer, ...]:
+    """The answers of one unit in their order: see `Unit.answers`."""
+    return tuple(sorted(answers, key=_answer_order))
+
+
+def _answer_order(answer: Answer) -> tuple[int, bool, int, str]:
+    state = answer.state
+    return (state.reference_index or 0, state.request_mode == "calibration", state.turn or 0, state.key)
 
 
 def find_letter(pattern: re.Pattern[str], text: str) -> str:

@@ -37,7 +37,12 @@ def judge_identity(
         "num_opinions": spec.num_opinions,
         "data_digest": data_digest,
         "verdict_version": verdict_version,
-        "reading": {"args": read, "label": spec.label, "pooling": spec.pooling},
+        "reading": {
+            "args": read,
+            "label": spec.label,
+            "pooling": spec.pooling,
+            "min_opinions": spec.min_opinions,
+        },
     }
 
 
@@ -56,6 +61,7 @@ def judge_specs_of(judges: Iterable[Mapping[str, Any]]) -> tuple[JudgeSpec, ...]
             label=judge["reading"]["label"],
             num_opinions=judge["num_opinions"],
             pooling=judge["reading"]["pooling"],
+            min_opinions=judge["reading"]["min_opinions"],
         )
         for judge in judges
     )

@@ -43,6 +43,8 @@ class JudgeSpec(ObjectSpec):
     """How often each of them is asked the same."""
     pooling: Literal["mean", "median", "majority"] = "mean"
     """How several opinions become one score."""
+    min_opinions: int | None = Field(default=None, ge=1)
+    """How many of them a mean or median needs; None: all."""
     is_optional: bool = False
     """Where an entry names nobody who judges: leave the answers without judgements."""
 
