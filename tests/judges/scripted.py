@@ -160,7 +160,7 @@ def register() -> None:
     client("scripted")(ScriptedClient)
     client("resident")(ResidentClient)
     scenario("numbers")(Numbers)
-    judge("rating")(Rating)
+    judge("own_rating")(Rating)
 
     @run_spec_function("judged")
     def judged(num_test: int = 20, wording: str = "Rate", scale: float = 1.0, questions: int = 1) -> RunSpec:
@@ -171,7 +171,9 @@ def register() -> None:
             adapter_spec=generation("", "Question", "Answer", max_tokens=20),
             metric_specs=metric_specs("exact_match"),
             judge_specs=(
-                JudgeSpec(name="rating", args={"wording": wording, "scale": scale, "questions": questions}),
+                JudgeSpec(
+                    name="own_rating", args={"wording": wording, "scale": scale, "questions": questions}
+                ),
             ),
         )
 

@@ -62,7 +62,7 @@ def read_journal_lines(result: RunResult, stage: str) -> list[str]:
     return [record.state.key for record in read_journal(path) if isinstance(record, Record)]
 
 
-def stage_of(result: RunResult, name: str = "judge:rating") -> StageReport:
+def stage_of(result: RunResult, name: str = "judge:own_rating") -> StageReport:
     return next(report for report in result.stages if report.stage == name)
 
 
@@ -76,7 +76,7 @@ def test_judging_begins_while_answers_come(script: Script, tmp_path: Path) -> No
 
 def test_stages_report_apart(script: Script, tmp_path: Path) -> None:
     (result,) = run(tmp_path, ENTRY)
-    assert [report.stage for report in result.stages] == ["answers", "judge:rating"]
+    assert [report.stage for report in result.stages] == ["answers", "judge:own_rating"]
     judged = stage_of(result)
     assert (judged.status, judged.num_requests, judged.num_answered, judged.num_failed) == (
         "complete",
@@ -117,7 +117,7 @@ def test_an_unclear_reply_is_asked_again_twice_and_then_fails_alone(script: Scri
         request.random for who, request in script.requests if who == "judge" and "number 3." in request.prompt
     ]
     assert randoms == [None, "again1", "again2"]
-    lines = read_journal_lines(result, "rating")
+    lines = read_journal_lines(result, "own_rating")
     keys = [key for key in lines if "/n3/" in key]
     assert [key.partition("@")[2][8:] for key in keys] == ["", "/again1", "/again2"]
     rows = {row["instance_id"]: row for row in read_lines(path_of(result) / "scores.jsonl")}
@@ -176,7 +176,7 @@ def test_a_judge_whose_key_is_refused_ends_its_stage_alone(script: Script, tmp_p
     script.pause_s = {"model": 0.005}
     (result,) = run(tmp_path, ENTRY)
     assert result.status == "stopped"
-    assert "judge:rating" in result.message
+    assert "judge:own_rating" in result.message
     assert means_of(result)["exact_match"] == (1.0, 20, 0)
     assert (stage_of(result, "answers").status, stage_of(result).status) == ("complete", "stopped")
     script.reply = lambda who, request: replies(request.prompt)
@@ -291,7 +291,7 @@ def test_ten_judges_on_one_run_neither_mix_nor_wait(script: Script, tmp_path: Pa
         base: RunSpec = RUN_SPECS.get("judged")(num_test=20)
         judges = (
             JudgeSpec(
-                name="rating",
+                name="own_rating",
                 label=f"j{n}",
                 args={"wording": f"Rate {n} of"},
                 deployments=("own/other" if n == 9 else "own/judge",),
