@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,40 +208,51 @@ def test_all_programs_of_a_process_meet_the_same_image(
     assert backend.image_id in backend.command("x", Limits())
 
 
-@pytest.mark.parametrize("victim", ["evalkit", "evalkit and the engine's command"])
-@pytest.mark.parametrize("moment", ["while the program runs", "in the tests"])
+@pytest.mark.parametrize(
+    ("moment", "victim"),
+    [
+        ("while it starts", "evalkit"),
+        ("while the program runs", "evalkit"),
+        ("while the program runs", "evalkit and the engine's command"),
+        ("in the tests", "evalkit"),
+        ("in the tests", "evalkit and the engine's command"),
+    ],
+)
 def test_nothing_is_left_of_a_container_whose_evalkit_was_killed(
     moment: str, victim: str, engine: Engine
 ) -> None:
+    judge.require_sandbox()
     source, checks = (
         (_SLEEP, None) if moment != "in the tests" else ("def f(): pass", Checks(f"f(); {_SLEEP}", ("f",)))
     )
     program = (
-        "from evalkit.sandbox import judge\nfrom evalkit.sandbox.process import SandboxProcess\n"
+        "from evalkit.sandbox import judge\n"
+        "from evalkit.sandbox.process import SandboxProcess\n"
         "from evalkit.sandbox.program import Checks, Limits, Program\n"
         "report = SandboxProcess.report\n"
         "def said(self, timeout_s):\n"
-        "    if timeout_s == 600: print(self._name, self._process.pid, flush=True)\n"
+        f"    if self._limits.time_s == 600 and (timeout_s == 600) == {moment != 'while it starts'}:\n"
+        "        print(self._name, self._process.pid, flush=True)\n"
         "    return report(self, timeout_s)\n"
         "SandboxProcess.report = said\n"
         f"judge.judge(Program({source!r}, {checks!r}, Limits(600.0)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src")}
-    evalkit = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE)
-    assert evalkit.stdout is not None
-    with evalkit.stdout:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE
+    ) as evalkit:
+        assert evalkit.stdout is not None
         name, command = evalkit.stdout.readline().decode().split()
-    first = first_process(engine.kind, name)
-    if not first:
-        pytest.skip("its processes are on another machine")
-    watched = os.pidfd_open(first)
-    evalkit.kill()
-    evalkit.wait()
+        watched = [os.pidfd_open(int(command))]
+        if moment != "while it starts" and (first := first_process(engine.kind, name)):
+            watched.append(os.pidfd_open(first))
+        evalkit.kill()
     if victim != "evalkit":
-        os.kill(int(command), signal.SIGKILL)
-    assert select.select([watched], [], [], _ENDS_WITHIN_S)[0]
-    os.close(watched)
-    _wait_until_removed(engine.kind)
+        with suppress(ProcessLookupError):
+            os.kill(int(command), signal.SIGKILL)
+    for descriptor in watched:
+        assert select.select([descriptor], [], [], _ENDS_WITHIN_S)[0]
+        os.close(descriptor)
 
 
 def test_a_container_that_nobody_ends_ends_itself(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,13 +99,22 @@ class SandboxProcess(ABC):
         self._clean_up()
 
     def deliver(self, *frames: bytes) -> None:
-        """Send frames to the first process; one that has ended takes none, which its report will show."""
+        """Send frames to the first process; one that has ended takes none, which its report will show.
+
+        Raises:
+            NoSandboxError: What is between hangs. No program has run: the first process takes all of it first.
+        """
         assert self._process is not None
         assert self._process.stdin is not None
+        pipe = self._process.stdin.fileno()
+        left = memoryview(b"".join(len(frame).to_bytes(8, "little") + frame for frame in frames))
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        os.set_blocking(pipe, False)
         with suppress(BrokenPipeError):
-            for frame in frames:
-                self._process.stdin.write(len(frame).to_bytes(8, "little") + frame)
-            self._process.stdin.flush()
+            while left:
+                if not select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
+                    raise NoSandboxError(f"it took no program within {_START_TIMEOUT_S:g} s")
+                left = left[os.write(pipe, left) :]
 
     def report(self, timeout_s: float) -> str | None:
         """The next line of the first process; "" if it ended without one, None if time is up."""
