@@ -102,7 +102,7 @@ class SandboxProcess(ABC):
         """Send frames to the first process; one that has ended takes none, which its report will show.
 
         Raises:
-            NoSandboxError: What is between hangs. No program has run: the first process takes all of it first.
+            NoSandboxError: What is between hangs. No program has run: the first process takes it all first.
         """
         assert self._process is not None
         assert self._process.stdin is not None
