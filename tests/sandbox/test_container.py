@@ -40,7 +40,7 @@ _ITS_OWN = (
         "open('/proc/mounts')",
         "open('/proc/self/cgroup')",
     ),
-    *("open('/sys/kernel/notes')", "open('/etc/passwd')"),
+    *("open('/sys/kernel/notes')", "open('/etc/passwd')", "open('/etc/hosts')"),
 )
 _SLEEP = "__import__('time').sleep(600)"
 
