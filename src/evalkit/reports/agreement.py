@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from evalkit.reports.raters import Item, JudgedAnswers, Rater
@@ -91,11 +91,16 @@ def agreement_report(
             )
     if right_from is not None:
         raters = [_as_right_or_wrong(rater, right_from) for rater in raters]
-    pairs = [_pair(one, other, judged) for one, other in combinations(raters, 2)]
+    pairs = [_pair(one, other, judged) for one, other in combinations(raters, 2) if _is_fair(one, other)]
     judges = []
     if labels is not None:
         judges = [_by_labels(rater, raters[-1], judged) for rater in raters[:-1]]
     return AgreementReport(pairs, judges, notes)
+
+
+def _is_fair(one: Rater, other: Rater) -> bool:
+    """Whether neither of both is made from the other: what is pooled is compared with humans only."""
+    return other.is_human or not (one.is_pooled or other.is_pooled)
 
 
 def _pair(one: Rater, other: Rater, judged: JudgedAnswers) -> PairOfRaters:
@@ -137,7 +142,7 @@ def _by_labels(judge: Rater, labels: Rater, judged: JudgedAnswers) -> JudgeByLab
 
 def _as_right_or_wrong(rater: Rater, right_from: float) -> Rater:
     verdicts = {item: float(verdict >= right_from) for item, verdict in rater.verdicts.items()}
-    return Rater(rater.name, verdicts, rater.is_human)
+    return replace(rater, verdicts=verdicts)
 
 
 def _cluster(item: Item, judged: JudgedAnswers) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from evalkit.errors import ConfigError, StoreError, UsageError
 from evalkit.execution.journal_index import read_winners, scan_journal
 from evalkit.notation.numbers import number_of
 from evalkit.response import Response
+from evalkit.results.opinions import has_several, stored_opinions
 from evalkit.results.run_directory import read_lines
 from evalkit.results.stored_run import StoredRun
 from evalkit.yaml_text import read_text
@@ -38,11 +39,13 @@ class Rater:
     Attributes:
         verdicts: Numbers; an item that failed, or stayed unclear, has none.
         is_human: Whether these are human labels.
+        is_pooled: Whether it is made from other raters' verdicts.
     """
 
     name: str
     verdicts: Mapping[Item, float]
     is_human: bool = False
+    is_pooled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,9 @@ class JudgedAnswers:
 
 
 def judged_answers(runs: Sequence[StoredRun], scores: Sequence[str]) -> JudgedAnswers:
-    """The verdicts of several runs on the same answers, or several scores of one run.
+    """The verdicts of several runs on the same answers, several scores of one run, or a jury's opinions.
 
+    Of a judge with several opinions each is a rater, besides all of them together.
     Items on which two runs have different answers are left out.
 
     Raises:
@@ -89,7 +93,7 @@ def judged_answers(runs: Sequence[StoredRun], scores: Sequence[str]) -> JudgedAn
         clusters.update(_clusters(run))
         raters += _raters_of(run, scores, with_run=len(runs) > 1)
     kept = [
-        Rater(rater.name, {item: verdict for item, verdict in rater.verdicts.items() if item not in other})
+        replace(rater, verdicts={k: verdict for k, verdict in rater.verdicts.items() if k not in other})
         for rater in raters
     ]
     return JudgedAnswers(kept, clusters, len(other))
@@ -164,8 +168,24 @@ def _raters_of(run: StoredRun, scores: Sequence[str], *, with_run: bool) -> Iter
             raise StoreError(
                 f"{run.directory.path} has no score '{score}'; it has {', '.join(sorted(known)) or 'none'}"
             )
-        name = f"{run.directory.path.name} {score}" if with_run and len(scores) > 1 else score
-        yield Rater(run.directory.path.name if with_run and len(scores) == 1 else name, found)
+        run_name = run.directory.path.name
+        name = score if not with_run else f"{run_name} {score}" if len(scores) > 1 else run_name
+        opinions = _opinions(run, score)
+        yield Rater(name, found, is_pooled=bool(opinions))
+        for who, verdicts_of in opinions.items():
+            yield Rater(f"{name}: {who}" if with_run or len(scores) > 1 else who, verdicts_of)
+
+
+def _opinions(run: StoredRun, score: str) -> dict[str, dict[Item, float]]:
+    """The verdicts of each opinion that a score is made from; nothing where there is only one."""
+    found: dict[str, dict[Item, float]] = {}
+    for judge in filter(has_several, run.run_spec.judge_specs):
+        for each in stored_opinions(run, judge):
+            if score in each.scores.numbers:
+                instance_id, trial, sample, perturbation = each.unit
+                verdicts = found.setdefault(each.name, {})
+                verdicts[instance_id, perturbation, trial, sample] = each.scores.numbers[score]
+    return found
 
 
 def _answers(run: StoredRun) -> Iterator[tuple[Item, str]]:

@@ -118,13 +118,32 @@ class StoredJudgements:
         self.read = ReadJudgements(index.path, index, self._judge.verdict_version)
 
     def scores(self, unit_id: UnitId, unit: Unit, reader: JournalReader) -> JudgedScores:
-        """What the judge says of a unit, by the names that its scores have in the run.
+        """What the judge says of a unit, all opinions together, by the names that its scores have in the run.
 
         Args:
             unit_id: The unit.
             unit: Its answers; judgements on others do not count.
             reader: Of the judge's journal.
         """
+        return self._named(_pooled(self._spec, self._judge, self._all_opinions(unit_id, unit, reader)))
+
+    def opinions(
+        self, unit_id: UnitId, unit: Unit, reader: JournalReader
+    ) -> list[tuple[Opinion, JudgedScores]]:
+        """Each opinion on a unit by itself; arguments as for `scores`."""
+        each = self._all_opinions(unit_id, unit, reader)
+        return [(opinion, self._named(scores)) for opinion, scores in each]
+
+    def _named(self, scores: JudgedScores) -> JudgedScores:
+        name = self._spec.score_name
+        return JudgedScores(
+            {name(each): value for each, value in scores.numbers.items()},
+            {name(each): failure for each, failure in scores.failures.items()},
+        )
+
+    def _all_opinions(
+        self, unit_id: UnitId, unit: Unit, reader: JournalReader
+    ) -> list[tuple[Opinion, JudgedScores]]:
         about, outcomes, num_questions = answers_digest(unit), _Outcomes(), 0
         for record in reader.records(self._offsets.get(unit_id, ())):
             place = record.state.judgement
@@ -139,12 +158,7 @@ class StoredJudgements:
             for number in range(num_questions - len(readings)):
                 readings[f"/{number}"] = Reading(owes=0)
             opinions.append((opinion, scores_of(self._judge, readings) if readings else JudgedScores()))
-        pooled = _pooled(self._spec, self._judge, opinions)
-        name = self._spec.score_name
-        return JudgedScores(
-            {name(each): value for each, value in pooled.numbers.items()},
-            {name(each): failure for each, failure in pooled.failures.items()},
-        )
+        return opinions
 
     def _readings(self, opinion: Opinion, unit: Unit, outcomes: _Outcomes) -> dict[str, Reading]:
         return {
@@ -237,7 +251,7 @@ def enter_judgements(
         if not stored:
             return found
         known = by_id(instances)
-        for unit_id, unit in _units(answers, known, is_over):
+        for unit_id, unit in units_with_answers(answers, known, is_over):
             for number, judgements, reader in stored:
                 scorer.judge(number, unit_id, judgements.scores(unit_id, unit, reader))
     return found
@@ -294,7 +308,7 @@ def read_anew(manifest: Manifest, judged: Mapping[str, ReadJudgements]) -> Manif
     return replace(manifest, identity=identity, digest=run_digest(identity).full, stages=stages)
 
 
-def _units(
+def units_with_answers(
     answers: JournalIndex, instances: InstancesById, is_over: IsOver | None
 ) -> Iterator[tuple[UnitId, Unit]]:
     """The complete units of a run, one at a time."""
