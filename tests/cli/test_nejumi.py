@@ -81,10 +81,9 @@ def test_a_written_conf_file_gives_the_same_digests_by_itself(folder: Path, suff
     )
     assert code in (0, 3), said  # MT-Bench's questions are not here
     name = model if model == "local/m" else "nejumi/mine"
-    jaster = name if model == "local/m" else f"{name}-jaster"
     assert "config.yaml: 3 run entries of the leaderboard 'neo'" in said
-    assert f"jnli:testmode=true,shots=0,model={jaster}  with prompt_template=" in said
-    assert f"mt_bench_ja:testmode=true,model={name}-mt-bench-ja,judge=local/j" in said
+    assert f"jnli:testmode=true,shots=0,model={name}  with prompt_template=" in said
+    assert f"mt_bench_ja:testmode=true,model={name}+mt-bench-ja,judge=local/j" in said
     options = {"data_dir": Path("data"), "offline": True}
     by_config = digests(nejumi_config=(Path("config.yaml"),), **options)
     assert len(by_config) == 3
@@ -111,6 +110,26 @@ def test_the_config_is_kept_with_the_runs(folder: Path) -> None:
     # Other commands pass the file over.
     assert evalkit_says("summarize")[0] == 0
     assert evalkit_says("verify", "benchmark_output/runs/default")[0] == 0
+
+
+def test_the_row_has_neos_columns_and_what_is_missing(folder: Path) -> None:
+    config = replaced(SMALL, ("MODEL", "evalkit/echo"), ("  custom_conv_template: true\n", ""))
+    config = replaced(config, ("[jnli, jsts]", "all"), ("few_shots: false", "few_shots: true"))
+    (folder / "config.yaml").write_text(f"{config}run_mt_bench_ja: false\n", encoding="utf-8")
+    code, table, said = evalkit_says("run", "--nejumi-config", "config.yaml", "--data-dir", "data", "-q")
+    assert code == 3, said  # most datasets are not here
+    row = table.partition("Nejumi Neo\n")[2]
+    assert "Mine, the first" in row.splitlines()[0]
+    cells = {line.split()[0]: line.split()[1:] for line in row.splitlines() if line.split()}
+    # NLI is over one of its five datasets, and AVG over that alone: STS does not count in it.
+    assert cells["AVG_jaster_ja_0shot"][:2] == ["0.000", "(1/19)"]
+    assert cells["NLI_jaster_ja_0shot"][:2] == ["0.000", "(1/5)"]
+    assert cells["jnli_jaster_ja_0shot"][0] == "0.000"
+    assert cells["kuci_jaster_ja_0shot"] == cells["AVG_jaster_en_4shot"] == cells["AVG_MTbench_ja"] == ["–"]
+    assert "leaves are missing (no run)" in said
+    # Later, the same row from what is stored.
+    code, again, _ = evalkit_says("leaderboard", "neo", "--depth", "all")
+    assert cells["NLI_jaster_ja_0shot"] == again.partition("NLI_jaster_ja_0shot")[2].splitlines()[0].split()
 
 
 def test_mistakes_end_with_2(folder: Path) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evalkit.cli.output import echo
+from evalkit.cli.output import echo, echo_note
 from evalkit.errors import UsageError
 from evalkit.runs.options import RunOptions
 
 if TYPE_CHECKING:
+    from evalkit.results.run_result import RunResult
     from evalkit.runs.plan import PlanContext
 
 ToConf = Annotated[
@@ -80,3 +83,32 @@ def show_entries(context: PlanContext, to_conf: Path | None, *, quiet: bool) -> 
     if to_conf is not None:
         write_conf(runs, context.models, to_conf)
         echo(f"wrote {to_conf}", err=True)
+
+
+def show_row(context: PlanContext, results: Sequence[RunResult]) -> None:
+    """Print the row that the runs of a config of Nejumi have in its leaderboard, with all columns."""
+    from evalkit.results.run_directory import RunDirectory
+
+    runs = context.nejumi
+    directories = [RunDirectory(result.path) for result in results if result.path is not None]
+    if runs is None or not directories:
+        return
+    from evalkit.cli.board_table import print_board
+    from evalkit.cli.stored_runs import from_sound_runs
+    from evalkit.leaderboards.tree_file import Options, load_leaderboard
+    from evalkit.reports.boards.board import make_board
+
+    tree = load_leaderboard(runs.leaderboard, Options(runs.parameters))
+    try:
+        board, _ = from_sound_runs(directories, lambda stored: make_board(tree, stored, by_suite=False))
+    except UsageError as error:  # no run has a number
+        echo_note(f"no row of the leaderboard '{runs.leaderboard}': {error}")
+        return
+    if board is None:
+        return
+    names = {model.name: model.display_name for model in runs.models if model.display_name}
+    rows = tuple(replace(row, model=names.get(row.model, row.model)) for row in board.rows)
+    echo()
+    print_board(replace(board, rows=rows))
+    for note in board.notes:
+        echo_note(note)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evalkit.cli.nejumi import Select, ToConf, show_entries, with_model_file
+from evalkit.cli.nejumi import Select, ToConf, show_entries, show_row, with_model_file
 from evalkit.cli.options import takes_run_options
 from evalkit.runs.options import RunOptions
 
@@ -53,6 +53,8 @@ def run_command(
     ):
         results = asyncio.run(run_all(plan, context, observer, *tracked))
     show_results(results, options.suite_path, as_json=as_json, bad_entries=plan.bad_entries)
+    if not as_json:
+        show_row(context, results)
     if why := lost_output():
         echo_note(f"can't write to standard output: {why}; the results are in {options.suite_path}")
     raise typer.Exit(max(exit_code(results), 1 if plan.bad_entries else 0))

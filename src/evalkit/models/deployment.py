@@ -14,6 +14,14 @@ from evalkit.specs.spec import Spec
 MAX_ANSWER_MB = 64.0
 
 
+def without_variant(name: str) -> str:
+    """The name of the deployment that another one is a variant of: what stands before the first `+`.
+
+    A variant asks the same model at the same place, in another way for some benchmarks.
+    """
+    return name.partition("+")[0]
+
+
 class Limits(Spec):
     """How hard a deployment may be pushed. Never part of a run's identity."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.errors import UsageError
+from evalkit.models.deployment import without_variant
 from evalkit.reports.pairing import ScoredRun
 from evalkit.reports.run_groups import RunGroup, lower_is_better, main_stat, run_group
 from evalkit.reports.selection import Selection, select_runs
@@ -210,13 +211,14 @@ def row_labels(runs: Iterable[StoredRun], *, by_suite: bool = True) -> Callable[
     suites = set()
     for run in runs:
         adapter = run.run_spec.adapter_spec
-        deployments.setdefault(adapter.model, set()).add(adapter.model_deployment)
+        deployments.setdefault(adapter.model, set()).add(without_variant(adapter.model_deployment))
         suites.add(run.directory.path.parent.name)
 
     def label(run: StoredRun) -> str:
         adapter = run.run_spec.adapter_spec
         several = len(deployments[adapter.model]) > 1
-        name = f"{adapter.model} [{adapter.model_deployment}]" if several else adapter.model
+        deployment = without_variant(adapter.model_deployment)
+        name = f"{adapter.model} [{deployment}]" if several else adapter.model
         return f"{name} ({run.directory.path.parent.name})" if by_suite and len(suites) > 1 else name
 
     return label

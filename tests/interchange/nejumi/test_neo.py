@@ -126,14 +126,24 @@ def test_weights_that_are_loaded_here(folder: Path) -> None:
             ("max_seq_length: 2048", "max_seq_length: 1500"),
         ),
     )
-    assert descriptions(runs)[0] == "jamp:shots=0,model=nejumi/small-jaster"
+    assert descriptions(runs)[0] == "jamp:shots=0,model=nejumi/small+jaster"
     assert descriptions(runs)[-1] == "mt_bench_en:model=nejumi/small,judge=local/j"
     jaster, talking = runs.deployments
     common = {"model": "google/small", "quantization": "int8", "device_map": "auto"}
     assert jaster.client_spec.args == {**common, "dtype": "float16"}
-    assert (jaster.max_request_length, jaster.client_spec.class_name) == (1500, "transformers")
+    assert jaster.max_request_length == talking.max_request_length == 1500
+    assert jaster.client_spec.class_name == talking.client_spec.class_name == "transformers"
     assert talking.client_spec.args == {**common, "dtype": "auto"}
     assert jaster.model_name == talking.model_name == "google/small"
+
+
+def test_weights_are_loaded_once_where_all_parts_agree(folder: Path) -> None:
+    runs = read_neo(folder, replaced(NEO, ("path: local/m", "path: google/small")))
+    assert {entry.description.partition("model=")[2].partition(",")[0] for entry in runs.entries} == {
+        "nejumi/small"
+    }
+    (deployment,) = runs.deployments
+    assert deployment.client_spec.args["dtype"] == "bfloat16"
 
 
 def test_the_custom_conversation_format(folder: Path) -> None:
@@ -146,8 +156,8 @@ def test_the_custom_conversation_format(folder: Path) -> None:
     runs = read_neo(folder, text, models=models)
     assert descriptions(runs)[0] == "jamp:shots=0,model=local/texts"
     assert descriptions(runs)[-2:] == [
-        "mt_bench_ja:model=local/texts-mt-bench-ja,judge=local/j",
-        "mt_bench_en:model=local/texts-mt-bench-en,judge=local/j",
+        "mt_bench_ja:model=local/texts+mt-bench-ja,judge=local/j",
+        "mt_bench_en:model=local/texts+mt-bench-en,judge=local/j",
     ]
     ja, en = runs.deployments
     assert ja.client_spec.args["conversation"] == {

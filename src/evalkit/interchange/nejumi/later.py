@@ -76,6 +76,7 @@ def later_runs(
         settings=config.values.model_dump(mode="json"),
         notes=tuple(making.notes),
         left_out=left_out,
+        parameters={"num_few_shots": config.values.num_few_shots},
     )
 
 

@@ -29,6 +29,7 @@ class NejumiRuns:
 
     Attributes:
         leaderboard: The leaderboard that the config is for.
+        parameters: Of that leaderboard.
         sources: The config files.
         entries: The run entries, in the order of the config's parts.
         deployments: The deployments that no file of the user has.
@@ -47,6 +48,7 @@ class NejumiRuns:
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    parameters: Mapping[str, int] = field(default_factory=dict)
 
     def add_to(self, catalog: ModelCatalog) -> None:
         """Register the deployments and models, where the user's files do not have them."""

@@ -71,6 +71,10 @@ def neo_runs(config: Config[NeoConfig], catalog: ModelCatalog, mirror: Path | No
         models=models.described,
         settings=values.model_dump(mode="json"),
         notes=tuple(notes),
+        parameters={
+            "ja_num_shots": values.llm_jp_eval.ja_num_shots,
+            "en_num_shots": values.llm_jp_eval.en_num_shots,
+        },
     )
 
 

@@ -61,7 +61,8 @@ class LlmJpEval(Section):
     """jaster."""
 
     max_seq_length: int | None = used(
-        2048, "longest prompt in tokens, of weights that are loaded here; without effect on APIs, as in Neo"
+        2048,
+        "longest prompt in tokens, in all parts, of weights that are loaded here; not of APIs, as in Neo",
     )
     target_dataset: str | list[str] = used(
         "all", "`all`, or the names of datasets; Neo reads it and evaluates all"

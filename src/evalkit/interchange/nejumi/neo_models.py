@@ -145,21 +145,18 @@ def _loaded(
     talking = {**args, "dtype": "auto" if talk_dtype in (None, "None") else talk_dtype}
     answering = {**args, "dtype": _DTYPES.get(jaster.torch_dtype, jaster.torch_dtype)}
     try:
-        plain = _transformers(f"nejumi/{named[-1]}", model, talking)
-        return plain, plain.model_copy(
-            update={
-                "name": f"nejumi/{named[-1]}-jaster",
-                "client_spec": ClientSpec(class_name="transformers", args=answering),
-                "max_request_length": jaster.max_seq_length,
-            }
+        plain = ModelDeployment(
+            name=f"nejumi/{named[-1]}",
+            model_name=model,
+            client_spec=ClientSpec(class_name="transformers", args=talking),
+            max_request_length=jaster.max_seq_length,
         )
     except (ValidationError, IndexError):
         config.fail(_PATH, "it must be the name of a model or a folder, without blanks, ',' and '='")
-
-
-def _transformers(name: str, model: str, args: dict[str, Any]) -> ModelDeployment:
-    spec = ClientSpec(class_name="transformers", args=args)
-    return ModelDeployment(name=name, model_name=model, client_spec=spec)
+    if answering == talking:
+        return plain, plain
+    spec = ClientSpec(class_name="transformers", args=answering)
+    return plain, plain.model_copy(update={"name": f"{plain.name}+jaster", "client_spec": spec})
 
 
 def _talking(config: Config[NeoConfig], plain: ModelDeployment, language: Language) -> ModelDeployment:
@@ -193,7 +190,7 @@ def _talking(config: Config[NeoConfig], plain: ModelDeployment, language: Langua
     }
     args = {**spec.args, "conversation": {key: value for key, value in conversation.items() if value != []}}
     changed = spec.model_copy(update={"args": args})
-    return plain.model_copy(update={"name": f"{plain.name}-mt-bench-{language}", "client_spec": changed})
+    return plain.model_copy(update={"name": f"{plain.name}+mt-bench-{language}", "client_spec": changed})
 
 
 def _list_of(config: Config[NeoConfig], key: str, given: Any, kind: type) -> list[Any]:
