@@ -64,7 +64,6 @@ class Comparison:
         stderr: None where there are too few clusters to say.
         degrees_of_freedom: None where there is no standard error, or it is 0.
         p_value: Two-sided, of no difference; None where there is no standard error.
-        ci95: None where there is no standard error.
         num_clusters: Over all numbers.
     """
 
@@ -72,8 +71,16 @@ class Comparison:
     stderr: float | None
     degrees_of_freedom: float | None
     p_value: float | None
-    ci95: tuple[float, float] | None
     num_clusters: int
+
+    @property
+    def ci95(self) -> tuple[float, float] | None:
+        """The 95% confidence interval of the difference; None where there is no standard error."""
+        if self.stderr is None:
+            return None
+        freedom = self.degrees_of_freedom
+        margin = 0.0 if freedom is None else two_sided_limit(0.05, freedom) * self.stderr
+        return self.difference - margin, self.difference + margin
 
 
 def compare(parts: Sequence[Differences | KnownDifference]) -> Comparison:
@@ -95,17 +102,16 @@ def compare(parts: Sequence[Differences | KnownDifference]) -> Comparison:
     strata += [((p.weight * p.stderr) ** 2, None) for p in parts if isinstance(p, KnownDifference)]
     num_clusters = sum(g for _, g in strata if g is not None)
     if any(g is not None and g < 2 for _, g in strata):
-        return Comparison(value, None, None, None, None, num_clusters)
+        return Comparison(value, None, None, None, num_clusters)
     variance = math.fsum(each for each, _ in strata)
     if variance <= 0:
         p_value = 1.0 if value == 0 else min(1.0, 2.0 ** (1 - min(num_clusters, 1000)))
-        return Comparison(value, 0.0, None, p_value, (value, value), num_clusters)
+        return Comparison(value, 0.0, None, p_value, num_clusters)
     spread = math.fsum(each * each / (g - 1) for each, g in strata if g is not None)
     freedom = variance * variance / spread if spread else math.inf
     stderr = math.sqrt(variance)
-    margin = two_sided_limit(0.05, freedom) * stderr
     p_value = two_sided_p(value / stderr, freedom)
-    return Comparison(value, stderr, freedom, p_value, (value - margin, value + margin), num_clusters)
+    return Comparison(value, stderr, freedom, p_value, num_clusters)
 
 
 def paired_t(

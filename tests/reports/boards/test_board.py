@@ -184,6 +184,17 @@ def test_models_asked_in_different_ways_have_a_note(tmp_path: Path) -> None:
     assert "a, b: its numbers differ in max_eval_instances: none (m), 2 (n)" in notes
 
 
+def test_models_with_different_judges_or_prompts_have_a_note(tmp_path: Path) -> None:
+    def judged(model: str, judge: str, **adapter: Any) -> StoredRun:
+        spec = ScenarioSpec(name="fastchat", args={"bench": "b", "judge": judge})
+        return stored(tmp_path, "a", model, [1, 0], scenario=spec, adapter=adapter)
+
+    runs = [judged("m", "gpt-4"), judged("n", "gpt-4o"), judged("o", "gpt-4", chat_style="turns")]
+    notes = make_board(tree(leaf("a")), runs).notes
+    assert "a: its numbers differ in judge: gpt-4 (m, o), gpt-4o (n)" in notes
+    assert "a: its numbers differ in chat_style: none (m, n), turns (o)" in notes
+
+
 def test_suites_are_rows_or_are_merged(tmp_path: Path) -> None:
     runs = [stored(tmp_path / "s1", "a", "m", [1, 1]), stored(tmp_path / "s2", "b", "m", [0, 0])]
     apart = make_board(BOTH, runs)
@@ -280,6 +291,32 @@ def test_the_mark_of_noise_is_the_paired_test(tmp_path: Path) -> None:
     assert tested.p_value is not None
     assert board.cell("y", "t").within_noise == (tested.p_value > 0.05)
     assert not board.cell("y", "t").within_noise
+
+
+@pytest.mark.parametrize("scale", [[0, 1], [4, 0]])
+def test_the_lower_error_has_the_better_rank(tmp_path: Path, scale: list[float]) -> None:
+    """Where less is better as it is, and where a scale turns it round."""
+    low, high = [1.0, 1.5, 1.2, 1.1] * 10, [3.0, 2.5, 3.2, 3.1] * 10
+    runs = [store_run(tmp_path, "a", m, v, "bits_per_byte") for m, v in (("bad", high), ("good", low))]
+    board = make_board(tree(leaf("a", scale=scale)), runs)
+    assert [(row.model, row.ranks) for row in board.rows] == [
+        ("good", RankInterval(1, 1)),
+        ("bad", RankInterval(2, 2)),
+    ]
+    assert not board.cell("bad", "a").within_noise
+
+
+def test_numbers_over_the_whole_run_are_compared_by_their_intervals(tmp_path: Path) -> None:
+    """No score per question: independent, with the width of both intervals."""
+    runs = [stored(tmp_path, "a", m, v) for m, v in (("x", GOOD), ("y", POOR))]
+    for run in runs:
+        scores = run.directory.scores_path
+        scores.write_text(scores.read_text().replace('"exact_match"', '"other"'), encoding="utf-8")
+    board = make_board(tree(leaf("a")), runs)
+    assert [(row.model, row.ranks) for row in board.rows] == [
+        ("x", RankInterval(1, 1)),
+        ("y", RankInterval(2, 2)),
+    ]
 
 
 def test_equal_models_share_a_rank(tmp_path: Path) -> None:

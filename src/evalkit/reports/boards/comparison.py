@@ -47,6 +47,8 @@ class Comparisons:
         return compare(parts)
 
     def _leaf(self, first: str, second: str, leaf: str) -> Sequence[_Part] | None:
+        if (turned := self._parts.get((second, first, leaf))) is not None:
+            return [_weighted(part, -1) for part in turned]
         key = first, second, leaf
         if key not in self._parts:
             self._parts[key] = self._made(first, second, leaf)

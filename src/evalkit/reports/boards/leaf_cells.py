@@ -24,6 +24,9 @@ from evalkit.scoring.stat import Stat
 
 _MOST_NAMED = 3
 _ABSENT = object()
+_JUDGE = "judge"
+# Where models differ in these, their numbers compare more than the models.
+_COMPARED = (*USUAL_FIELDS, _JUDGE, "max_tokens", "chat_style", "instructions", "prompt_template")
 
 LeafKey = tuple[str, str]
 """Model and leaf."""
@@ -215,14 +218,22 @@ def _describe(filled: LeafCells, node: Node, found: Mapping[str, LeafCell], note
     if len(metrics) > 1:
         parts = ", ".join(f"{name} ({_names(models)})" for name, models in metrics.items())
         notes.add(f"its numbers are of different metrics: {parts}", node.name)
-    for field_name in USUAL_FIELDS:
+    asked = {model: [_how_asked(one.run) for one in cell.members] for model, cell in found.items()}
+    for field_name in _COMPARED:
         values: dict[str, list[str]] = defaultdict(list)
-        for model, cell in found.items():
-            for value in {shown_value(setting_of(one.run).get(field_name)) for one in cell.members}:
-                values[value].append(model)
+        for model, runs in asked.items():
+            shown = sorted({shown_value(run.get(field_name)) for run in runs})
+            values[" and ".join(shown)].append(model)
         if len(values) > 1:
             parts = ", ".join(f"{value} ({_names(models)})" for value, models in values.items())
             notes.add(f"its numbers differ in {field_name}: {parts}", node.name)
+
+
+def _how_asked(run: StoredRun) -> Mapping[str, str | None]:
+    """How a run asks, and who judges its answers."""
+    judges = [judge for spec in run.run_spec.judge_specs for judge in spec.deployments]
+    imported = run.run_spec.scenario_spec.args.get(_JUDGE)
+    return {**setting_of(run), _JUDGE: ", ".join(judges) or (None if imported is None else str(imported))}
 
 
 def _why_none(runs: Iterable[StoredRun], wanted: RunsOf) -> str:
