@@ -224,6 +224,20 @@ def test_sub_splits_and_pooled_scores(tmp_path: Path) -> None:
     assert low["t"] == pytest.approx(math.hypot(low["x"], low["y"]) / 2)
 
 
+def test_units_behind_several_leaves_are_counted_once(tmp_path: Path) -> None:
+    """A run as a whole and its categories, and one run in two leaves."""
+    runs = [
+        store_run(tmp_path, "mt", "m", [8, 6, None, 4], "rating", sub_splits=["x", "x", "y", "y"]),
+        stored(tmp_path, "a", "m", [1, 0]),
+    ]
+    parts = [leaf(c, group="mt", sub_split=c) for c in "xy"]
+    parts += [leaf("all", group="mt"), leaf("a"), leaf("a again", group="a")]
+    board = make_board(tree({"name": "t", "parts": parts}), runs)
+    (row,) = board.rows
+    assert (row.n, row.n_failed, row.n_total) == (5, 1, 6)
+    assert (board.cell("m", "t").n, board.cell("m", "y").n, board.cell("m", "y").n_failed) == (5, 1, 1)
+
+
 def test_questions_asked_twice_are_not_twice_the_evidence(tmp_path: Path) -> None:
     runs = [stored(tmp_path, "a", "m", [1, 1, 0, 0, 1], shots=k) for k in (0, 4)]
     parts = [leaf(f"a{k}", group="a", args={"shots": k}) for k in (0, 4)]

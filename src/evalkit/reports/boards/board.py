@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 from typing import Literal
 
 from evalkit.errors import UsageError
 from evalkit.leaderboards.resolved import Leaderboard, Node
 from evalkit.reports.boards.comparison import Comparisons
-from evalkit.reports.boards.leaf_cells import LeafCells, fill_leaves
+from evalkit.reports.boards.leaf_cells import LeafCell, LeafCells, fill_leaves
 from evalkit.reports.boards.node_values import NodeValues
 from evalkit.reports.boards.win_rate_nodes import WinRates, win_rates_of
 from evalkit.reports.cell import Estimate
 from evalkit.reports.grid import row_labels
 from evalkit.results.stored_run import StoredRun
+from evalkit.scoring.stat import ALL_SPLITS, Stat
 from evalkit.statistics.ranks import RankInterval, ranks_by_comparison, ranks_by_draws
 
 Status = Literal["value", "partial", "withheld", "missing"]
@@ -210,20 +212,15 @@ class _Maker:
             for leaf in self._tree.leaves
             if (model, leaf.name) in self._leaves.cells
         ]
-        # Several leaves may be numbers of the same units, such as an accuracy and its format control.
-        units = {
-            (one.run.directory.path, one.stat.split, one.stat.sub_split): one.stat
-            for cell in taken
-            for one in cell.members
-        }
+        n, n_failed, n_total = _units(taken)
         return BoardRow(
             model,
             cells,
             num_leaves=len(self._tree.leaves),
             num_present=len(taken),
-            n=sum(stat.n for stat in units.values()),
-            n_failed=sum(stat.n_failed for stat in units.values()),
-            n_total=sum(stat.n_total for stat in units.values()),
+            n=n,
+            n_failed=n_failed,
+            n_total=n_total,
         )
 
     def _column(self, node: Node) -> BoardColumn:
@@ -260,15 +257,15 @@ class _Maker:
         members = {
             one.run.directory.path: one for leaf in present for one in self._leaves.cells[model, leaf].members
         }
-        stats = [one.stat for leaf in present for one in self._leaves.cells[model, leaf].members]
+        n, n_failed, n_total = _units([self._leaves.cells[model, leaf] for leaf in present])
         leaf = self._leaves.cells.get((model, name))
         return BoardCell(
             estimate=self._estimate(model, node),
             num_leaves=len(counted),
             missing=tuple(each for each in counted if each not in present),
-            n=sum(stat.n for stat in stats),
-            n_failed=sum(stat.n_failed for stat in stats),
-            n_total=sum(stat.n_total for stat in stats),
+            n=n,
+            n_failed=n_failed,
+            n_total=n_total,
             num_runs=len(members),
             num_left_out=leaf.num_left_out if leaf else 0,
             setting=leaf.setting if leaf else "",
@@ -347,6 +344,30 @@ class _Maker:
             if run.manifest.status != "complete" and run.directory.path in shown
         ]
         return tuple(notes)
+
+
+def _units(cells: Iterable[LeafCell]) -> tuple[int, int, int]:
+    """Scored, failed and planned units behind leaves, each counted once.
+
+    Several leaves may be numbers of the same units: an accuracy and its format control, a run and its parts.
+    """
+    by_run: dict[Path, dict[tuple[str, str | None], Stat]] = {}
+    for cell in cells:
+        for one in cell.members:
+            stat = one.stat
+            of_run = by_run.setdefault(one.run.directory.path, {})
+            place = (stat.split, stat.sub_split)
+            if place not in of_run or stat.n_total > of_run[place].n_total:
+                of_run[place] = stat
+    counted = []
+    for of_run in by_run.values():
+        whole = {split: stat for (split, sub_split), stat in of_run.items() if sub_split is None}
+        if ALL_SPLITS in whole:
+            counted.append(whole[ALL_SPLITS])
+        else:
+            counted += whole.values()
+            counted += [s for (split, sub), s in of_run.items() if sub is not None and split not in whole]
+    return sum(s.n for s in counted), sum(s.n_failed for s in counted), sum(s.n_total for s in counted)
 
 
 def _short(names: Sequence[str]) -> str:
