@@ -177,6 +177,12 @@ def register() -> None:
             ),
         )
 
+    @run_spec_function("sums_of_numbers")
+    def sums_of_numbers(num_test: int = 5) -> RunSpec:
+        """Numbers, not judged."""
+        base: RunSpec = judged(num_test)
+        return base.with_judges().named(f"sums_of_numbers:num_test={num_test}")
+
 
 def run(tmp_path: Path, *entries: str, **options: Any) -> list[evalkit.RunResult]:
     """Do runs in a folder."""

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from evalkit.errors import AuthenticationError, BadRequestError, UsageError
+from evalkit.cli.plan import describe_run
+from evalkit.errors import AuthenticationError, BadRequestError, EntryError, UsageError
+from evalkit.execution.budget import TokenEstimator
 from evalkit.execution.journal_index import read_journal
 from evalkit.execution.journal_line import Record
 from evalkit.judges.judge import Question
 from evalkit.registry import RUN_SPECS, isolated_registries, run_spec_function
 from evalkit.request import Request
+from evalkit.results.repair import repair_run
 from evalkit.results.run_directory import RunDirectory, read_lines
 from evalkit.results.run_result import RunResult, StageReport
 from evalkit.results.scores import read_stats, score_run
-from evalkit.runs.runner import exit_code
+from evalkit.results.verification import verify_run
+from evalkit.runs.options import RunOptions
+from evalkit.runs.plan import make_plan, open_plan_context
+from evalkit.runs.runner import exit_code, run_all
+from evalkit.runs.stored_answers import place_of, plan_judging
 from evalkit.scoring.unit import Unit
 from evalkit.specs.run_spec import JudgeSpec, RunSpec
-from tests.judges.scripted import Rating, Script, ScriptedClient, number_in, register, replies, run
+from tests.judges.scripted import (
+    DEPLOYMENTS,
+    Rating,
+    Script,
+    ScriptedClient,
+    number_in,
+    register,
+    replies,
+    run,
+)
 
 ENTRY = "judged:num_test=20,model=own/model,judge=own/judge"
 
@@ -340,3 +357,113 @@ def test_a_budget_covers_judges(script: Script, tmp_path: Path) -> None:
 def test_unpriced_judges_are_refused_where_money_is_limited(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="own/unpriced has no prices"):
         run(tmp_path, ENTRY.replace("own/judge", "own/unpriced"), budget_usd=1.0)
+
+
+def test_a_stored_run_is_judged_in_a_run_next_to_it(script: Script, tmp_path: Path) -> None:
+    entry = "judged:num_test=5,model=own/model,judge=own/judge"
+    (result,) = run(tmp_path, entry)
+    kept = {path: path.read_bytes() for path in sorted(path_of(result).rglob("*")) if path.is_file()}
+    (judged,) = judge_stored(tmp_path, [path_of(result)], (), ("own/other",))
+    assert judged.status == "complete", judged.message
+    assert judged.path != result.path
+    assert judged.name.startswith(f"{result.name}@")
+    assert means_of(judged) == {"exact_match": (1.0, 5, 0), "rating": (2.0, 5, 0)}
+    assert (script.num_asked("model"), script.num_asked("judge"), script.num_asked("other")) == (5, 5, 5)
+    assert stage_of(judged, "answers").num_found == 5
+    assert judged.cost_usd == pytest.approx(5 * (10 * 100 + 5 * 200) / 1e6)
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert verify_run(RunDirectory(path_of(judged))).is_sound
+    (again,) = judge_stored(tmp_path, [path_of(result)], (), ("own/other",))
+    assert (again.path, again.status, script.num_asked("other")) == (judged.path, "complete", 5)
+
+
+def test_the_generic_judge_rates_any_answer(script: Script, tmp_path: Path) -> None:
+    script.reply = lambda who, request: f"Good. [[{number_in(request.prompt) + 1}]]"
+    (result,) = run(tmp_path, "sums_of_numbers:model=own/model,judge=own/judge")
+    assert (result.status, means_of(result)["rating"]) == ("complete", (3.0, 5, 0))
+    template = tmp_path / "template.txt"
+    template.write_text("My own words about {answer}")
+    entry = f"sums_of_numbers:model=own/model,judge=own/judge,judge_template={template}"
+    (worded,) = run(tmp_path, entry)
+    assert (worded.status, script.num_asked("model"), script.num_asked("judge")) == ("complete", 5, 10)
+    assert "My own words" in script.requests[-1][1].text
+    with pytest.raises(EntryError, match="has its own: own_rating"):
+        run(tmp_path, f"{ENTRY},judge_template={template}")
+
+
+@pytest.mark.parametrize("edit", ["lost", "changed", "torn", "header"])
+def test_damage_to_judgements_is_found_and_mended(script: Script, tmp_path: Path, edit: str) -> None:
+    (result,) = run(tmp_path, ENTRY)
+    directory = RunDirectory(path_of(result))
+    path = directory.judgements_path("own_rating")
+    lines = path.read_bytes().splitlines(keepends=True)
+    damaged = {
+        "lost": lines[:5],
+        "changed": [*lines[:5], lines[5].replace(b"[[", b"[[1"), *lines[6:]],
+        "torn": [*lines[:-1], lines[-1][:-20]],
+        "header": lines[1:],
+    }[edit]
+    path.write_bytes(b"".join(damaged))
+    report = verify_run(directory)
+    assert not report.is_sound
+    assert {finding.file for finding in report.findings if finding.is_damage} == {
+        "judgements/own_rating.jsonl"
+    }
+    repair_run(directory)
+    before = script.num_asked("judge")
+    (again,) = run(tmp_path, ENTRY)
+    assert (again.status, again.path) == ("complete", result.path)
+    assert means_of(again) == means_of(result)
+    assert script.num_asked("judge") - before == {"lost": 16, "changed": 1, "torn": 1, "header": 0}[edit]
+    assert script.num_asked("model") == 20
+    assert verify_run(directory).is_sound
+
+
+def test_a_judgement_of_another_answer_does_not_count(script: Script, tmp_path: Path) -> None:
+    (result,) = run(tmp_path, ENTRY)
+    directory = RunDirectory(path_of(result))
+    lines = directory.journal_path.read_bytes().splitlines(keepends=True)
+    directory.journal_path.write_bytes(b"".join([*lines[:3], *lines[4:]]))
+    script.answer = lambda request: f"No, it is number {number_in(request.prompt)}."
+    (again,) = run(tmp_path, ENTRY)
+    assert (script.num_asked("model"), script.num_asked("judge")) == (21, 21)
+    assert again.status == "complete"
+    assert means_of(again)["rating"] == means_of(result)["rating"]
+
+
+def test_a_lost_manifest_is_made_anew_with_its_judges(script: Script, tmp_path: Path) -> None:
+    (result,) = run(tmp_path, ENTRY)
+    directory = RunDirectory(path_of(result))
+    (directory.path / "manifest.json").unlink()
+    repair_run(directory)
+    (again,) = run(tmp_path, ENTRY)
+    assert (again.status, again.path, means_of(again)) == ("complete", result.path, means_of(result))
+    assert (script.num_asked("model"), script.num_asked("judge")) == (20, 20)
+
+
+def test_a_plan_bounds_what_is_sent(script: Script, tmp_path: Path) -> None:
+    entry = ENTRY.replace("num_test=20", "num_test=20,questions=2") + "|own/other"
+    script.reply = lambda who, request: "hm"
+    deployments = tmp_path / "deployments.yaml"
+    deployments.write_text(DEPLOYMENTS)
+    context = open_plan_context(RunOptions(run_entries=(entry,), model_deployments=(deployments,)))
+    (planned,) = make_plan(context).runs
+    (row,) = describe_run(planned, context)["judges"]
+    run(tmp_path, entry)
+    asked = [request for who, request in script.requests if who != "model"]
+    assert len(asked) == row["max_requests"] == 3 * row["num_requests"] == 240
+    assert sum(map(TokenEstimator().most_prompt_tokens, asked)) <= row["max_prompt_tokens"] + 20 * 12 * 30
+    assert sum(request.max_tokens for request in asked) == row["max_completion_tokens"]
+    assert row["max_cost_usd_by_bytes"] > 0
+
+
+def judge_stored(
+    tmp_path: Path, paths: list[Path], specs: tuple[JudgeSpec, ...], judging: tuple[str, ...]
+) -> list[RunResult]:
+    """Judge stored runs, as `evalkit judge` does."""
+    output_path, suite = place_of(paths)
+    deployments = (tmp_path / "deployments.yaml",)
+    context = open_plan_context(
+        RunOptions(output_path=output_path, suite=suite, model_deployments=deployments)
+    )
+    return asyncio.run(run_all(plan_judging(paths, specs, judging, context), context))

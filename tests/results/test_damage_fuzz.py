@@ -40,10 +40,12 @@ ENTRIES = (
     "odd_or_even:max_eval_instances=3,model=evalkit/random",
     "running_total:num_instances=2,model=evalkit/echo",
     "odd_or_even:max_eval_instances=3,model=test/both",
+    "judged_numbers:num_test=5,model=evalkit/echo,judge=evalkit/echo",
 )
 PLUGINS = (
     str(Path(__file__).with_name("odd_or_even.py")),
     str(Path(__file__).parents[2] / "examples" / "running_total.py"),
+    str(Path(__file__).with_name("judged_numbers.py")),
 )
 ROUTED = """
 model_deployments:
@@ -62,15 +64,16 @@ FILES = (
     "journal.jsonl",
     "scores.jsonl",
     "stats.json",
+    "judgements/last_digit.jsonl",
 )
 STATES = ("complete", "interrupted", "complete, found", "interrupted, found")
 OLD_STATES = ("complete, old", "interrupted, old", "complete, mixed", "interrupted, mixed")
-IDS = ("generation", "references", "conversations", "routed")
-# Before checksums no deployment was routed.
+IDS = ("generation", "references", "conversations", "routed", "judged")
+# Before checksums no deployment was routed, and no run was judged.
 CASES = [
     pytest.param(entry, state, id=f"{name}-{state}")
     for entry, name in zip(ENTRIES, IDS, strict=True)
-    for state in (STATES if name == "routed" else (*STATES, *OLD_STATES))
+    for state in (STATES if name in ("routed", "judged") else (*STATES, *OLD_STATES))
 ]
 NUM_EDITS = 252
 IS_LETTER = bytes(chr(byte).isalnum() for byte in range(256))

@@ -19,6 +19,7 @@ from evalkit.cli.console import lost_output, prepared_streams
 from evalkit.cli.data import data_app
 from evalkit.cli.export import export_app
 from evalkit.cli.import_command import import_app
+from evalkit.cli.judge import judge_command
 from evalkit.cli.leaderboard import leaderboard_command
 from evalkit.cli.list import list_command
 from evalkit.cli.new import new_app
@@ -49,6 +50,7 @@ app.command("list")(list_command)
 app.command("show")(show_command)
 app.command("validate")(validate_command)
 app.command("check-engines")(check_engines_command)
+app.command("judge")(judge_command)
 app.command("score")(score_command)
 app.command("verify")(verify_command)
 app.command("track")(track_command)

@@ -76,7 +76,8 @@ def show_plan(plan: Plan, context: PlanContext, *, as_json: bool) -> int:
                 _usd("≈", row["max_cost_usd"]),
                 _usd("≤", row["max_cost_usd_by_bytes"]),
             )
-            for row in rows
+            for run_row in rows
+            for row in (run_row, *judge_lines(run_row))
         ],
         dropped=("digest", "instances"),
     )
@@ -94,6 +95,18 @@ def show_plan(plan: Plan, context: PlanContext, *, as_json: bool) -> int:
     return _code(plan, rows)
 
 
+def judge_lines(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A run's judges as rows of the table below it: each with all that unclear replies may add."""
+    for judge in row["judges"]:
+        yield {
+            **judge,
+            "name": f"  {judge['stage']} by {', '.join(judge['deployments'])}",
+            "digest": "-",
+            "num_instances": row["num_instances"],
+            "num_requests": judge["num_requests"],
+        }
+
+
 def _code(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> int:
     """As `run` ends with what is known before anything is sent: the highest code of all its runs."""
     if any(row["problem"] for row in rows):
@@ -107,7 +120,12 @@ def cost_notes(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for tokens, name in thinking.items():
         if tokens:
             yield f"thinking may take {tokens:,} more completion tokens per request (in {name})"
-    priced = [row for row in rows if row["max_cost_usd"] is not None]
+    priced = [each for row in rows for each in (row, *row["judges"]) if each["max_cost_usd"] is not None]
+    if any(row["judges"] for row in rows):
+        yield (
+            "tokens and cost of judges at most: each question three times, since the same question "
+            "follows an unclear reply"
+        )
     if priced:
         about_usd, most_usd = (
             sum(row[name] for row in priced) for name in ("max_cost_usd", "max_cost_usd_by_bytes")
@@ -144,6 +162,7 @@ def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
     """A planned run as plain data; counts are None where its data is not local."""
     from evalkit.errors import DataError, UsageError
     from evalkit.results.scores import make_scorer
+    from evalkit.runs.judge_bounds import judge_bounds
     from evalkit.runs.load import data_is_local, load_instances, num_evaluated
     from evalkit.runs.routing import shares_of
 
@@ -158,6 +177,7 @@ def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
         "thinking_tokens_per_completion": None,
         "max_cost_usd": None,
         "max_cost_usd_by_bytes": None,
+        "judges": [],
         "problem": run.problem or None,
         "notes": [],
         "fixups": [asdict(fixup) for fixup in run.fixups],
@@ -178,11 +198,13 @@ def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
     except DataError as error:
         row["problem"] = str(error)
         return row
+    judges, judge_notes = judge_bounds(run, loaded, scale, context)
     estimates = [(prices, estimate_tokens_of(share, member)) for member, prices, share in shares]
     row.update(
         num_instances=known or len(loaded.instances),
         num_requests=round(scale * loaded.num_requests),
-        notes=[*loaded.notes, *_bound_notes(loaded)],
+        notes=[*loaded.notes, *_bound_notes(loaded), *judge_notes],
+        judges=judges,
         **_bounds(estimates, scale),
     )
     return row

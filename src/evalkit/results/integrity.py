@@ -276,6 +276,10 @@ def recovered_manifest(directory: RunDirectory) -> Manifest | None:
     except (KeyError, TypeError, ValueError):
         return None
     covered = {**part, "metric_specs": metrics}
+    if (judges := _judges_of(directory, spec)) is None:
+        return None
+    if judges:
+        covered[_JUDGES] = judges
     found = run_digest(covered)
     if found.requests != owner.requests or not fits(spec, covered):
         return None
@@ -289,6 +293,22 @@ def recovered_manifest(directory: RunDirectory) -> Manifest | None:
         status="partial",
         message=_MADE_ANEW,
     )
+
+
+def _judges_of(directory: RunDirectory, spec: RunSpec) -> list[Any] | None:
+    """What identifies the judges of a run, as the headers of their journals say; None where one is lost."""
+    from evalkit.execution.journal_index import owner_of
+
+    found = []
+    for judge_spec in spec.judge_specs:
+        try:
+            owner = owner_of(directory.judgements_path(judge_spec.stage))
+        except StoreError:
+            return None
+        if owner is None or not isinstance(judge := owner.identity.get("judge"), dict):
+            return None
+        found.append(judge)
+    return found
 
 
 def is_uncounted(directory: RunDirectory, manifest: Manifest) -> bool:

@@ -280,7 +280,9 @@ def judgement_problems(manifest: Manifest, judged: Mapping[str, ReadJudgements])
 
 
 def num_replies(manifest: Manifest, stage: str) -> int:
-    """How many replies of a judge a run had when it ended; 0 where nothing says so."""
+    """How many replies of a judge a run had when it ended; 0 where nothing says so, as after a kill."""
+    if manifest.status == "running":
+        return 0
     report = manifest.stages.get(f"judge:{stage}", {})
     return int(report.get("num_answered", 0)) + int(report.get("failures", {}).get(UNCLEAR, 0))
 

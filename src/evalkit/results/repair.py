@@ -18,9 +18,10 @@ from evalkit.execution.lock import RunLock
 from evalkit.plural import counted
 from evalkit.results.findings import Finding
 from evalkit.results.integrity import is_uncounted, recovered_manifest, sealed, units_of
+from evalkit.results.judgement_findings import mend_judgements
 from evalkit.results.manifest import FOUND, Manifest
 from evalkit.results.routes import mend_routes
-from evalkit.results.run_directory import FILES, RunDirectory
+from evalkit.results.run_directory import FILES, JUDGEMENTS, RunDirectory
 from evalkit.results.scores import carried_stats, changed_means, checked_spec, read_stats, score_run
 from evalkit.results.verification import RunReport, verify_run
 from evalkit.scoring.stat import Stat
@@ -89,6 +90,7 @@ class _Repair:
         self._try("run_spec.json", self._mend_spec)
         self._try("journal.jsonl", self._mend_journal)
         self._try("routes.jsonl", self._mend_routes)
+        self._try(JUDGEMENTS, self._mend_judgements)
         self._try("scores.jsonl", self._mend_numbers)
         if was_lost:
             self._try("manifest.json", self._count)
@@ -141,6 +143,9 @@ class _Repair:
         directory.write_manifest(sealed(directory, manifest, ("routes.jsonl",)))
         self.done.append("routes.jsonl has a header, and the routes that the journal knows")
 
+    def _mend_judgements(self, manifest: Manifest) -> None:
+        self.done += mend_judgements(self._directory, manifest, self._damaged)
+
     def _mend_numbers(self, manifest: Manifest) -> None:
         """Score anew where numbers, or what they rest on, were damaged."""
         if not self._damaged:
@@ -174,6 +179,8 @@ class _Repair:
         if num_found := index.num_found.total():
             counts[FOUND] = num_found
         is_complete = report.num_owed == 0 and not counts["num_unscored"] and not self._other_means
+        # What judges owe, only the run can tell: it makes their questions.
+        is_complete = is_complete and not spec.judge_specs
         if is_complete:
             counts["num_requests"] = len(index.settled)
         usage = {"prompt_tokens": index.prompt_tokens, "completion_tokens": index.completion_tokens}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,10 @@ def stages_to_json(stages: Iterable[StageReport]) -> dict[str, Any]:
     }
 
 
-def costs_of(stages: Iterable[StageReport]) -> dict[str, float | None]:
+def costs_of(stages: Sequence[StageReport]) -> dict[str, float | None]:
     """What all stages together cost; None where that is not known of one of them that asked something."""
-    asked = [report for report in stages if report.num_answered or report.num_unknown_bills]
+    asked = [each for each in stages if each.num_answered > each.num_found or each.num_unknown_bills]
+    asked = asked or list(stages)
     costs = [report.cost_usd for report in asked]
     known = [cost for cost in costs if cost is not None]
     reported = [cost for report in asked if (cost := report.reported_cost_usd) is not None]

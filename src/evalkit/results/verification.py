@@ -39,6 +39,7 @@ from evalkit.results.integrity import (
     should_have_instances,
     units_of,
 )
+from evalkit.results.judgement_findings import judgement_findings
 from evalkit.results.manifest import Manifest
 from evalkit.results.routes import is_routed, route_findings
 from evalkit.results.run_directory import FILES, RunDirectory, find_runs, read_lines
@@ -143,6 +144,8 @@ class _Verification:
         index = self._journal(spec, instances)
         if self._report.holder is None:
             self._routes(instances, index)
+        self._judgements(spec, instances)
+        if self._report.holder is None:
             self._numbers(spec, instances)
             self._imported()
             self._left_beside()
@@ -272,6 +275,16 @@ class _Verification:
             self._answers(index)
             self._header(index)
         return index
+
+    def _judgements(self, spec: RunSpec | None, instances: list[Instance] | None) -> None:
+        """The journals of judges, and whether their verdicts are all there."""
+        if self._manifest is None or not self._manifest.identity.get("judges"):
+            return
+        units = units_of(spec, instances) if spec is not None and instances is not None else None
+        is_in_use = self._report.holder is not None
+        self._report.findings += judgement_findings(
+            self._directory, self._manifest, units, is_in_use=is_in_use
+        )
 
     def _num_owed(
         self, index: JournalIndex, spec: RunSpec | None, instances: list[Instance] | None

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from evalkit.errors import DataError
+from evalkit.errors import EvalkitError
 from evalkit.execution.executor import Finished
 from evalkit.execution.journal import Journal, open_synced
 from evalkit.execution.journal_index import JournalIndex, scan_journal
@@ -181,7 +181,7 @@ class JudgeStage:
             return False
         try:
             await asyncio.to_thread(self._planned.judge.load, self._session.context.data)
-        except DataError as error:
+        except EvalkitError as error:
             self.status, self.message = "error", f"{self.name}: {error}"
         except Exception as error:  # noqa: BLE001 - a bug in a plugin ends its own stage, not the others
             self.status, self.message = "error", f"{self.name}: {described(error)}"

@@ -13,6 +13,7 @@ from evalkit.plugins import load_plugins, read_at_import
 from evalkit.registry import ADAPTERS, METRICS, SCENARIOS
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan_judges import PlannedJudge, plan_judges
+from evalkit.runs.plan_notes import changed_for_models, left_out, likely_typos
 from evalkit.sandbox.choice import choose
 from evalkit.specs.conf import ConfEntry, read_conf_file
 from evalkit.specs.digest import RunDigest, differing_fields, identity, run_digest
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from evalkit.models.deployment import ModelDeployment
     from evalkit.models.routed import Deployment
     from evalkit.perturbations.augmenter import Augmenter
+    from evalkit.runs.stored_answers import StoredAnswers
     from evalkit.scenarios.scenario import Scenario
 
 MAX_REPEATED_SHOWN = 3
@@ -66,6 +68,7 @@ class PlannedRun:
         note: What the user should know of how its model is asked.
         read_early: What the scenario read while it was made, before it was asked for instances.
         judges: Who grades the answers.
+        stored: The answers, where they are those of a stored run.
     """
 
     entry: str
@@ -81,6 +84,7 @@ class PlannedRun:
     note: str = ""
     read_early: tuple[str, ...] = ()
     judges: tuple[PlannedJudge, ...] = ()
+    stored: StoredAnswers | None = None
 
     @property
     def name(self) -> str:
@@ -197,7 +201,7 @@ def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:
             skip_bad_entries=options.skip_bad_entries,
         ),
     )
-    notes = [*context.models.notes, *_left_out(expansion.skipped)]
+    notes = [*context.models.notes, *left_out(expansion.skipped)]
     if context.nejumi is not None:
         notes += [*context.nejumi.notes, *(f"left out: {each}" for each in context.nejumi.left_out)]
     notes += dict.fromkeys(note for expanded in expansion.run_specs for note in expanded.notes)
@@ -213,13 +217,13 @@ def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:
                 whole = (0, len(entry.description))
                 raise EntryError(str(error), entry.description, whole, entry.source) from None
     kept, more_notes = _with_distinct_names(runs)
-    notes += _likely_typos(kept, context.models)
+    notes += likely_typos(kept, context.models)
     moved = context.models.moved
     asked = [member.name for run in kept for member in run.members]
     notes += dict.fromkeys(moved[name] for name in asked if name in moved)
     notes += dict.fromkeys(run.note for run in kept if run.note)
     notes += [f"left out a wrong entry: {entry}" for entry in first_of(list(dict.fromkeys(bad)))]
-    return Plan(tuple(kept), (*notes, *_changed_for_models(kept), *more_notes), tuple(dict.fromkeys(bad)))
+    return Plan(tuple(kept), (*notes, *changed_for_models(kept), *more_notes), tuple(dict.fromkeys(bad)))
 
 
 def plan_run(entry: str, run_spec: RunSpec, context: PlanContext, *, fetch: bool = False) -> PlannedRun:
@@ -242,12 +246,7 @@ def plan_run(entry: str, run_spec: RunSpec, context: PlanContext, *, fetch: bool
     members, note = _prepared(context.models.members(name), context, fetch=fetch)
     deployment = context.models.routed(name) or members[0]
     _refuse_several_tokenizers(adapter, deployment, members)
-    judges, judge_problem = plan_judges(
-        run_spec,
-        lambda judge: _prepared_judge(judge, context, fetch=fetch),
-        lambda judge: _identity_of(judge, (judge,)),
-        lambda files: _data_digest(files, context, fetch=fetch),
-    )
+    judges, judge_problem = judges_of(run_spec, context, fetch=fetch)
     judging = [deployment for planned in judges for deployment in planned.deployments]
     _refuse_unpriced((*members, *judging), context.options)
     augmenter = Augmenter.of(run_spec.data_augmenter_spec)
@@ -281,6 +280,22 @@ def plan_run(entry: str, run_spec: RunSpec, context: PlanContext, *, fetch: bool
         ),
         judges=judges,
         read_early=(*read_at_import(scenario_class.__module__), *reads.files),
+    )
+
+
+def judges_of(
+    run_spec: RunSpec, context: PlanContext, *, fetch: bool
+) -> tuple[tuple[PlannedJudge, ...], str]:
+    """The judges of a run spec, and why the data of one of them is not available, or nothing.
+
+    Raises:
+        UsageError: A judge, or who plays it, is unknown or wrong.
+    """
+    return plan_judges(
+        run_spec,
+        lambda judge: _prepared_judge(judge, context, fetch=fetch),
+        lambda judge: _identity_of(judge, (judge,)),
+        lambda files: _data_digest(files, context, fetch=fetch),
     )
 
 
@@ -427,40 +442,6 @@ def _data_digest(files: Sequence[DataFile], context: PlanContext, *, fetch: bool
         return (context.data.digest(files) if files else None), ""
     except DataError as error:
         return None, str(error)
-
-
-def _left_out(skipped: list[tuple[ConfEntry, str]]) -> list[str]:
-    """One note per reason; a conf can have hundreds of entries of too low a priority."""
-    by_reason: dict[str, list[str]] = {}
-    for entry, reason in skipped:
-        by_reason.setdefault(reason, []).append(entry.description)
-    return [
-        f"left out {entries[0]}{f' and {len(entries) - 1} more' if len(entries) > 1 else ''}: {reason}"
-        for reason, entries in by_reason.items()
-    ]
-
-
-def _changed_for_models(runs: list[PlannedRun]) -> list[str]:
-    """One note per fix-up, with what it changed and in how many runs."""
-    by_fixup: dict[AppliedFixUp, list[PlannedRun]] = {}
-    for run in runs:
-        for fixup in run.fixups:
-            by_fixup.setdefault(fixup, []).append(run)
-    return [
-        f"fix-up '{fixup.name}' changed {', '.join(fixup.fields)} of {found[0].name}"
-        f"{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {fixup.because}"
-        for fixup, found in by_fixup.items()
-    ]
-
-
-def _likely_typos(runs: list[PlannedRun], models: ModelCatalog) -> list[str]:
-    """Any name under a provider's prefix can be asked for; one that is nearly a known model may be a slip."""
-    names = dict.fromkeys(member.name for run in runs for member in run.members)
-    return [
-        f"'{name}' is not a registered model, and evalkit uses the name as given; did you mean '{meant}'?"
-        for name in names
-        if (meant := models.likely_meant(name)) is not None
-    ]
 
 
 def _with_distinct_names(runs: list[PlannedRun]) -> tuple[list[PlannedRun], list[str]]:

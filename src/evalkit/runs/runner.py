@@ -179,6 +179,8 @@ async def _send(stage: AnswerStage, writer: ManifestWriter, session: Session) ->
 
 
 async def _load(run: PlannedRun, handle: RunHandle, writer: ManifestWriter, session: Session) -> LoadedRun:
+    if run.stored is not None:
+        return await asyncio.to_thread(run.stored.load, run)
     loaded = await asyncio.to_thread(load_instances, run, session.context)
     session.note_loaded(handle, loaded)
     writer.note(loaded.unverified)

@@ -31,6 +31,7 @@ from evalkit.runs.plan import PlannedRun
 from evalkit.runs.routing import Routing
 from evalkit.runs.session import Session
 from evalkit.runs.source import RequestSource
+from evalkit.runs.stored_answers import CopyStream
 from evalkit.scoring.score_feed import ScoreFeed
 from evalkit.scoring.scorer import Scorer
 from evalkit.specs.digest import request_part
@@ -87,7 +88,7 @@ class AnswerStage:
 
     def feed_lock(self, members: Sequence[str]) -> FeedLock:
         """The lock under which instances are loaded for these deployments: that of the first."""
-        return self._executors[members[0]].feed_lock()
+        return self._executors[members[0]].feed_lock() if members else FeedLock(asyncio.Lock())
 
     async def send(self, loaded: LoadedRun, members: Sequence[str], feed_lock: FeedLock) -> None:
         """Send what the journal does not answer, until all is answered, has failed, or sending is stopped.
@@ -150,7 +151,9 @@ class AnswerStage:
         members: Sequence[str],
         feed_lock: FeedLock,
         sources: Sequence[JournalSource] | None,
-    ) -> Stream | RoutedStream:
+    ) -> Stream | RoutedStream | CopyStream:
+        if (stored := self.run.stored) is not None:
+            return stored.open_stream(self.run, loaded.instances, index.settled)
         on_unknown_bill = self._writer.tally.count_unknown_bill
         if self._routing is None:
             (executor,) = self._executors.values()
@@ -280,7 +283,9 @@ class AnswerStage:
         self._events.emit(Scored(self.handle, scorer.n_scored, scores))
 
 
-def _go_on(source: RequestSource, stream: Stream | RoutedStream, finished: Iterable[Finished]) -> None:
+def _go_on(
+    source: RequestSource, stream: Stream | RoutedStream | CopyStream, finished: Iterable[Finished]
+) -> None:
     """Ask what follows from answers that are in the journal.
 
     What the source raises ends the stream when everything in flight has finished and is in the journal too.

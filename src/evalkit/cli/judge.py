@@ -1,0 +1,70 @@
+"""`evalkit judge`: judge the answers of stored runs; asks nobody but the judges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from evalkit.cli.options import takes_run_options
+from evalkit.runs.options import RunOptions
+
+if TYPE_CHECKING:
+    from evalkit.specs.run_spec import JudgeSpec
+
+Pooling = Literal["mean", "median", "majority"]
+
+
+@takes_run_options
+def judge_command(
+    *,
+    paths: Annotated[list[Path], typer.Argument(help="Runs whose answers are judged; imported ones too.")],
+    options: RunOptions,
+    judges: Annotated[
+        list[str] | None,
+        typer.Option("--judge", help="Who judges: a model or deployment; several are a jury."),
+    ] = None,
+    judge_spec: Annotated[
+        str | None,
+        typer.Option(
+            "--judge-spec",
+            help="The judge, such as rating:low=1,high=5. Default: those of the run's own spec, or rating.",
+        ),
+    ] = None,
+    pooling: Annotated[
+        Pooling, typer.Option("--pooling", help="How several opinions become one score.")
+    ] = "mean",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table's rows as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the table.")] = False,
+) -> None:
+    """Judge the answers of stored runs. Each gets a new run next to it; the stored run stays as it is."""
+    import asyncio
+
+    from evalkit.cli.progress import progress_for
+    from evalkit.cli.table import show_results
+    from evalkit.results.run_directory import find_runs
+    from evalkit.runs.plan import open_plan_context
+    from evalkit.runs.runner import exit_code, run_all
+    from evalkit.runs.stored_answers import place_of, plan_judging
+
+    directories = [run.path for path in paths for run in find_runs(path)]
+    output_path, suite = place_of(directories)
+    options = options.model_copy(update={"output_path": output_path, "suite": suite})
+    context = open_plan_context(options)
+    plan = plan_judging(directories, _specs(judge_spec, pooling), tuple(judges or ()), context)
+    with progress_for(quiet=quiet) as observer:
+        results = asyncio.run(run_all(plan, context, observer))
+    show_results(results, options.suite_path, as_json=as_json, bad_entries=())
+    raise typer.Exit(exit_code(results))
+
+
+def _specs(text: str | None, pooling: Pooling) -> tuple[JudgeSpec, ...]:
+    """The judge that the user names, if there is one."""
+    from evalkit.specs.plugin_call import parse_plugin_call
+    from evalkit.specs.run_spec import JudgeSpec
+
+    if text is None:
+        return ()
+    call = parse_plugin_call("judge", text)
+    return (JudgeSpec(name=call.name, args=dict(call.args), pooling=pooling),)

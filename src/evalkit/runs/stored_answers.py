@@ -1,0 +1,193 @@
+"""Judging the answers of a stored run: a new run next to it, which asks no model but its judges."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalkit.errors import StoreError, UsageError
+from evalkit.execution.journal_index import JournalIndex, read_winners, scan_journal
+from evalkit.models.deployment import ClientSpec, ModelDeployment
+from evalkit.perturbations.augmenter import Augmenter
+from evalkit.response import Origin, Outcome, Response
+from evalkit.results.integrity import require_unchanged, require_whole_journal, units_of
+from evalkit.results.run_directory import RunDirectory
+from evalkit.runs.load import LoadedRun
+from evalkit.runs.plan import Plan, PlanContext, PlannedRun, judges_of
+from evalkit.scenarios.scenario import Scenario
+from evalkit.scoring.metric import adapter_of
+from evalkit.specs.digest import run_digest
+from evalkit.specs.expanders_judge import GENERIC_JUDGE
+from evalkit.specs.run_spec import JudgeSpec
+
+if TYPE_CHECKING:
+    from evalkit.execution.executor import Finished
+    from evalkit.instance import Instance
+    from evalkit.request import RequestState
+    from evalkit.results.manifest import Manifest
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswers:
+    """The answers of a run that has ended.
+
+    Attributes:
+        directory: The run, to which nothing is added.
+        requests: The digest that its journal's header names.
+    """
+
+    directory: RunDirectory
+    requests: str
+
+    def load(self, run: PlannedRun) -> LoadedRun:
+        """The run's instances, as they are stored.
+
+        Raises:
+            StoreError: They can't be read.
+        """
+        instances = self.directory.instances()
+        adapter_spec = run.run_spec.adapter_spec
+        index = self._index(run, instances)
+        return LoadedRun(adapter_of(adapter_spec)(adapter_spec), instances, [], len(index.winners))
+
+    def open_stream(
+        self, run: PlannedRun, instances: Sequence[Instance], settled: frozenset[str]
+    ) -> CopyStream:
+        """The answers that are not settled yet, as if they came in."""
+        return CopyStream(self.directory.path.name, self._index(run, instances), settled)
+
+    def _index(self, run: PlannedRun, instances: Sequence[Instance]) -> JournalIndex:
+        units = units_of(run.run_spec, instances)
+        return scan_journal(self.directory.journal_path, self.requests, units)
+
+
+class CopyStream:
+    """Requests with the outcomes that another run's journal has for them; nothing is sent.
+
+    Args:
+        source: The name of that run.
+        index: Of its journal.
+        settled: Keys that are left out.
+    """
+
+    is_complete = True
+
+    def __init__(self, source: str, index: JournalIndex, settled: frozenset[str]) -> None:
+        self._source, self._index, self._settled = source, index, settled
+        self._error: Exception | None = None
+
+    async def batches(self) -> AsyncGenerator[list[Finished], None]:
+        """Yields them as `Stream.batches` does.
+
+        Raises:
+            Exception: Whatever `fail` was called with.
+        """
+        batch: list[Finished] = []
+        for record in read_winners(self._index.path, self._index):
+            if record.state.key in self._settled:
+                continue
+            batch.append((record.state, self._found(record.state, record.outcome)))
+            if len(batch) == _BATCH:
+                yield batch
+                batch = []
+                await asyncio.sleep(0)
+        if batch:
+            yield batch
+        if self._error is not None:
+            raise self._error
+
+    def push(self, *states: RequestState) -> None:
+        """Nothing: what follows an answer is in the journal too."""
+
+    def fail(self, error: Exception) -> None:
+        """Have `batches` raise this error at its end."""
+        self._error = self._error or error
+
+    def _found(self, state: RequestState, outcome: Outcome) -> Outcome:
+        if not isinstance(outcome, Response):
+            return outcome
+        origin = outcome.origin or Origin(self._source, state.key)
+        return replace(outcome, cached=True, attempts=1, origin=origin)
+
+
+def place_of(paths: Sequence[Path]) -> tuple[Path, str]:
+    """The output path and the suite in which runs lie.
+
+    Raises:
+        UsageError: They are in several suites, or in none.
+    """
+    homes = dict.fromkeys(path.resolve().parent for path in paths)
+    if len(homes) > 1:
+        raise UsageError(
+            f"these runs are in several suites ({', '.join(map(str, homes))}); judge one at a time"
+        )
+    (home,) = homes
+    if home.parent.name != "runs":
+        raise UsageError(f"{home} is not a suite: runs are in <output path>/runs/<suite>")
+    return home.parent.parent, home.name
+
+
+def plan_judging(
+    paths: Sequence[Path], judge_specs: Sequence[JudgeSpec], judging: Sequence[str], context: PlanContext
+) -> Plan:
+    """Runs that judge the answers of stored runs.
+
+    Args:
+        paths: The stored runs.
+        judge_specs: The judges; none: those of a run's own spec, or the one for any answers.
+        judging: Who plays them: deployments.
+        context: Options, models and data.
+
+    Raises:
+        UsageError: A run has no answers, or no judge; or a judge is wrong.
+        StoreError: A run can't be read.
+    """
+    return Plan(tuple(_planned(RunDirectory(path), judge_specs, judging, context) for path in paths))
+
+
+def _planned(
+    directory: RunDirectory, judge_specs: Sequence[JudgeSpec], judging: Sequence[str], context: PlanContext
+) -> PlannedRun:
+    manifest = directory.manifest()
+    if manifest is None or not manifest.identity.get("scenario_spec"):
+        raise UsageError(f"{directory.path} says not what was asked; `evalkit verify` shows what is lost")
+    _require_whole(directory, manifest)
+    run_spec = directory.run_spec()
+    specs = judge_specs or run_spec.judge_specs or (JudgeSpec(name=GENERIC_JUDGE),)
+    deployments = tuple(context.models.resolve(name)[1] for name in judging)
+    run_spec = run_spec.with_judges(
+        *(spec.model_copy(update={"deployments": deployments or spec.deployments}) for spec in specs)
+    )
+    judges, problem = judges_of(run_spec, context, fetch=True)
+    covered: dict[str, Any] = {**manifest.identity, "judges": [dict(judge.identity) for judge in judges]}
+    name = run_spec.adapter_spec.model_deployment or run_spec.adapter_spec.model or "stored"
+    return PlannedRun(
+        entry=f"judge {directory.path.name}",
+        run_spec=run_spec,
+        deployment=ModelDeployment(name=name.replace(" ", "_"), client_spec=ClientSpec(class_name="stored")),
+        members=(),
+        scenario=Scenario(),
+        augmenter=Augmenter(run_spec.data_augmenter_spec, ()),
+        digest=run_digest(covered),
+        identity=covered,
+        problem=problem,
+        judges=judges,
+        stored=StoredAnswers(directory, manifest.request_digest),
+    )
+
+
+def _require_whole(directory: RunDirectory, manifest: Manifest) -> None:
+    """Nothing, if the run is as it was left.
+
+    Raises:
+        StoreError: It is damaged, or has no answers.
+    """
+    require_unchanged(directory, manifest, ("run_spec.json", "instances.jsonl"))
+    if not directory.journal_path.exists():
+        raise StoreError(f"{directory.path} has no journal, so there are no answers to judge")
+    require_whole_journal(directory, manifest, scan_journal(directory.journal_path))
