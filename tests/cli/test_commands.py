@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli.options import spread_values
-from evalkit.registry import isolated_registries
+from evalkit.plugins import builtin_catalog
+from evalkit.registry import JUDGES, isolated_registries
 from tests.cli.conftest import Call
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -182,7 +183,11 @@ def test_the_tokenizer_that_comes_with_evalkit_is_listed(call: Call) -> None:
     assert "evalkit/tiny" in call("list", "tokenizer").out
 
 
-def test_a_kind_without_members_is_said_in_words(call: Call) -> None:
+def test_a_kind_without_members_is_said_in_words(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kind has members; so it is asked of one whose members are taken away."""
+    monkeypatch.setitem(builtin_catalog(), "judge", [])
+    monkeypatch.setattr(JUDGES, "targets", {})
+    monkeypatch.setattr(JUDGES, "builtin", {})
     assert call("list", "judge").out.startswith("no judge: ")
     assert json.loads(call("list", "judge", "--json").out) == []
 
