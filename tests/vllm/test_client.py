@@ -155,6 +155,14 @@ def test_top_p_and_penalties_are_applied(engine: OpenEngine) -> None:
     assert varied.text != plain.text
 
 
+def test_top_k_and_a_repetition_penalty_are_applied(engine: OpenEngine) -> None:
+    prompt = prompt_of(9, 8)
+    narrow = engine.complete(prompt, temperature=1.0, top_k=1, max_tokens=10, random="x")
+    assert narrow.text == engine.complete(prompt, max_tokens=10).text
+    plain = engine.complete(prompt, max_tokens=40)
+    assert engine.complete(prompt, max_tokens=40, repetition_penalty=1.5).text != plain.text
+
+
 def test_what_the_engine_refuses_is_told(engine: OpenEngine, reference: Reference) -> None:
     with pytest.raises(BadRequestError, match="temperature"):
         engine.complete("a", temperature=3.0)

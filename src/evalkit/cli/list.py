@@ -105,6 +105,9 @@ def describe_model(models: Any, name: str) -> dict[str, Any]:
         "params": [],
         "tags": list(metadata.tags),
         "deployments": [deployment.name for deployment in models.deployments_of(name)],
+        "size_category": metadata.size_category,
+        "num_parameters": metadata.num_parameters,
+        "release_date": None if metadata.release_date is None else metadata.release_date.isoformat(),
     }
 
 

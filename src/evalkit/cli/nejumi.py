@@ -91,7 +91,7 @@ def show_row(context: PlanContext, results: Sequence[RunResult]) -> None:
 
     runs = context.nejumi
     directories = [RunDirectory(result.path) for result in results if result.path is not None]
-    if runs is None or not directories:
+    if runs is None or not runs.has_row or not directories:
         return
     from evalkit.cli.board_table import print_board
     from evalkit.cli.stored_runs import from_sound_runs

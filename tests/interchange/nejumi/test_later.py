@@ -222,6 +222,11 @@ def test_mistakes(folder: Path, model: str, message: str) -> None:
     assert ".yaml:" in str(raised.value)
 
 
+def test_whether_the_row_is_wanted(folder: Path) -> None:
+    assert read(folder).has_row
+    assert not read(folder, base=replaced(BASE, ("aggregate: true", "aggregate: false"))).has_row
+
+
 def test_which_files_are_meant(folder: Path) -> None:
     configs = folder / "configs"
     base, mine, other = configs / "base_config.yaml", configs / "config-mine.yaml", configs / "config-o.yaml"

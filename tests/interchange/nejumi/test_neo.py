@@ -201,6 +201,12 @@ def test_files_of_artifacts(folder: Path) -> None:
         ("github_version", "zzz", r"unknown key 'zzz'; remove it \(known: testmode, "),
         ("ja_num_shots: 4", "ja_num_shots: many", r"llm_jp_eval.ja_num_shots: .*'many'"),
         ("ja_num_shots: 4", "ja_num_shots: 0", r".*give 1 or more examples, or set run_llm_jp_eval_ja"),
+        (
+            "max_new_token: 1024",
+            "max_new_token: 0",
+            r"mtbench.max_new_token: should be greater than",
+        ),
+        ("max_seq_length: 2048", "max_seq_length: -1", r"llm_jp_eval.max_seq_length: should be greater"),
         ("testmode: false", "testmode: ${mode}", r"testmode: interpolations"),
         (
             "  dateset:",
@@ -253,6 +259,21 @@ def test_all_mistakes_are_listed_at_once(folder: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         read_neo(folder, text)
     assert len(str(raised.value).splitlines()) == 2
+
+
+def test_a_key_in_the_wrong_place_is_not_shown(folder: Path) -> None:
+    key = "sk-c0ffee-0123456789abcdef"
+    for old, new in (("api: false", f"api: {key}"), ("ja_num_shots: 4", f"ja_num_shots: {key}")):
+        with pytest.raises(ConfigError, match=r"config.yaml:\d+") as raised:
+            read_neo(folder, replaced(NEO, (old, new)))
+        assert "c0ffee" not in str(raised.value)
+
+
+def test_datasets_by_language(folder: Path) -> None:
+    runs = read_neo(
+        folder, replaced(NEO, ('"all"', "all-en"), ("run_mt_bench_ja: true", "run_mt_bench_ja: false"))
+    )
+    assert [entry.partition(":")[0] for entry in descriptions(runs)] == ["mmlu_en", "mmlu_en", "mt_bench_en"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from evalkit.models.catalog import ModelCatalog
 from evalkit.models.deployment import ClientSpec, ModelDeployment
 from evalkit.models.families import as_its_family
 from evalkit.models.provider import PROVIDERS
+from evalkit.redaction import shown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def api_kind(name: str) -> ApiKind:
     known = list(_names())
     nearest = nearest_names(name, known, limit=1)
     right = f"did you mean '{nearest[0]}'?" if nearest else f"known: {', '.join(known)}"
-    raise UsageError(f"unknown API '{name}'; {right}")
+    raise UsageError(f"unknown API '{shown_name(name)}'; {right}")
 
 
 def api_deployment(

@@ -216,5 +216,7 @@ def _problem(kind: type[Section], text: ConfigText, error: Any) -> tuple[str, st
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    """A value for people; a text is shown as names are, since it may be a key in the wrong place."""
+    if isinstance(value, str):
+        return f"'{shown_name(value)}'"
+    return repr(value) if isinstance(value, bool | int | float | None) else f"a {type(value).__name__}"

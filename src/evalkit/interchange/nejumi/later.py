@@ -77,6 +77,7 @@ def later_runs(
         notes=tuple(making.notes),
         left_out=left_out,
         parameters={"num_few_shots": config.values.num_few_shots},
+        has_row=run.aggregate,
     )
 
 

@@ -41,7 +41,7 @@ class Lora(Section):
     enable: bool = used(False, "whether there is one")
     adapter_name: str | None = recorded(None, "its name at vLLM's server")
     adapter_path: str | None = used(None, "its folder: `adapter` of the vllm engine")
-    max_lora_rank: int | None = used(None, "`max_lora_rank` of vLLM")
+    max_lora_rank: int | None = used(None, "`max_lora_rank` of vLLM", at_least=1)
     max_loras: int | None = recorded(None, "adapters at once: evalkit uses one")
     max_cpu_loras: int | None = recorded(None, "adapters in memory: evalkit uses one")
     fully_sharded_loras: bool = recorded(False, "how GPUs share the work of an adapter")
@@ -51,7 +51,7 @@ class Thinking(Section):
     """Thinking of Claude."""
 
     type: str = used("enabled", "`enabled`, or no thinking")
-    budget_tokens: int | None = used(None, "`thinking` in every request, with room for it on top")
+    budget_tokens: int | None = used(None, "`thinking` in every request, with room for it on top", at_least=1)
 
 
 class LaterModel(Section):
@@ -68,7 +68,7 @@ class LaterModel(Section):
     release_date: str | None = used(None, "`MM/DD/YYYY`, or `YYYY-MM-DD`; in the model's metadata")
     base_model: str | None = recorded(None, "a column of Nejumi 4's table")
     bfcl_model_id: str | None = recorded(None, "for BFCL, which evalkit does not have")
-    max_model_len: int | None = used(None, "`max_length` of the vllm engine")
+    max_model_len: int | None = used(None, "`max_length` of the vllm engine", at_least=1)
     chat_template: str | None = used(
         None,
         "a file, or the name of one in `chat_templates/` next to the configs' folder; null: the model's own",
@@ -89,9 +89,9 @@ class LaterModel(Section):
 class Generator(Section):
     """How answers are drawn."""
 
-    temperature: float = used(0.1, "`temperature` of jaster's entries")
+    temperature: float = used(0.1, "`temperature` of jaster's entries", at_least=0)
     top_p: float = used(1.0, "`top_p` of the entries")
-    top_k: int | None = used(None, "`top_k` of the entries")
+    top_k: int | None = used(None, "`top_k` of the entries", at_least=0)
     repetition_penalty: float = used(1.0, "`repetition_penalty` of the entries")
     max_tokens: int | None = recorded(128, "each benchmark has its own limit, in Nejumi too")
     extra_body: dict[str, Any] | None = used(None, "`extra_body` of the deployment")
@@ -104,7 +104,7 @@ class Jaster(Section):
     message_intro: str | None = recorded(None, "the first line of prompts, which Nejumi has in its code")
     artifacts_path: str = used(f"{_HUB}/jaster:v6", "the data; see [artifacts](#artifacts)")
     dataset_dir: str = used("jaster", "the folder in the artifact that holds train, dev and test")
-    override_max_tokens: int | None = used(None, "`num_output_tokens` of the entries")
+    override_max_tokens: int | None = used(None, "`num_output_tokens` of the entries", at_least=1)
     jhumaneval: dict[str, Any] | None = recorded(None, "Nejumi's sandbox; evalkit has its own")
     soft_fail_on_error: bool = refused(False, "a request that failed has no score here; set it to false")
 
@@ -130,17 +130,17 @@ class LaterMtBench(Section):
     judge_prompt_artifacts_path: str | None = used(None, "the judge's prompts")
     bench_name: str | None = recorded(None, "part of a path")
     model_id: str | None = recorded(None, "the name of an answer file")
-    max_new_token: int = used(1024, "longest answer")
-    num_choices: int = used(1, "conversations per question")
+    max_new_token: int = used(1024, "longest answer", at_least=1)
+    num_choices: int = used(1, "conversations per question", at_least=1)
     judge_model: str | None = used(None, "who judges; `judge.model` is Nejumi 4's spelling")
-    judge_count: int = used(1, "how often each answer is judged")
+    judge_count: int = used(1, "how often each answer is judged", at_least=1)
     judge: Judge = Judge()
     mode: str = refused("single", "Nejumi's table has single grading only; leave it `single`")
     baseline_model: str | None = refused(None, "single grading has no baseline; leave it null")
     parallel: int | None = recorded(None, "evalkit adapts the number of requests in flight")
-    first_n: int | None = used(None, "only the first questions")
-    question_begin: int | None = used(None, "the position of the first question")
-    question_end: int | None = used(None, "the position behind the last question")
+    first_n: int | None = used(None, "only the first questions", at_least=1)
+    question_begin: int | None = used(None, "the position of the first question", at_least=0)
+    question_end: int | None = used(None, "the position behind the last question", at_least=1)
     dataset: str | None = recorded(None, "a name")
     system_message: str | None = used(None, "`system_message` of the entry")
     generator_config: dict[str, Any] | None = recorded(None, "temperatures are those of the categories")
@@ -162,7 +162,7 @@ class Vllm(Section):
     disable_triton_mma: bool = recorded(False, "a setting of the image")
     lifecycle: str | None = recorded(None, "evalkit loads the model when it is needed, and lets it go")
     dtype: str | None = used(None, "`dtype` of the vllm engine")
-    max_model_len: int | None = used(None, "`max_length` of the vllm engine")
+    max_model_len: int | None = used(None, "`max_length` of the vllm engine", at_least=1)
     device_map: str | None = recorded(None, "vLLM finds the devices itself")
     gpu_memory_utilization: float | None = used(None, "of the vllm engine")
     trust_remote_code: bool = used(False, "of the vllm engine")
@@ -179,7 +179,7 @@ class HttpTimeout(Section):
     """Seconds that a request may take."""
 
     connect: float | None = recorded(None, "part of `read` here")
-    read: float | None = used(None, "`limits.timeout_s` of the deployment")
+    read: float | None = used(None, "`limits.timeout_s` of the deployment", at_least=0)
     write: float | None = recorded(None, "part of `read` here")
     pool: float | None = recorded(None, "evalkit's requests wait for no pool")
 
@@ -217,8 +217,8 @@ class LaterConfig(Section):
     run: Run = Run()
     api: str = used("vllm", "one of the [API kinds](#api-kinds)")
     base_url: str | None = used(None, "where the API is, if not at its usual address")
-    num_gpus: int | None = used(None, "`tensor_parallel_size` of the vllm engine")
-    batch_size: int | None = used(None, "most requests in flight; changes no result")
+    num_gpus: int | None = used(None, "`tensor_parallel_size` of the vllm engine", at_least=1)
+    batch_size: int | None = used(None, "most requests in flight; changes no result", at_least=1)
     port: int | None = recorded(None, "evalkit's vLLM needs no port")
     gpu_memory_utilization: float | None = used(None, "of the vllm engine")
     quantization: str | None = used(None, "of the vllm engine")
@@ -226,7 +226,7 @@ class LaterConfig(Section):
     reasoning: bool | None = recorded(None, "evalkit finds thinking by its marks")
     model: LaterModel = LaterModel()
     generator: Generator = Generator()
-    num_few_shots: int = used(2, "examples of the few-shot part of jaster")
+    num_few_shots: int = used(2, "examples of the few-shot part of jaster", at_least=0)
     jaster: Jaster = Jaster()
     mtbench: LaterMtBench = LaterMtBench()
     m_ifeval: MIfEval = MIfEval()

@@ -30,6 +30,7 @@ class NejumiRuns:
     Attributes:
         leaderboard: The leaderboard that the config is for.
         parameters: Of that leaderboard.
+        has_row: Whether its row is to be shown.
         sources: The config files.
         entries: The run entries, in the order of the config's parts.
         deployments: The deployments that no file of the user has.
@@ -49,6 +50,7 @@ class NejumiRuns:
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     parameters: Mapping[str, int] = field(default_factory=dict)
+    has_row: bool = True
 
     def add_to(self, catalog: ModelCatalog) -> None:
         """Register the deployments and models, where the user's files do not have them."""

@@ -25,6 +25,7 @@ JAPANESE = (
 """The Japanese datasets of jaster 1.2.6: those that the template names, then the others."""
 ENGLISH = ("mmlu_en",)
 _DATASETS: Mapping[Language, tuple[str, ...]] = {"ja": JAPANESE, "en": ENGLISH}
+_ALL = {"all": (*JAPANESE, *ENGLISH), "all-ja": JAPANESE, "all-en": ENGLISH}
 _FOLDER = "1.2.6/evaluation"  # what jaster's run specs read by themselves
 _API_TEMPERATURE = "0.1"  # Neo's, whatever the category
 _MAX_TOKENS = 1024
@@ -133,8 +134,8 @@ class _Jaster:
     def _targets(self) -> tuple[str, ...]:
         given = self.config.values.llm_jp_eval.target_dataset
         names = given if isinstance(given, list) else [name.strip() for name in given.split(",")]
-        if names == ["all"]:
-            return (*JAPANESE, *ENGLISH)
+        if len(names) == 1 and names[0] in _ALL:
+            return _ALL[names[0]]
         for name in names:
             if name not in DATASETS:
                 nearest = nearest_names(name, ["all", *DATASETS])

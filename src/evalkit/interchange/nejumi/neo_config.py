@@ -63,12 +63,13 @@ class LlmJpEval(Section):
     max_seq_length: int | None = used(
         2048,
         "longest prompt in tokens, in all parts, of weights that are loaded here; not of APIs, as in Neo",
+        at_least=1,
     )
     target_dataset: str | list[str] = used(
-        "all", "`all`, or the names of datasets; Neo reads it and evaluates all"
+        "all", "`all`, `all-ja`, `all-en`, or the names of datasets; Neo reads it and evaluates all"
     )
-    ja_num_shots: int = used(4, "examples of the Japanese few-shot part")
-    en_num_shots: int = used(4, "examples of the English few-shot part")
+    ja_num_shots: int = used(4, "examples of the Japanese few-shot part", at_least=0)
+    en_num_shots: int = used(4, "examples of the English few-shot part", at_least=0)
     torch_dtype: Literal["fp16", "bf16", "fp32", "float16", "bfloat16", "float32"] = used(
         "bf16", "`dtype` of the transformers engine in the jaster parts"
     )
@@ -146,7 +147,9 @@ class NeoMtBench(Section):
     """MT-Bench."""
 
     model_id: str | None = recorded(None, "the name of Neo's answer file; evalkit's folders need none")
-    max_new_token: int = used(1024, "longest answer in new tokens (Neo's documentation says: of the input)")
+    max_new_token: int = used(
+        1024, "longest answer in new tokens (Neo's page says: of the input)", at_least=1
+    )
     num_gpus_per_model: int = recorded(1, "how many GPUs share a model: `device_map` says that")
     num_gpus_total: int = recorded(1, "how many GPUs there are; must not be fewer than `num_gpus_per_model`")
     max_gpu_memory: str | None = refused(
@@ -175,11 +178,11 @@ class NeoMtBench(Section):
     dataset: NeoData = used(NeoData(), "", spelled=("dateset",))
     judge_model: str = used("gpt-4", "who judges: a deployment, or a model of OpenAI; Neo overwrites it")
     mode: str = refused("single", "only single grading has a column in Neo's table; leave it `single`")
-    num_choices: int = used(1, "conversations per question (`choices`); Neo overwrites it")
+    num_choices: int = used(1, "conversations per question (`choices`); Neo overwrites it", at_least=1)
     baseline_model: str | None = refused(None, "Neo's single grading has no baseline; leave it null")
-    first_n: int | None = used(None, "only the first questions; Neo overwrites it")
-    question_begin: int | None = used(None, "the position of the first question; Neo overwrites it")
-    question_end: int | None = used(None, "the position behind the last question; Neo overwrites it")
+    first_n: int | None = used(None, "only the first questions; Neo overwrites it", at_least=1)
+    question_begin: int | None = used(None, "position of the first question; Neo overwrites it", at_least=0)
+    question_end: int | None = used(None, "position behind the last question; Neo overwrites it", at_least=1)
 
 
 class NeoConfig(Section):

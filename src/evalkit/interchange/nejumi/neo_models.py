@@ -185,7 +185,7 @@ def _talking(config: Config[NeoConfig], plain: ModelDeployment, language: Langua
         "separator": settings.conv_sep,
         "role_message_separator": settings.conv_role_message_separator,
         "role_only_separator": settings.conv_role_only_separator,
-        "stop": [stop] if isinstance(stop, str) else list(stop or ()),
+        "stop": [text for text in ([stop] if isinstance(stop, str) else stop or ()) if text],
         "stop_token_ids": _list_of(config, "mtbench.conv_stop_token_ids", settings.conv_stop_token_ids, int),
     }
     args = {**spec.args, "conversation": {key: value for key, value in conversation.items() if value != []}}

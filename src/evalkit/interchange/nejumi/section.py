@@ -19,15 +19,16 @@ class Section(Spec):
     """Some keys of a config; a key that is not declared is an error."""
 
 
-def used(default: Any, meaning: str, *, spelled: tuple[str, ...] = ()) -> Any:
+def used(default: Any, meaning: str, *, spelled: tuple[str, ...] = (), at_least: float | None = None) -> Any:
     """A key that changes what is run, or how.
 
     Args:
         default: The template's value.
         meaning: What evalkit does with it.
         spelled: Other spellings of the key.
+        at_least: The least value of a number.
     """
-    return _key("used", default, meaning, spelled)
+    return _key("used", default, meaning, spelled, at_least)
 
 
 def recorded(default: Any, meaning: str, *, spelled: tuple[str, ...] = ()) -> Any:
@@ -45,10 +46,11 @@ def refused(default: Any, meaning: str) -> Any:
     return _key("refused", default, meaning, ())
 
 
-def _key(use: Use, default: Any, meaning: str, spelled: tuple[str, ...]) -> Any:
-    return Field(
-        default=default, description=meaning, json_schema_extra={"use": use, "spelled": list(spelled)}
-    )
+def _key(
+    use: Use, default: Any, meaning: str, spelled: tuple[str, ...], at_least: float | None = None
+) -> Any:
+    extra: dict[str, Any] = {"use": use, "spelled": list(spelled)}
+    return Field(default=default, description=meaning, json_schema_extra=extra, ge=at_least)
 
 
 @dataclass(frozen=True, slots=True)
