@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evalkit.clients.factory import build_client
-from evalkit.interchange.nejumi.apis import API_KINDS, ApiKind, api_deployment
+from evalkit.interchange.nejumi.apis import API_KINDS, ApiKind, api_deployment, api_kind
 from evalkit.models.catalog import ModelCatalog
 from evalkit.models.provider import PROVIDERS
 from evalkit.request import Message, Request
@@ -100,3 +100,11 @@ def test_nejumis_variable_is_read_where_evalkits_is_not_set(
     assert (
         api_deployment(kind, "m", ModelCatalog.load()).client_spec.args["api_key_env"] == provider.api_key_env
     )
+
+
+def test_a_server_of_the_users_may_want_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_COMPATIBLE_API_KEY", "VLLM_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENAI_COMPATIBLE_BASE_URL", "http://localhost:1/v1")
+    kind = api_kind("vllm-external")
+    assert "api_key_env" not in api_deployment(kind, "m", ModelCatalog.load()).client_spec.args

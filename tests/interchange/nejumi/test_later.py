@@ -148,6 +148,17 @@ def test_apis(folder: Path, api: str, more: str, of_model: str, prefix: str, arg
     assert made.limits.timeout_s == (77 if api == "upstage" else 300)
 
 
+def test_a_deployment_of_the_users_keeps_its_limits(folder: Path) -> None:
+    text = replaced(MODEL, ("api: vllm", "api: openai"), ("org/small-7b\n  size", "local/api\n  size"))
+    runs = read(folder, text)
+    assert "model=local/api" in descriptions(runs)[0]
+    assert [each.name for each in runs.deployments] == []
+    with pytest.raises(
+        ConfigError, match=r"quantization: 'local/api' says itself how it is loaded; remove it"
+    ):
+        read(folder, f"{text}quantization: fp8\n")
+
+
 def test_chat_templates_by_file(folder: Path) -> None:
     templates = folder / "chat_templates/org"
     templates.mkdir(parents=True)

@@ -94,7 +94,7 @@ def api_deployment(
     known = catalog.deployment(name) if base_url is None else _at(kind, name, model, base_url)
     spec = known.client_spec
     args = {key: value for key, value in spec.args.items() if key != "api_key_env"}
-    if (variable := _key_variable(kind, has_own_address=base_url is not None)) is not None:
+    if (variable := _key_variable(kind)) is not None:
         args["api_key_env"] = variable
     return known.model_copy(update={"client_spec": spec.model_copy(update={"args": args})})
 
@@ -115,14 +115,14 @@ def _at(kind: ApiKind, name: str, model: str, base_url: str) -> ModelDeployment:
         raise UsageError(f"'{model}' can't be the name of a model: no blanks, ',' and '='") from None
 
 
-def _key_variable(kind: ApiKind, *, has_own_address: bool) -> str | None:
+def _key_variable(kind: ApiKind) -> str | None:
     own = PROVIDERS[kind.prefix].api_key_env
     candidates = [name for name in (own, *kind.key_variables) if name is not None]
     for name in candidates:
         if os.environ.get(name, "").strip():
             return name
     # A server of the user's may want no key.
-    return None if has_own_address and kind.prefix == "openai-compatible" else own
+    return None if kind.prefix == "openai-compatible" else own
 
 
 def _names() -> Iterator[str]:

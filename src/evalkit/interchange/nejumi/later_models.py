@@ -75,7 +75,8 @@ def later_models(config: Config[LaterConfig], catalog: ModelCatalog, mirror: Pat
         answers = _vllm(config, mirror)
     else:
         answers = _of_api(config, catalog)
-    answers = _with_limits(answers, config)
+        if not catalog.is_given(answers.name):
+            answers = _with_limits(answers, config)
     made = () if _is_known(answers, catalog) else (answers,)
     return LaterModels(config, catalog, answers, made, _described(config, catalog, answers.model_name))
 
@@ -212,7 +213,7 @@ def _with_limits(deployment: ModelDeployment, config: Config[LaterConfig]) -> Mo
     read_s = (own.http_timeout.read if own is not None else None) or values.network.http_timeout.read
     if read_s is not None:
         changes["timeout_s"] = read_s
-    if not changes or deployment.client_spec.class_name == "vllm":
+    if not changes:
         return deployment
     limits = type(deployment.limits).model_validate({**deployment.limits.model_dump(), **changes})
     return deployment.model_copy(update={"limits": limits})

@@ -129,6 +129,7 @@ def _loaded(
             shipped = catalog.deployment(catalog.resolve(source)[1])
         except UsageError as error:
             config.fail(_PATH, str(error))
+        _refuse_loading(config, f"'{source}' comes with evalkit, which knows how it is loaded")
         return shipped, shipped
     if settings.load_in_8bit and settings.load_in_4bit:
         config.fail("model.load_in_4bit", "load_in_8bit is true too; set one of them to false")
