@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evalkit.errors import ConfigError, PluginError, UnknownNameError, UsageError
-from evalkit.leaderboards.resolved import MOST_NODES, Leaderboard
+from evalkit.leaderboards.resolved import MOST_NODES, Leaderboard, resolve
 from evalkit.leaderboards.tree import LeaderboardTree
 from evalkit.leaderboards.tree_file import AS_WRITTEN, Options, load_leaderboard, read_leaderboard
 from evalkit.plugins import load_plugins
 from evalkit.registry import isolated_registries, leaderboard
-from tests.leaderboards.numbers import filled, value
+from tests.leaderboards.numbers import MODEL, filled, value
 
 LEAF = "runs: {group: g}"
 
@@ -107,6 +111,49 @@ def test_zero_counts_every_missing_part(tmp_path: Path) -> None:
     values = filled(loaded(tmp_path, WEIGHTED, Options({}, "zero")), {"a": 5, "x_0": 0.8})
     assert value(values, "b") == pytest.approx(0.2)
     assert value(values, "total") == pytest.approx((1.5 + 0.2) / 4)
+
+
+def a_part(name: str, depth: int) -> st.SearchStrategy[dict[str, Any]]:
+    """A leaf, or a node of up to three parts."""
+    weight = st.sampled_from([0.5, 1.0, 2.0, 3.0])
+    a_leaf = st.fixed_dictionaries({"name": st.just(name), "weight": weight, "runs": st.just({"group": "g"})})
+    if not depth:
+        return a_leaf
+    parts = st.integers(1, 3).flatmap(
+        lambda size: st.tuples(*(a_part(f"{name}.{i}", depth - 1) for i in range(size)))
+    )
+    node = {
+        "name": st.just(name),
+        "weight": weight,
+        "missing": st.sampled_from(["withhold", "present", "zero"]),
+    }
+    return st.one_of(a_leaf, st.fixed_dictionaries({**node, "parts": parts}))
+
+
+def expected(part: Mapping[str, Any], numbers: Mapping[str, float]) -> tuple[float | None, bool]:
+    """The number of a part by its definition, mean by mean, and whether all leaves are there."""
+    if "runs" in part:
+        return numbers.get(part["name"]), part["name"] in numbers
+    below = [(each["weight"], *expected(each, numbers)) for each in part["parts"]]
+    is_whole = all(whole for _, _, whole in below)
+    known = [(weight, number) for weight, number, _ in below if number is not None]
+    if not known or (part["missing"] == "withhold" and not is_whole):
+        return None, is_whole
+    counted = below if part["missing"] == "zero" else known
+    return sum(w * n for w, n in known) / sum(each[0] for each in counted), is_whole
+
+
+@settings(max_examples=150, deadline=None)
+@given(a_part("t", 3), st.data())
+def test_any_tree_is_a_mean_of_means(part: dict[str, Any], data: st.DataObject) -> None:
+    board = resolve(LeaderboardTree.model_validate({"parts": [part]}))
+    names = [node.name for node in board.leaves]
+    present = data.draw(st.lists(st.sampled_from(names), unique=True))
+    numbers = {name: data.draw(st.floats(0, 1), label=name) for name in present}
+    values = filled(board, numbers)
+    number, is_whole = expected(part, numbers)
+    assert value(values, "t") == (None if number is None else pytest.approx(number))
+    assert values.is_whole(MODEL, "t") == is_whole
 
 
 def test_a_part_that_is_used_twice_counts_twice(tmp_path: Path) -> None:
