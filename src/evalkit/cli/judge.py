@@ -17,7 +17,7 @@ Pooling = Literal["mean", "median", "majority"]
 
 
 @takes_run_options
-def judge_command(
+def judge_command(  # noqa: PLR0913 - one argument per flag
     *,
     paths: Annotated[list[Path], typer.Argument(help="Runs whose answers are judged; imported ones too.")],
     options: RunOptions,
@@ -35,6 +35,18 @@ def judge_command(
     pooling: Annotated[
         Pooling, typer.Option("--pooling", help="How several opinions become one score.")
     ] = "mean",
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", help="Compare each answer with that of this run, in both orders."),
+    ] = None,
+    all_pairs: Annotated[
+        bool,
+        typer.Option("--all-pairs", help="Compare the answers of each two of these runs, in both orders."),
+    ] = False,
+    template: Annotated[
+        Path | None,
+        typer.Option("--template", help="With --against or --all-pairs: a file with the judge's prompt."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table's rows as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the table.")] = False,
 ) -> None:
@@ -44,19 +56,44 @@ def judge_command(
     from evalkit.cli.progress import progress_for
     from evalkit.cli.table import show_results
     from evalkit.results.run_directory import find_runs
+    from evalkit.runs.pairs import plan_pairs
     from evalkit.runs.plan import open_plan_context
     from evalkit.runs.runner import exit_code, run_all
     from evalkit.runs.stored_answers import place_of, plan_judging
 
+    pairs = all_pairs or against is not None
+    _refuse_contradictions(pairs, all_pairs=all_pairs and against is not None, judge_spec=judge_spec,
+                           template=template)  # fmt: skip
     directories = [run.path for path in paths for run in find_runs(path)]
     output_path, suite = place_of(directories)
     options = options.model_copy(update={"output_path": output_path, "suite": suite})
     context = open_plan_context(options)
-    plan = plan_judging(directories, _specs(judge_spec, pooling), tuple(judges or ()), context)
+    deployments = tuple(judges or ())
+    if pairs:
+        plan = plan_pairs(directories, against, template, deployments, context)
+    else:
+        plan = plan_judging(directories, _specs(judge_spec, pooling), deployments, context)
     with progress_for(quiet=quiet) as observer:
         results = asyncio.run(run_all(plan, context, observer))
     show_results(results, options.suite_path, as_json=as_json, bad_entries=())
     raise typer.Exit(exit_code(results))
+
+
+def _refuse_contradictions(
+    pairs: bool, *, all_pairs: bool, judge_spec: str | None, template: Path | None
+) -> None:
+    """Refuse flags that exclude each other, and one that changes nothing without another."""
+    from evalkit.errors import UsageError
+
+    if all_pairs:
+        raise UsageError("--against and --all-pairs exclude each other")
+    if pairs and judge_spec is not None:
+        raise UsageError(
+            "--judge-spec names another judge than --against and --all-pairs do; leave one out, or write "
+            "--judge-spec pairwise:against=RUN"
+        )
+    if template is not None and not pairs:
+        raise UsageError("--template is for --against and --all-pairs; a judge spec has its own template=")
 
 
 def _specs(text: str | None, pooling: Pooling) -> tuple[JudgeSpec, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 from evalkit.errors import StoreError, UsageError
 from evalkit.execution.journal_index import read_winners, scan_journal
@@ -18,7 +19,7 @@ from evalkit.results.run_directory import read_lines
 from evalkit.results.stored_run import StoredRun
 from evalkit.specs.run_spec import JudgeSpec
 from evalkit.statistics.bradley_terry import BradleyTerry, NoFiniteStrengthError, Win, bradley_terry
-from evalkit.statistics.figure import Figure, mean_figure, not_defined, share_figure
+from evalkit.statistics.figure import Figure, mean_figure, not_defined, share_figure, within_0_and_1
 from evalkit.statistics.preferences import LengthControlled, WinRate, length_controlled_win_rate, win_rate
 from evalkit.statistics.ranks import RankInterval, ranks_by_comparison
 
@@ -100,41 +101,56 @@ def _pairwise_specs(run: StoredRun) -> list[JudgeSpec]:
     return found
 
 
+class _Side(NamedTuple):
+    """A model in a contest: who answered, in which run, and what identifies its requests."""
+
+    deployment: str
+    run_name: str
+    requests: str
+    benchmark: str
+
+
 def _names(judged: Sequence[tuple[StoredRun, JudgeSpec]]) -> list[tuple[str, str]]:
-    """What both sides are called: by their deployment, or by their run where two runs have the same one."""
-    sides = [
-        (
-            (_deployment(run), run.directory.path.name.partition("@")[0]),
-            _other_side(Path(spec.args["against"])),
-        )
-        for run, spec in judged
-    ]
-    runs_of = defaultdict(set)
-    for deployment, run_name in (side for pair in sides for side in pair):
-        runs_of[deployment].add(_benchmarkless(run_name))
-    alone = {deployment for deployment, names in runs_of.items() if len(names) == 1}
+    """What both sides are called: by their deployment.
 
-    def name(side: tuple[str, str]) -> str:
-        return side[0] if side[0] in alone else side[1]
+    Where it has several settings in one benchmark, by the run, and where these have one name, with eight
+    digits of the digest of its requests.
+    """
+    sides = [(_side(run), _other_side(spec.args["against"], run)) for run, spec in judged]
+    flat = [side for pair in sides for side in pair]
 
-    return [(name(one), name(other)) for one, other in sides]
+    def is_alone(side: _Side, name: str) -> bool:
+        others = {each.requests for each in flat if each.benchmark == side.benchmark
+                  and name in (each.deployment, each.run_name)}  # fmt: skip
+        return len(others) == 1
 
+    def named(side: _Side) -> str:
+        if is_alone(side, side.deployment):
+            return side.deployment
+        return side.run_name if is_alone(side, side.run_name) else f"{side.run_name}@{side.requests[:8]}"
 
-def _benchmarkless(run_name: str) -> str:
-    """A run's name without its benchmark: one model is asked several."""
-    return run_name.partition(":")[2]
+    return [(named(one), named(other)) for one, other in sides]
 
 
 def _deployment(run: StoredRun) -> str:
     return run.run_spec.adapter_spec.model_deployment or run.run_spec.adapter_spec.model
 
 
-def _other_side(against: Path) -> tuple[str, str]:
-    folder = journal_of(str(against)).parent
+def _side(run: StoredRun) -> _Side:
+    return _Side(
+        _deployment(run),
+        run.directory.path.name.partition("@")[0],
+        run.manifest.request_digest,
+        str(run.run_spec.scenario_spec),
+    )
+
+
+def _other_side(against: str, ours: StoredRun) -> _Side:
+    folder = journal_of(against).parent
     try:
-        return _deployment(StoredRun.open(folder)), folder.name.partition("@")[0]
-    except StoreError:
-        return folder.name, folder.name
+        return _side(StoredRun.open(folder))
+    except StoreError:  # it has gone: its folder's name is all that is known
+        return _Side(folder.name, folder.name, folder.name, str(ours.run_spec.scenario_spec))
 
 
 def _contest(run: StoredRun, spec: JudgeSpec, names: tuple[str, str]) -> Contest:
@@ -169,7 +185,7 @@ def _contest(run: StoredRun, spec: JudgeSpec, names: tuple[str, str]) -> Contest
         win_rate(mean[WIN_RATE], clusters),
         _length_controlled(run, spec, mean[WIN_RATE], [judged[each] for each in questions], clusters),
         consistency,
-        mean_figure(mean[FIRST_PLACE], clusters),
+        within_0_and_1(mean_figure(mean[FIRST_PLACE], clusters)),
         num_missing,
         wins,
     )

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.statistics.figure import Figure, normal_figure, not_defined, share_figure
+from evalkit.statistics.figure import Figure, normal_figure, not_defined, share_figure, within_0_and_1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def rogan_gladen(judged: Sequence[bool], rates: JudgeRates) -> Figure:
     variance = share * (1 - share) / n
     variance += theta**2 * right * (1 - right) / sensitivity.n
     variance += (1 - theta) ** 2 * specificity.value * (1 - specificity.value) / specificity.n
-    return _within_0_and_1(normal_figure(theta, math.sqrt(variance) / power, n))
+    return within_0_and_1(normal_figure(theta, math.sqrt(variance) / power, n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +119,3 @@ def _best_tuning(labels: Sequence[float], judged: Sequence[float], unlabelled: S
     products = ((y - mean_label) * (f - mean_judged) for y, f in zip(labels, judged, strict=True))
     covariance = math.fsum(products) / n
     return min(1.0, max(0.0, covariance / ((1 + n / len(unlabelled)) * spread)))
-
-
-def _within_0_and_1(figure: Figure) -> Figure:
-    assert figure.value is not None
-    value, reason = min(1.0, max(0.0, figure.value)), figure.reason
-    if value != figure.value:
-        reason = f"cut from {figure.value:.4g} to {value:g}"
-    ci95 = None if figure.ci95 is None else (_cut(figure.ci95[0]), _cut(figure.ci95[1]))
-    return Figure(value, figure.n, figure.stderr, ci95, reason)
-
-
-def _cut(value: float) -> float:
-    return min(1.0, max(0.0, value))

@@ -84,3 +84,18 @@ def mean_figure(values: Sequence[float], clusters: Sequence[Hashable] | None = N
     if made.stderr == 0:
         return normal_figure(made.difference, 0.0, len(values))
     return Figure(made.difference, len(values), made.stderr, made.ci95)
+
+
+def within_0_and_1(figure: Figure) -> Figure:
+    """A share that chance has moved out of 0 to 1, or an end of its interval, cut there; says from what."""
+    if figure.value is None:
+        return figure
+    value, reason = _cut(figure.value), figure.reason
+    if value != figure.value:
+        reason = f"cut from {figure.value:.4g} to {value:g}"
+    ci95 = None if figure.ci95 is None else (_cut(figure.ci95[0]), _cut(figure.ci95[1]))
+    return Figure(value, figure.n, figure.stderr, ci95, reason)
+
+
+def _cut(value: float) -> float:
+    return min(1.0, max(0.0, value))

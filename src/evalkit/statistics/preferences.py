@@ -8,7 +8,15 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from evalkit.statistics.figure import Z95, Figure, mean_figure, normal_figure, not_defined, share_figure
+from evalkit.statistics.figure import (
+    Z95,
+    Figure,
+    mean_figure,
+    normal_figure,
+    not_defined,
+    share_figure,
+    within_0_and_1,
+)
 from evalkit.statistics.matrices import inverse, product, times
 
 _MOST_STEPS = 200
@@ -44,7 +52,7 @@ def win_rate(values: Sequence[float], clusters: Sequence[Hashable] | None = None
     wins = sum(value > 0.5 for value in values)
     losses = sum(value < 0.5 for value in values)
     is_share = all(value in (0, 1) for value in values)
-    rate = (share_figure if is_share else mean_figure)(values, clusters)
+    rate = within_0_and_1((share_figure if is_share else mean_figure)(values, clusters))
     p_value = _sign_test(wins, losses) if wins + losses else None
     return WinRate(rate, wins, len(values) - wins - losses, losses, p_value)
 

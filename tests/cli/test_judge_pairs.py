@@ -1,0 +1,118 @@
+"""`evalkit judge --against` and `--all-pairs`: stored runs, compared in both orders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from evalkit.registry import isolated_registries
+from tests.cli.conftest import Call, Called
+from tests.judges.scripted import Script, ScriptedClient, number_in, register, run
+from tests.judges.test_stored_pairs import prefers_longer
+
+N = 10
+SUITE = Path("out/runs/s")
+
+
+@pytest.fixture(autouse=True)
+def script() -> Iterator[Script]:
+    ScriptedClient.script = made = Script()
+    with isolated_registries():
+        register()
+        yield made
+
+
+def stored(script: Script, model: str, num_long: int, more: str = "") -> Path:
+    """A run whose first answers are long."""
+    script.answer = lambda request: f"Run {num_long} " + "x" * 40 * (number_in(request.prompt) < num_long)
+    entry = f"judged:num_test={N},model=own/{model},judge=own/judge{more}"
+    (result,) = run(Path.cwd(), entry, output_path=Path("out"), suite="s")
+    assert result.path is not None
+    script.asked.clear()
+    script.reply = prefers_longer
+    return result.path
+
+
+def judged(call: Call, *arguments: object) -> Called:
+    return call("judge", *arguments, "--judge", "own/judge", "--model-deployments", "deployments.yaml", "-q")
+
+
+def test_one_run_against_another(call: Call, script: Script) -> None:
+    one, two = stored(script, "model", 4), stored(script, "resident_model", 2)
+    called = judged(call, one, "--against", two)
+    assert called.code == 0, called.err
+    assert (script.num_asked("model"), script.num_asked("judge")) == (0, 2 * N)
+    plain = json.loads(call("rank", SUITE, "--ridge", 0.1, "--json").out)
+    (pair,) = plain["pairs"]
+    assert (pair["won"], pair["tied"], pair["lost"]) == (2, 8, 0)
+    assert pair["order_consistency"]["value"] == pytest.approx(0.2)
+    # The same again asks nothing; both stored runs are as they were.
+    assert judged(call, one, "--against", two).code == 0
+    assert script.num_asked("judge") == 2 * N
+    assert call("verify", SUITE).code == 0
+    assert not (one / "judgements").joinpath("pairwise.jsonl").exists()
+
+
+def test_all_pairs_are_compared_once(call: Call, script: Script) -> None:
+    runs = [
+        stored(script, "model", 6),
+        stored(script, "resident_model", 3),
+        stored(script, "model", 1, ",temperature=0.5"),
+    ]
+    assert judged(call, *runs, "--all-pairs").code == 0
+    assert script.num_asked("judge") == 3 * 2 * N
+    assert judged(call, *reversed(runs), "--all-pairs").code == 0
+    assert script.num_asked("judge") == 3 * 2 * N
+    plain = json.loads(call("rank", SUITE, "--ridge", 0.1, "--json").out)
+    won = {(each["won"], each["lost"]) for each in plain["pairs"]}
+    assert won <= {(3, 0), (0, 3), (5, 0), (0, 5), (2, 0), (0, 2)}
+    assert len(plain["pairs"]) == 3
+    # Two runs of one deployment and one name are told apart by their requests.
+    first, second, third = (each["model"] for each in plain["strengths"])
+    assert second == "own/resident_model"
+    assert (
+        first.partition("@")[0]
+        == third.partition("@")[0]
+        == "judged:num_test=10,model=own_model,judge=own_judge"
+    )
+    assert first != third
+
+
+def test_a_template_of_ones_own(call: Call, script: Script) -> None:
+    one, two = stored(script, "model", 4), stored(script, "resident_model", 2)
+    Path("pair.txt").write_text("{question} | {answer_a} | {answer_b}", encoding="utf-8")
+    script.reply = lambda who, request: "[[A]]"
+    assert judged(call, one, "--against", two, "--template", "pair.txt").code == 0
+    assert all(prompt.count(" | ") == 2 for prompt in script.asked["judge"])
+    Path("pair.txt").write_text("{question} | {answer_a}", encoding="utf-8")
+    called = judged(call, one, "--against", two, "--template", "pair.txt")
+    assert called.code != 0
+    assert "lacks {answer_b}" in called.err + called.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--against", "itself"), "give another run"),
+        (("--all-pairs",), "two runs or more"),
+        (("--all-pairs", "--against", "out/runs/s/other"), "exclude each other"),
+        (("--template", "x.txt"), "--template is for --against"),
+        (("--against", "out/runs/s/other", "--judge-spec", "rating"), "names another judge"),
+    ],
+)
+def test_mistakes(call: Call, script: Script, flags: tuple[str, ...], message: str) -> None:
+    one = stored(script, "model", 4)
+    called = judged(call, one, *(one if flag == "itself" else flag for flag in flags))
+    assert called.code == 2
+    assert message in called.err
+    assert script.num_asked("judge") == 0
+
+
+def test_nobody_judges(call: Call, script: Script) -> None:
+    one, two = stored(script, "model", 4), stored(script, "resident_model", 2)
+    called = call("judge", one, "--against", two)
+    assert called.code == 2
+    assert "--judge" in called.err
