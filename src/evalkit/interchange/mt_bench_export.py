@@ -18,12 +18,13 @@ from typing import Any
 from evalkit.errors import REMEDY, DamageError, StoreError, UsageError
 from evalkit.execution.journal_index import read_winners, scan_journal
 from evalkit.instance import Instance
+from evalkit.interchange.mt_bench_judged import fastchat_id, judgement_rows
 from evalkit.metrics.mt_bench import JUDGEMENTS, NO_RATING, TURNS
 from evalkit.response import Response
 from evalkit.results.integrity import require_unchanged, require_whole_journal
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
-from evalkit.scoring.unit import Answer
+from evalkit.scoring.unit import Answer, Unit
 from evalkit.specs.digest import digest
 from evalkit.specs.run_spec import RunSpec
 
@@ -76,6 +77,15 @@ class _Run:
         return self.spec.scenario_spec.args.get("bench") or self.spec.name.partition(":")[0]
 
     @property
+    def first_choices(self) -> Mapping[str, Unit]:
+        """The first conversation about each question, which is the one that FastChat judges."""
+        return {
+            str(instance.id): Unit(instance, 0, 0, tuple(answers))
+            for instance in self.instances
+            if (answers := self.whole.get((str(instance.id), 0)))
+        }
+
+    @property
     def num_units(self) -> int:
         """Conversations that were to be had."""
         return len(self.instances) * self.spec.adapter_spec.num_trials
@@ -95,7 +105,7 @@ def export_mt_bench(directory: RunDirectory, target: Path) -> MtBenchExport:
     """
     run = _opened(directory)
     rows = list(_answer_rows(run))
-    judgements = list(_given_judgements(run))
+    judgements = [*_given_judgements(run), *judgement_rows(directory, run.spec, run.model, run.first_choices)]
     if not rows and not judgements:
         raise UsageError(f"{directory.path.name} has no whole conversation to export")
     bench = target / run.bench
@@ -147,7 +157,7 @@ def _question_rows(instances: Iterable[Instance]) -> Iterator[dict[str, Any]]:
     for instance in instances:
         extra = instance.extra or {}
         turns = extra.get(TURNS) or [instance.input, *extra.get("follow_ups", ())]
-        yield {"question_id": _id(instance), "category": instance.sub_split or "", "turns": turns}
+        yield {"question_id": fastchat_id(instance), "category": instance.sub_split or "", "turns": turns}
 
 
 def _answer_rows(run: _Run) -> Iterator[dict[str, Any]]:
@@ -160,7 +170,7 @@ def _answer_rows(run: _Run) -> Iterator[dict[str, Any]]:
         ]
         if choices:
             yield {
-                "question_id": _id(instance),
+                "question_id": fastchat_id(instance),
                 "answer_id": digest([run.model, instance.id, choices])[:_ID_DIGITS],
                 "model_id": run.model,
                 "choices": choices,
@@ -172,7 +182,7 @@ def _given_judgements(run: _Run) -> Iterator[dict[str, Any]]:
     """The rows of an imported run, as they were."""
     for instance in run.instances:
         for row in (instance.extra or {}).get(JUDGEMENTS, ()):
-            yield {"question_id": _id(instance), "model": run.model, **row}
+            yield {"question_id": fastchat_id(instance), "model": run.model, **row}
 
 
 def _write_judgements(folder: Path, rows: Iterable[dict[str, Any]], model: str) -> None:
@@ -185,9 +195,3 @@ def _write_judgements(folder: Path, rows: Iterable[dict[str, Any]], model: str) 
         folder.mkdir(parents=True, exist_ok=True)
         others = [row for row in read_lines(path) if row.get("model") != model] if path.exists() else []
         write_lines(path, [*others, *own])
-
-
-def _id(instance: Instance) -> int | str:
-    """FastChat's ids are numbers."""
-    text = str(instance.id)
-    return int(text) if text.isdecimal() and str(int(text)) == text else text

@@ -103,8 +103,7 @@ class MtBenchJudge(Judge):
         answers = [_text(answer) for answer in unit.turns]
         for turn in range(1, len(answers) + 1):
             places = {**_placed("question", asked, turn), **self._reference(unit, turn)}
-            is_guided = any(name.startswith("ref_") for name in places)
-            template = self._templates[PromptKind(self._grading, is_guided, turn)]
+            template = self._templates[self.prompt_kind(unit, turn)]
             if self._grading == "single":
                 places |= _placed("answer", answers, turn)
                 yield _question(f"turn_{turn}", template, places, turn)
@@ -114,6 +113,10 @@ class MtBenchJudge(Judge):
                 for name, (a, b) in _orders(turn, number, answers, other).items():
                     both = {**_placed("answer_a", a, turn), **_placed("answer_b", b, turn)}
                     yield _question(name, template, {**places, **both}, turn)
+
+    def prompt_kind(self, unit: Unit, turn: int) -> PromptKind:
+        """Which prompt asks about a turn."""
+        return PromptKind(self._grading, unit.instance.sub_split in self._categories, turn)
 
     def verdict(self, unit: Unit, reply: Reply) -> Mapping[str, float]:
         """The rating of a turn, or 1, 0.5 or 0 for the answer that is judged.
