@@ -20,7 +20,9 @@ from evalkit.request import Message, Request
 
 if TYPE_CHECKING:
     from evalkit.data import DataFile, DataStore
+    from evalkit.instance import Instance
     from evalkit.response import Response
+    from evalkit.scoring.run_level import Row
     from evalkit.scoring.unit import Unit
     from evalkit.specs.run_spec import AdapterSpec, JudgeSpec
 
@@ -37,6 +39,7 @@ class Question:
         request: What is sent. A repetition of the question gets another `random`.
         name: Distinguishes the questions about one unit (`turn_2`, `swapped`): letters, digits and _ . -
             only. It is part of the request's key.
+        num_turns: It is about the first so many turns of a conversation only; None: about all answers.
 
     Raises:
         PluginError: The name has other characters.
@@ -44,6 +47,7 @@ class Question:
 
     request: Request
     name: str = "verdict"
+    num_turns: int | None = None
 
     def __post_init__(self) -> None:
         if not _QUESTION_NAME.fullmatch(self.name):
@@ -81,14 +85,21 @@ class Judge:
             nothing is asked.
         names: The scores that it gives. Where a reply fails or stays unclear, those of them that the other
             replies do not give have failed.
+        run_level_names: What `run_level_scores` gives: numbers over all units at once, which are not means of
+            scores.
         reading_args: Parameters that change only how replies are read: other values ask nothing again.
         lower_is_better: The scores of which less is better.
+        judges_turns: Whether `questions` takes conversations that go on, with the turns so far: what it asks
+            then, it asks again of the whole conversation, with the same `num_turns`. Judging then need not
+            wait for the last turn.
     """
 
     name: str = ""
+    judges_turns: ClassVar[bool] = False
     version: ClassVar[int] = 1
     verdict_version: ClassVar[int] = 1
     names: tuple[str, ...] = ()
+    run_level_names: tuple[str, ...] = ()
     reading_args: ClassVar[frozenset[str]] = frozenset()
     lower_is_better: frozenset[str] = frozenset()
 
@@ -122,6 +133,21 @@ class Judge:
         this gives the scores that the others have.
         """
         return {name: value for verdict in verdicts.values() for name, value in verdict.items()}
+
+    def run_level_row(self, instance: Instance, scores: Mapping[str, float]) -> Row | None:
+        """The little that `run_level_scores` needs of a unit; None if it plays no part there.
+
+        Called only if the judge has `run_level_names`.
+
+        Args:
+            instance: What the unit is about.
+            scores: Those that the judge has given it, of all opinions together.
+        """
+        return None
+
+    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
+        """Finite numbers, by the names in `run_level_names`; see `Metric.run_level_scores`."""
+        raise NotImplementedError
 
     @property
     def combines(self) -> bool:

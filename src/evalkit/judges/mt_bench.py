@@ -10,11 +10,14 @@ from typing import ClassVar, Literal
 from evalkit.data import DataFile, DataStore
 from evalkit.data.fastchat import JUDGE_PROMPTS, MAX_TURNS, REFERENCES, Language, read_answers
 from evalkit.errors import DataError, UsageError
+from evalkit.instance import Instance
 from evalkit.judges.judge import Judge, Question, Reply, chat_request
 from evalkit.judges.mt_bench_prompts import Grading, PromptKind, own_prompts, read_judge_prompts
 from evalkit.judges.prompt_template import PromptTemplate, filled
 from evalkit.judges.verdicts import PatternReader, PreferenceReader, RatingReader
 from evalkit.registry import judge
+from evalkit.scoring.rating_means import item_row, mean_names, means_of, turn_score
+from evalkit.scoring.run_level import Row
 from evalkit.scoring.unit import Answer, Unit
 
 OWN_PROMPTS = "evalkit"
@@ -31,10 +34,11 @@ _AS_FASTCHAT = PatternReader(
 class MtBenchJudge(Judge):
     """Asks about each turn of a conversation in FastChat's way.
 
-    With `single` a turn gets a rating from 1 to 10: `rating_turn_1`, `rating_turn_2`. Otherwise its answer is
-    compared with that of each opponent, in both orders: `win_turn_1` is 1 for a win, 0.5 for a tie and 0 for
-    a loss, `tie_turn_1` 1 for a tie; where the orders contradict each other it is a tie, and
-    `agreement_turn_1`, which says whether they agree, is 0. Of several opponents these are means.
+    With `single` a turn gets a rating from 1 to 10: `rating_turn_1`, `rating_turn_2`, and over all questions
+    `rating_mean_of_items` and `rating_mean_of_categories`. Otherwise its answer is compared with that of each
+    opponent, in both orders: `win_turn_1` is 1 for a win, 0.5 for a tie and 0 for a loss, and `tie_turn_1` is
+    1 for a tie. Where the orders contradict each other it is a tie, and `agreement_turn_1`, which says
+    whether they agree, is 0. Of several opponents these are means.
 
     Args:
         language: Whose references and prompts, where no files are named.
@@ -48,6 +52,7 @@ class MtBenchJudge(Judge):
         reading: How ratings are read: by evalkit's rules, or as FastChat does, any number in brackets.
     """
 
+    judges_turns: ClassVar[bool] = True
     reading_args: ClassVar[frozenset[str]] = frozenset({"reading"})
 
     def __init__(
@@ -68,8 +73,10 @@ class MtBenchJudge(Judge):
         self._prompts = _prompt_files(language, judge_prompts)
         self._opponents = tuple(map(DataFile.given, opponents))
         self._reader = RatingReader() if reading == "evalkit" else _AS_FASTCHAT
-        scores = ("rating",) if grading == "single" else ("win", "tie", "agreement")
-        self.names = tuple(f"{score}_turn_{turn}" for score in scores for turn in _TURNS)
+        self._score = "rating" if grading == "single" else "win"
+        scores = (self._score,) if grading == "single" else (self._score, "tie", "agreement")
+        self.names = tuple(turn_score(score, turn) for score in scores for turn in _TURNS)
+        self.run_level_names = mean_names(self._score)
         self._templates: dict[PromptKind, PromptTemplate] = {}
         self._known: dict[str, tuple[str, ...]] = {}
         self._others: list[dict[str, tuple[str, ...]]] = []
@@ -136,6 +143,14 @@ class MtBenchJudge(Judge):
             return super().combine(verdicts)
         return dict(_compared({name: value for each in verdicts.values() for name, value in each.items()}))
 
+    def run_level_row(self, instance: Instance, scores: Mapping[str, float]) -> Row | None:
+        """The category, and what each turn got."""
+        return item_row(instance.sub_split, self._score, scores)
+
+    def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
+        """The mean over items, and the mean over categories of the means of their items."""
+        return means_of(self._score, rows)
+
     @property
     def combines(self) -> bool:
         """Ratings are scores of their own; comparisons need both orders."""
@@ -201,7 +216,7 @@ def _found(known: Mapping[str, tuple[str, ...]], unit: Unit, turn: int, where: s
 
 def _question(name: str, template: PromptTemplate, places: Mapping[str, str], turn: int) -> Question:
     system = filled(template.system, places) if template.system else ""
-    return Question(chat_request(filled(template.user, places), system=system), name)
+    return Question(chat_request(filled(template.user, places), system=system), name, turn)
 
 
 def _orders(

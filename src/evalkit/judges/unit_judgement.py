@@ -96,8 +96,16 @@ def read_replies(
     return Reading(failure=failure, owes=None if is_over and not retry_unclear else again)
 
 
-def first_requests(judge: Judge, unit: Unit, opinions: Iterable[Opinion]) -> list[RequestState]:
+def first_requests(
+    judge: Judge, unit: Unit, opinions: Iterable[Opinion], num_turns_to_come: int = 0
+) -> list[RequestState]:
     """All questions about a unit, for each of the opinions.
+
+    Args:
+        judge: Asks.
+        unit: The answers.
+        opinions: Those wanted.
+        num_turns_to_come: How many turns its conversation may still have; each brings at least one question.
 
     Raises:
         PluginError: Two questions have the same name.
@@ -107,14 +115,15 @@ def first_requests(judge: Judge, unit: Unit, opinions: Iterable[Opinion]) -> lis
     if len({question.name for question in questions}) < len(questions):
         names = ", ".join(question.name for question in questions)
         raise PluginError(f"judge '{judge.name}' gives one name to two questions: {names}")
-    about = answers_digest(unit)
+    num_questions = len(questions) + num_turns_to_come
     perturbation = unit.instance.perturbation_label
     instance_id = str(unit.instance.id)
     unit_key = request_key(instance_id, unit.trial, unit.sample, perturbation=perturbation)
     states = []
     for opinion in opinions:
         for question in questions:
-            place = JudgementPlace(question.name, about, len(questions), opinion.number)
+            about = answers_digest(unit.until(question.num_turns))
+            place = JudgementPlace(question.name, about, num_questions, opinion.number)
             request = question.request
             if opinion.repetition:
                 request = replace(request, random=_varied(request.random, f"opinion{opinion.repetition}"))
@@ -154,8 +163,10 @@ class UnitJudgement:
         opinions: Those wanted here.
         stored: What a journal has, by key.
         retry_unclear: See `read_replies`.
+        num_turns_to_come: How many turns the conversation may still have, of one that goes on; see `go_on`.
 
     Attributes:
+        is_whole: Whether all answers of the unit are there.
         owed: The requests to send now.
         num_waiting: Requests that were to be sent and have no outcome yet.
         num_questions: Questions of one opinion.
@@ -170,34 +181,44 @@ class UnitJudgement:
         stored: Callable[[str], Outcome | None],
         *,
         retry_unclear: bool = False,
+        num_turns_to_come: int = 0,
     ) -> None:
-        self._judge, self._unit = judge, unit
-        self.num_questions = 0
+        self._judge, self._opinions = judge, tuple(opinions)
+        self._stored, self._retries_unclear = stored, retry_unclear
+        self.num_questions = self.num_waiting = 0
         self.owed: list[RequestState] = []
-        self.num_waiting = 0
         self.failure: Failure | None = None
         self._first: dict[tuple[int, str], RequestState] = {}
         self._outcomes: dict[tuple[int, str], dict[int, Outcome]] = {}
         self._readings: dict[tuple[int, str], Reading] = {}
+        self.go_on(unit, num_turns_to_come)
+
+    def go_on(self, unit: Unit, num_turns_to_come: int = 0) -> None:
+        """Take the unit with more answers than before: `owed` is then what is to be asked now.
+
+        Args:
+            unit: The unit, with the answers of all turns so far.
+            num_turns_to_come: How many turns its conversation may still have.
+        """
+        self._unit, self.is_whole, self.owed = unit, not num_turns_to_come, []
         try:
-            first = first_requests(judge, unit, opinions)
+            first = first_requests(self._judge, unit, self._opinions, num_turns_to_come)
         except Exception as error:  # noqa: BLE001 - plugin code, as above
-            self.failure = _judge_error(judge, error)
+            self.failure = _judge_error(self._judge, error)
             return
         for state in first:
-            self._take(state, stored, retry_unclear)
-        self.num_questions = len(first) // max(1, len(opinions))
-        self.num_waiting = len(self.owed)
+            if _chain_of(state) not in self._first:
+                self._take(state)
+        self.num_questions = len(first) // max(1, len(self._opinions)) + num_turns_to_come
+        self.num_waiting += len(self.owed)
 
-    def _take(
-        self, first: RequestState, stored: Callable[[str], Outcome | None], retry_unclear: bool
-    ) -> None:
+    def _take(self, first: RequestState) -> None:
         chain = _chain_of(first)
         self._first[chain] = first
         outcomes = self._outcomes[chain] = {}
-        while (outcome := stored(repeated(first, len(outcomes)).key)) is not None:
+        while (outcome := self._stored(repeated(first, len(outcomes)).key)) is not None:
             outcomes[len(outcomes)] = outcome
-        reading = self._read(chain, retry_unclear)
+        reading = self._read(chain, self._retries_unclear)
         if reading.owes is not None:
             self.owed.append(repeated(first, reading.owes))
 

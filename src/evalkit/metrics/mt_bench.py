@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from evalkit.registry import Output, metric
 from evalkit.scoring.metric import Metric
+from evalkit.scoring.rating_means import mean, mean_names, means_of, turn_score
 from evalkit.scoring.run_level import Row
 from evalkit.scoring.unit import Unit
 
@@ -17,16 +18,9 @@ TURNS = "turns"
 """Where such an instance keeps all turns of its question, asked or not."""
 NO_RATING = -1
 """What FastChat writes where the judge's reply has no rating."""
-MEAN_OF_ITEMS, MEAN_OF_CATEGORIES, MEAN_OF_ROWS = (
-    "rating_mean_of_items",
-    "rating_mean_of_categories",
-    "rating_mean_of_rows",
-)
-
-
-def turn_score(turn: int) -> str:
-    """The score that the rating of a turn is."""
-    return f"rating_turn_{turn}"
+RATING = "rating"
+MEAN_OF_ITEMS, MEAN_OF_CATEGORIES = mean_names(RATING)
+MEAN_OF_ROWS = f"{RATING}_mean_of_rows"
 
 
 @metric("mt_bench_ratings", full_marks=None)
@@ -46,14 +40,14 @@ class MtBenchRatings(Metric):
 
     def __init__(self, turns: tuple[int, ...] = (1, 2)) -> None:
         self._turns = turns
-        self.names = tuple(turn_score(turn) for turn in turns)
+        self.names = tuple(turn_score(RATING, turn) for turn in turns)
         self.run_level_names = (MEAN_OF_ITEMS, MEAN_OF_CATEGORIES, MEAN_OF_ROWS)
 
     def score(self, unit: Unit) -> Mapping[str, float]:
         """The last rating of each turn that was judged."""
         judged = _judged(unit)
         return {
-            turn_score(turn): judged[turn][-1] if judged[turn] else math.nan
+            turn_score(RATING, turn): judged[turn][-1] if judged[turn] else math.nan
             for turn in self._turns
             if turn in judged
         }
@@ -65,22 +59,9 @@ class MtBenchRatings(Metric):
 
     def run_level_scores(self, rows: Sequence[Row]) -> Mapping[str, float]:
         """The means; that of categories only where all questions have one."""
-        items = [(category, ratings[-1]) for category, of_turns in rows for ratings in of_turns]
-        means = {
-            MEAN_OF_ITEMS: _mean(rating for _, rating in items),
-            MEAN_OF_ROWS: _mean(rating for _, turns in rows for ratings in turns for rating in ratings),
-        }
-        if all(category is not None for category, _ in items):
-            means[MEAN_OF_CATEGORIES] = mean_of_categories(items)
-        return means
-
-
-def mean_of_categories(items: Iterable[tuple[str, float]]) -> float:
-    """The mean over categories of the mean of their items."""
-    by_category: dict[str, list[float]] = {}
-    for category, rating in items:
-        by_category.setdefault(category, []).append(rating)
-    return _mean(_mean(ratings) for ratings in by_category.values())
+        last = [(category, [ratings[-1] for ratings in of_turns]) for category, of_turns in rows]
+        every = (rating for _, of_turns in rows for ratings in of_turns for rating in ratings)
+        return {**means_of(RATING, last), MEAN_OF_ROWS: mean(every)}
 
 
 def _judged(unit: Unit) -> dict[int, list[float]]:
@@ -92,8 +73,3 @@ def _judged(unit: Unit) -> dict[int, list[float]]:
         if judgement["score"] != NO_RATING:
             ratings.append(float(judgement["score"]))
     return judged
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = list(values)
-    return math.fsum(known) / len(known)

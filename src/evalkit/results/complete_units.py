@@ -19,14 +19,21 @@ InstancesById = Mapping[tuple[str, str | None], Instance]
 
 
 class CompleteUnit(NamedTuple):
-    """A unit that has all its answers.
+    """A unit that has all its answers, or a conversation with those so far.
 
     Attributes:
         offsets: The bytes of the journal at which they begin.
+        num_turns_to_come: How many turns a conversation may still have that goes on.
     """
 
     id: UnitId
     offsets: tuple[int, ...]
+    num_turns_to_come: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its answers are there."""
+        return not self.num_turns_to_come
 
 
 class UnitTracker:
@@ -65,6 +72,14 @@ class UnitTracker:
             self._ended.discard(unit)
             return CompleteUnit(unit, tuple(self._partial.pop(unit)))
         return None
+
+    def so_far(self, state: RequestState) -> CompleteUnit | None:
+        """The conversation of a turn that was just taken, with its turns so far; None unless it goes on."""
+        unit: UnitId = (state.instance_id, state.trial, state.sample, state.perturbation)
+        part = self._partial.get(unit)
+        if not part or state.turn is None or len(part) != state.turn:
+            return None
+        return CompleteUnit(unit, tuple(part), state.unit_size - state.turn)
 
     def _ends(self, state: RequestState, response: Response) -> bool:
         if self._is_over is None or state.turn is None or state.turn == state.unit_size:

@@ -23,7 +23,8 @@ from evalkit.results.complete_units import InstancesById, UnitTracker, by_id, co
 from evalkit.results.integrity import fingerprint, units_of
 from evalkit.results.run_directory import JUDGEMENTS
 from evalkit.results.units import IsOver, end_of_conversations
-from evalkit.scoring.judged import JudgeColumns, JudgedScores, UnitId
+from evalkit.scoring.judged import JudgeColumns, JudgedRunLevel, JudgedScores, UnitId
+from evalkit.scoring.run_level import Row
 from evalkit.specs.digest import asked_part, digest, run_digest
 from evalkit.specs.judge_identity import judge_specs_of
 from evalkit.specs.run_spec import AdapterSpec, JudgeSpec, RunSpec
@@ -50,7 +51,24 @@ def judgement_owner(requests: str, judge_identity: Mapping[str, Any]) -> Owner:
 def judge_columns(spec: JudgeSpec, judge: Judge) -> JudgeColumns:
     """The scores of a judge, as they are called in the run."""
     lower = frozenset(map(spec.score_name, judge.lower_is_better))
-    return JudgeColumns(spec.stage, tuple(map(spec.score_name, judge.names)), lower)
+    names = tuple(map(spec.score_name, judge.names))
+    return JudgeColumns(spec.stage, names, lower, _run_level(spec, judge))
+
+
+def _run_level(spec: JudgeSpec, judge: Judge) -> JudgedRunLevel | None:
+    """The judge's numbers over all units, under the names of the run."""
+    if not judge.run_level_names:
+        return None
+    own = {spec.score_name(name): name for name in judge.names}
+
+    def row(instance: Instance, scores: Mapping[str, float]) -> Row | None:
+        return judge.run_level_row(instance, {own[name]: value for name, value in scores.items()})
+
+    def numbers(rows: Sequence[Row]) -> Mapping[str, float]:
+        given = judge.run_level_scores(rows)
+        return {spec.score_name(name): value for name, value in given.items()}
+
+    return JudgedRunLevel(tuple(map(spec.score_name, judge.run_level_names)), row, numbers)
 
 
 def columns_of(run_spec: RunSpec) -> list[JudgeColumns]:
@@ -144,12 +162,12 @@ class StoredJudgements:
     def _all_opinions(
         self, unit_id: UnitId, unit: Unit, reader: JournalReader
     ) -> list[tuple[Opinion, JudgedScores]]:
-        about, outcomes, num_questions = answers_digest(unit), _Outcomes(), 0
+        abouts, outcomes, num_questions = _abouts(unit), _Outcomes(), 0
         for record in reader.records(self._offsets.get(unit_id, ())):
             place = record.state.judgement
-            if place is not None and place.about == about:
+            if place is not None and place.about in abouts:
                 outcomes.setdefault((place.opinion, place.question), {})[place.again] = record.outcome
-                num_questions = place.num_questions
+                num_questions = max(num_questions, place.num_questions)
         opinions = []
         for opinion in self._opinions:
             readings = self._readings(opinion, unit, outcomes)
@@ -179,6 +197,13 @@ class StoredJudgements:
 
 class _Outcomes(dict[tuple[int, str], dict[int, Outcome]]):
     """What came back, by opinion and question, then by the number of unclear replies before."""
+
+
+def _abouts(unit: Unit) -> set[str]:
+    """The digests of the answers that a question may be about: all, or the first turns of a conversation."""
+    is_conversation = unit.answers[0].state.turn is not None
+    parts = [unit.until(num) for num in range(1, len(unit.answers))] if is_conversation else []
+    return {answers_digest(each) for each in (unit, *parts)}
 
 
 def _pooled(spec: JudgeSpec, judge: Judge, opinions: Sequence[tuple[Opinion, JudgedScores]]) -> JudgedScores:

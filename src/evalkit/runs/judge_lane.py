@@ -28,8 +28,10 @@ class LaneOwner(Protocol):
     def answer_sources(self) -> Sequence[AnswerSource] | None:
         """Where replies may be found."""
 
-    def judgement_of(self, unit: CompleteUnit, opinions: Sequence[Opinion]) -> UnitJudgement:
-        """Where the judgement of a unit by some stands."""
+    def judgement_of(
+        self, unit: CompleteUnit, opinions: Sequence[Opinion], before: UnitJudgement | None = None
+    ) -> UnitJudgement:
+        """Where the judgement of a unit by some stands; `before` is that of fewer turns of it."""
 
     def keep(self, finished: Iterable[Finished]) -> None:
         """Write outcomes into the journal, then count them."""
@@ -141,20 +143,20 @@ class Lane:
                 if stream.is_over:
                     stream.end(is_complete=False)
                     return
-                judgement = self._stage.judgement_of(unit, self._opinions)
-                if judgement.owed:
+                before = self._pending.get(unit.id)
+                judgement = self._stage.judgement_of(unit, self._opinions, before)
+                if judgement.failure is None:
                     self._pending[unit.id] = judgement
-                    stream.push(*judgement.owed)
-                else:
-                    self._stage.settle(judgement)
+                stream.push(*judgement.owed)
+                self._settle_if_done(unit.id, judgement)
                 await asyncio.sleep(0)
             stream.end()
         except Exception as error:  # noqa: BLE001 - raised by the stream, to whoever runs the lane
             stream.fail(error)
 
     def _settle_if_done(self, unit: UnitId, judgement: UnitJudgement) -> None:
-        if not judgement.num_waiting:
-            del self._pending[unit]
+        if judgement.is_whole and not judgement.num_waiting:
+            self._pending.pop(unit, None)
             self._stage.settle(judgement)
 
 

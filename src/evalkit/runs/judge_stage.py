@@ -145,9 +145,11 @@ class JudgeStage:
         self._sources.replace(found)
 
     def put(self, unit: CompleteUnit) -> None:
-        """Take a unit that has all its answers; each is given once."""
+        """Take a unit that has all its answers, once, and before that each turn of a conversation."""
         for lane in self.lanes:
-            lane.queue.put(unit)
+            is_live = lane.name not in self._session.deferred
+            if unit.is_whole or (is_live and self._planned.judge.judges_turns):
+                lane.queue.put(unit)
 
     def close(self) -> None:
         """No more units will come."""
@@ -217,16 +219,33 @@ class JudgeStage:
         """Where replies may be found; None for a run that was begun with `--fresh`."""
         return None if self._writer.manifest.is_fresh else (self._sources,)
 
-    def judgement_of(self, unit: CompleteUnit, opinions: Sequence[Opinion]) -> UnitJudgement:
+    def judgement_of(
+        self, unit: CompleteUnit, opinions: Sequence[Opinion], before: UnitJudgement | None = None
+    ) -> UnitJudgement:
         """Where the judgement of a unit by some stands.
+
+        Args:
+            unit: The unit.
+            opinions: Those wanted.
+            before: The judgement of the same conversation with fewer turns.
 
         Raises:
             StoreError: Its answers can't be read any more.
         """
         assert self._opened is not None
-        judge = self._planned.judge
         answers = read_unit(unit, self._opened.answers, self._instances)
-        judgement = UnitJudgement(judge, answers, opinions, self._stored, retry_unclear=self._retries_unclear)
+        if before is None:
+            judgement = UnitJudgement(
+                self._planned.judge,
+                answers,
+                opinions,
+                self._stored,
+                retry_unclear=self._retries_unclear,
+                num_turns_to_come=unit.num_turns_to_come,
+            )
+        else:
+            judgement = before
+            judgement.go_on(answers, unit.num_turns_to_come)
         if judgement.failure is not None:
             self.unasked[unit.id] = judgement.failure
         self._begin(judgement.num_questions)

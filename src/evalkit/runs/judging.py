@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from evalkit.execution.journal_index import scan_journal
+from evalkit.response import Response
 from evalkit.results.complete_units import CompleteUnit, UnitTracker, by_id, complete_units
 from evalkit.results.integrity import units_of
 from evalkit.results.judgements import enter_judgements
@@ -103,7 +104,10 @@ class Judging:
         if self._tracker is None:
             return
         for (state, outcome), offset in zip(finished, offsets, strict=True):
-            if (unit := self._tracker.add(state, outcome, offset)) is not None:
+            unit = self._tracker.add(state, outcome, offset)
+            if unit is None and isinstance(outcome, Response):
+                unit = self._tracker.so_far(state)
+            if unit is not None:
                 self._put(unit)
 
     def _put(self, unit: CompleteUnit) -> None:

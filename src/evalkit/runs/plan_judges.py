@@ -99,7 +99,7 @@ def _refuse_equal_names(planned: Sequence[PlannedJudge]) -> None:
         if stage in stages:
             raise UsageError(f"two judges are called '{stage}'; give one of them another label")
         stages[stage] = None
-        for name in each.judge.names:
+        for name in (*each.judge.names, *each.judge.run_level_names):
             score = each.spec.score_name(name)
             if scores.setdefault(score, stage) != stage:
                 raise UsageError(

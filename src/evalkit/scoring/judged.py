@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from evalkit.instance import Instance
 from evalkit.response import Failure
+from evalkit.scoring.run_level import Row, RunLevelFunction
 
 JUDGE_ERROR = "judge_error"
 UnitId = tuple[str, int, int, str | None]
 """A unit: instance, train trial, sample, and label of the perturbed copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRunLevel:
+    """Numbers over all units that a judge makes of its scores.
+
+    Attributes:
+        names: What they are called in this run.
+        row: What is kept of an instance and its scores, by their names in this run; None: nothing.
+        function: Makes the numbers of the rows.
+    """
+
+    names: tuple[str, ...]
+    row: Callable[[Instance, Mapping[str, float]], Row | None]
+    function: RunLevelFunction
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +37,18 @@ class JudgeColumns:
         stage: What its stage is called.
         names: Its scores, as they are called in this run.
         lower_is_better: Those of which less is better.
+        run_level: Its numbers over all units; None: it has none.
     """
 
     stage: str
     names: tuple[str, ...]
     lower_is_better: frozenset[str] = frozenset()
+    run_level: JudgedRunLevel | None = None
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """Those of its numbers over all units too."""
+        return self.names + (self.run_level.names if self.run_level is not None else ())
 
 
 @dataclass(slots=True)

@@ -141,7 +141,12 @@ class Scorer:
             for index, metric in enumerate(metrics)
             if metric.run_level_names
         }
-        self._table.run_level.extend(self._corpora.values())
+        self._judged_corpora = {
+            number: RunLevelScores(len(metrics) + number, judge.run_level.names, judge.run_level.function)
+            for number, judge in enumerate(judges)
+            if judge.run_level is not None
+        }
+        self._table.run_level.extend((*self._corpora.values(), *self._judged_corpora.values()))
         self._workload = Workload()
         self._usage: tuple[Column, ...] = tuple(
             self._table.column(name, "usage", (_NO_METRIC, position), is_share)
@@ -198,12 +203,32 @@ class Scorer:
                 continue
             self._unscored.add(slot)
 
+    def _enter_judged_rows(self) -> None:
+        """Keep what judges need for their numbers over all units, from the scores that they have given."""
+        table = self._table
+        for number, scores in self._judged_corpora.items():
+            judge = self._judges[number]
+            assert judge.run_level is not None
+            columns = [(name, table.columns[name]) for name in judge.names]
+            for slot in range(table.num_slots):
+                given = {name: column.values[slot] for name, column in columns if not column.lacks(slot)}
+                row = judge.run_level.row(table.instance_at(slot), given) if given else None
+                if row is not None:
+                    scores.rows[slot] = row
+                    continue
+                failure = next(
+                    (column.failures[slot] for _, column in columns if slot in column.failures), None
+                )
+                if failure is not None:
+                    scores.failures[slot] = failure
+
     def stats(self) -> list[Stat]:
         """All stats: scores in the order of the metrics, then usage, then efficiency.
 
         Each is given over everything, then by split; efficiency of the whole run comes last.
         """
         table = self._table
+        self._enter_judged_rows()
         n_unanswered = sum(not table.answered[slot] for slot in table.failures)
         of_run = self._workload.stats(n_unanswered, self.n_total, table.num_train_trials)
         return [*table.stats(), *of_run]
@@ -407,7 +432,7 @@ def _announced(metrics: Sequence[Metric], judges: Sequence[JudgeColumns] = ()) -
     """
     owners: dict[str, int] = {}
     given = [(f"metric '{metric.name}'", (*metric.names, *metric.run_level_names)) for metric in metrics]
-    given += [(f"judge '{judge.stage}'", judge.names) for judge in judges]
+    given += [(f"judge '{judge.stage}'", judge.all_names) for judge in judges]
     for index, (giver, names) in enumerate(given):
         for name in names:
             if (owner := owners.setdefault(name, index)) != index:

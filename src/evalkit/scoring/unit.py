@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
@@ -66,6 +66,10 @@ class Unit:
             UsageError: The unit has several requests that do not form a conversation.
         """
         return self.answers if self.answers[0].state.turn is not None else (self.answer,)
+
+    def until(self, num_turns: int | None) -> Unit:
+        """The unit with the first so many answers of its conversation only; None: all of it."""
+        return self if num_turns is None else replace(self, answers=self.answers[:num_turns])
 
     @property
     def golds(self) -> list[str]:

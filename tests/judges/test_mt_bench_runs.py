@@ -1,0 +1,202 @@
+"""MT-Bench from the entry to the table, with a model and a judge in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.errors import BadRequestError
+from evalkit.plugins import load_builtins
+from evalkit.registry import client, isolated_registries
+from evalkit.request import Request
+from evalkit.results.run_result import RunResult
+from evalkit.scoring.stat import Stat
+from tests.judges.scripted import Script, ScriptedClient, run
+from tests.scenarios.mt_bench_files import QUESTIONS, answer_row, write_lines
+
+PROMPTS = {
+    "single-v1": "first {question} {answer}",
+    "single-v1-multi-turn": "second {question_1} {answer_1} {question_2} {answer_2}",
+    "single-math-v1": "guided first {question} {ref_answer_1} {answer}",
+    "single-math-v1-multi-turn": (
+        "guided second {question_1} {ref_answer_1} {answer_1} {question_2} {ref_answer_2} {answer_2}"
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def script() -> Iterator[Script]:
+    load_builtins()
+    ScriptedClient.script = made = Script()
+    made.answer = lambda request: f"answer to {said(request)}"
+    made.reply = lambda who, request: f"Fine. [[{4 if 'second' in said(request) else 8}]]"
+    with isolated_registries():
+        client("scripted")(ScriptedClient)
+        yield made
+
+
+def said(request: Request) -> str:
+    """What the user said last."""
+    return request.messages[-1].content if request.messages else request.prompt
+
+
+def entry(tmp_path: Path, **args: object) -> str:
+    """An entry about four questions, two of them about coding, with prompts and references of its own."""
+    rows = [{"name": k, "system_prompt": "You judge.", "prompt_template": v} for k, v in PROMPTS.items()]
+    paths = {
+        "questions": write_lines(tmp_path / "question.jsonl", QUESTIONS),
+        "judge_prompts": write_lines(tmp_path / "prompts.jsonl", rows),
+        "references": write_lines(tmp_path / "refs.jsonl", [answer_row(n, "r1", "r2") for n in (1, 2)]),
+    }
+    given = {**paths, "model": "own/model", "judge": "own/judge", **args}
+    return "mt_bench_en:" + ",".join(f"{name}={value}" for name, value in given.items())
+
+
+def stats(result: RunResult, sub_split: str | None = None) -> Mapping[str, Stat]:
+    return {s.name: s for s in result.stats if s.sub_split == sub_split and s.kind == "score"}
+
+
+def numbers(result: RunResult, sub_split: str | None = None) -> dict[str, tuple[float | None, int, int]]:
+    return {name: (s.mean, s.n, s.n_failed) for name, s in stats(result, sub_split).items()}
+
+
+def test_ratings_by_turn_by_category_and_by_both_means(script: Script, tmp_path: Path) -> None:
+    script.reply = lambda who, request: "[[10]]" if "guided" in said(request) else "[[4]]"
+    (result,) = run(tmp_path, entry(tmp_path))
+    assert result.status == "complete", result.message
+    assert numbers(result) == {
+        "rating_turn_1": (7, 4, 0),
+        "rating_turn_2": (7, 4, 0),
+        "rating_mean_of_items": (7, 4, 0),
+        # Two of four questions are about coding, and it is one of three categories.
+        "rating_mean_of_categories": (6, 4, 0),
+    }
+    assert numbers(result, "coding")["rating_mean_of_items"] == (10, 2, 0)
+    assert numbers(result, "stem")["rating_turn_2"] == (4, 1, 0)
+    assert (script.num_asked("model"), script.num_asked("judge")) == (8, 8)
+
+
+def test_a_first_turn_is_judged_before_the_second_is_answered(script: Script, tmp_path: Path) -> None:
+    """Both models have one request in flight, and each takes as long as the other."""
+    script.pause_s = {"model": 0.02, "judge": 0.02}
+    (result,) = run(tmp_path, entry(tmp_path), num_threads=1)
+    assert result.status == "complete"
+    assert script.finished[:2] == ["model", "model"] or script.finished[:2] == ["model", "judge"]
+    judged = [said(request) for who, request in script.requests if who == "judge"]
+    asked = [said(request) for who, request in script.requests]
+    assert judged[0].startswith("guided first")
+    first_judgement, second_turn = asked.index(judged[0]), asked.index("Now in place.")
+    assert abs(first_judgement - second_turn) == 1
+
+
+def test_an_unclear_reply_costs_its_own_score_only(script: Script, tmp_path: Path) -> None:
+    def reply(who: str, request: Request) -> str:
+        return "A fine poem." if "second" in said(request) and "rhyme" in said(request) else "[[6]]"
+
+    script.reply = reply
+    (result,) = run(tmp_path, entry(tmp_path))
+    assert result.status == "partial"
+    assert result.message == "1 not scored (rating_turn_2: 1)"
+    assert numbers(result) == {
+        "rating_turn_1": (6, 4, 0),
+        "rating_turn_2": (6, 3, 1),
+        "rating_mean_of_items": (6, 4, 0),
+        "rating_mean_of_categories": (6, 4, 0),
+    }
+    assert script.num_asked("judge") == 8 + 2
+    run(tmp_path, entry(tmp_path))
+    assert (script.num_asked("model"), script.num_asked("judge")) == (8, 10)
+
+
+def test_a_judge_that_fails_costs_nothing_that_is_judged(script: Script, tmp_path: Path) -> None:
+    works: set[str] = {"guided first"}
+
+    def reply(who: str, request: Request) -> str:
+        if not any(said(request).startswith(each) for each in works):
+            raise BadRequestError("no")
+        return "[[5]]"
+
+    script.reply = reply
+    (result,) = run(tmp_path, entry(tmp_path))
+    assert numbers(result)["rating_turn_1"] == (5, 2, 2)
+    assert numbers(result)["rating_mean_of_items"] == (5, 2, 2)
+    assert numbers(result)["rating_turn_2"] == (None, 0, 4)
+    works |= {"first", "second", "guided second"}
+    (again,) = run(tmp_path, entry(tmp_path))
+    assert again.status == "complete"
+    assert numbers(again)["rating_mean_of_categories"] == (5, 4, 0)
+    assert script.num_asked("model") == 8
+    judged = [said(request) for who, request in script.requests if who == "judge"]
+    assert sum(text.startswith("guided first") for text in judged) == 2
+
+
+def test_a_conversation_that_fails_is_not_judged_to_its_end(script: Script, tmp_path: Path) -> None:
+    is_broken = True
+
+    def answer(request: Request) -> str:
+        if is_broken and said(request) == "Make it rhyme.":
+            raise BadRequestError("no")
+        return "an answer"
+
+    script.answer = answer
+    (result,) = run(tmp_path, entry(tmp_path))
+    assert result.status == "partial"
+    assert numbers(result)["rating_turn_1"] == (8, 3, 1)
+    asked_before = script.num_asked("judge")
+    is_broken = False
+    (again,) = run(tmp_path, entry(tmp_path))
+    assert again.status == "complete", again.message
+    assert numbers(again)["rating_turn_2"] == (4, 4, 0)
+    # The first turn of that conversation was judged, and is not judged again.
+    assert (asked_before, script.num_asked("judge")) == (7, 8)
+
+
+def test_a_missing_reference_fails_its_question_with_the_reason(script: Script, tmp_path: Path) -> None:
+    spec = entry(tmp_path)
+    write_lines(tmp_path / "refs.jsonl", [answer_row(1, "r1", "r2")])
+    (result,) = run(tmp_path, spec)
+    assert numbers(result)["rating_turn_1"] == (8, 3, 1)
+    assert script.num_asked("judge") == 6
+
+
+def test_repeated_judgements_are_averaged(script: Script, tmp_path: Path) -> None:
+    script.reply = lambda who, request: "[[4]]" if request.random is None else "[[7]]"
+    (result,) = run(tmp_path, entry(tmp_path, judgements=3))
+    assert result.status == "complete", result.message
+    assert numbers(result)["rating_turn_1"] == (6, 4, 0)
+    assert script.num_asked("judge") == 24
+
+
+def test_choices_are_judged_one_by_one(script: Script, tmp_path: Path) -> None:
+    (result,) = run(tmp_path, entry(tmp_path, choices=2))
+    assert numbers(result)["rating_turn_2"] == (4, 8, 0)
+    assert (script.num_asked("model"), script.num_asked("judge")) == (16, 16)
+
+
+def test_other_references_or_prompts_ask_only_the_judge_again(script: Script, tmp_path: Path) -> None:
+    run(tmp_path, entry(tmp_path))
+    other = write_lines(tmp_path / "other.jsonl", [answer_row(n, "s1", "s2") for n in (1, 2)])
+    (result,) = run(tmp_path, entry(tmp_path, references=other))
+    assert result.status == "complete"
+    assert script.num_asked("model") == 8
+    # Prompts of two questions have changed, two turns each; the others are found in the run before.
+    assert script.num_asked("judge") == 8 + 4
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_published_questions_end_to_end(
+    language: str, script: Script, data_dir: Path, tmp_path: Path
+) -> None:
+    """160 answers and 160 judgements; a second start asks nothing."""
+    options: dict[str, Any] = {"data_dir": data_dir, "offline": True}
+    for _ in range(2):
+        (result,) = run(tmp_path, f"mt_bench_{language}:model=own/model,judge=own/judge", **options)
+        assert result.status == "complete", result.message
+        assert (script.num_asked("model"), script.num_asked("judge")) == (160, 160)
+    assert numbers(result)["rating_turn_1"][1:] == (80, 0)
+    assert numbers(result, "math")["rating_mean_of_items"][1:] == (10, 0)
+    asked = [request for who, request in script.requests if who == "model"]
+    assert sorted({request.temperature for request in asked}) == [0, 0.1, 0.7]
