@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,15 @@ from typing import Any
 import pytest
 
 from evalkit.errors import BadRequestError
+from evalkit.interchange.imported_run import keep_runs
+from evalkit.interchange.mt_bench_export import export_mt_bench
+from evalkit.interchange.mt_bench_import import MtBenchFiles, find_judgement_files, read_mt_bench
 from evalkit.plugins import load_builtins
 from evalkit.registry import client, isolated_registries
 from evalkit.request import Request
+from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import RunResult
+from evalkit.results.stored_run import StoredRun
 from evalkit.scoring.stat import Stat
 from tests.judges.scripted import Script, ScriptedClient, run
 from tests.scenarios.mt_bench_files import QUESTIONS, answer_row, write_lines
@@ -184,6 +191,43 @@ def test_other_references_or_prompts_ask_only_the_judge_again(script: Script, tm
     assert script.num_asked("model") == 8
     # Prompts of two questions have changed, two turns each; the others are found in the run before.
     assert script.num_asked("judge") == 8 + 4
+
+
+def test_judgements_are_exported_as_fastchats_rows(script: Script, tmp_path: Path) -> None:
+    """The last reply to each turn; what stayed unclear is -1. They can be imported again."""
+    seen: Counter[str] = Counter()
+
+    def reply(who: str, request: Request) -> str:
+        seen[said(request)] += 1
+        if said(request).startswith("second Why"):
+            return "I can't say."
+        return "Hm." if seen[said(request)] == 1 else "Fine. [[7.5]]"
+
+    script.reply = reply
+    (result,) = run(tmp_path, entry(tmp_path, choices=2))
+    assert result.path is not None
+    exported = export_mt_bench(RunDirectory(result.path), tmp_path / "fastchat")
+    assert (exported.num_judgements, exported.num_unrated) == (8, 1)
+    path = tmp_path / "fastchat/mt_bench_en/model_judgment/own--judge_single.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    first, second = rows[:2]
+    assert first == {
+        "question_id": 1,
+        "model": "own--model",
+        "judge": ["own/judge", "single-math-v1"],
+        "user_prompt": "guided first Reverse a list. r1 answer to Reverse a list.",
+        "judgment": "Fine. [[7.5]]",
+        "score": 7.5,
+        "turn": 1,
+        "tstamp": first["tstamp"],
+    }
+    assert (second["judge"][1], second["turn"]) == ("single-math-v1-multi-turn", 2)
+    assert [row["score"] for row in rows] == [7.5] * 7 + [-1]
+    (report,) = keep_runs(
+        read_mt_bench(MtBenchFiles(tuple(find_judgement_files(path.parents[1])))), tmp_path / "back"
+    )
+    back = StoredRun.open(report.path)
+    assert (back.stat("rating_turn_2").mean, back.stat("rating_turn_2").n_failed) == (7.5, 1)
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
