@@ -14,7 +14,7 @@ from tests.end_to_end.workspace import Workspace, until
 from tests.judges.test_mt_bench_runs import PROMPTS
 from tests.scenarios.mt_bench_files import write_lines
 
-NUM_QUESTIONS, NUM_KILLS, IN_FLIGHT = 40, 6, 8
+NUM_QUESTIONS, NUM_KILLS, IN_FLIGHT = 60, 3, 8
 ENTRY = (
     "mt_bench_ja:questions=./question.jsonl,judge_prompts=./prompts.jsonl,reference_categories=,"
     "model=test/model,judge=test/judge"
@@ -49,7 +49,9 @@ def num_judgements(workspace: Workspace) -> int:
 def killed_start(workspace: Workspace, server: Talker, num_more: int) -> None:
     """Start the run, and kill it when it has that many more judgements."""
     goal = num_judgements(workspace) + num_more
-    server.gate.hold_after(2 * num_more + 3 * IN_FLIGHT)  # however late the kill is, the run is not over
+    # Enough for these judgements if all answers come first; however late the kill is, the run is not over.
+    num_answers_left = 2 * NUM_QUESTIONS - workspace.num_lines()
+    server.gate.hold_after(num_answers_left + num_more + IN_FLIGHT)
     process = workspace.start("run", "-q", "-r", ENTRY)
     until(lambda: num_judgements(workspace) >= goal or process.poll() is not None)
     process.send_signal(signal.SIGKILL)

@@ -200,5 +200,5 @@ def test_a_number_over_all_units_fails_in_its_own_column_only() -> None:
 def test_two_metrics_of_one_number_are_refused() -> None:
     twin = Share()
     twin.name = "twin"
-    with pytest.raises(UsageError, match="'share' and 'twin' both give 'share'"):
+    with pytest.raises(UsageError, match="metric 'share' and metric 'twin' both give 'share'"):
         Scorer([Share(), twin], instances(1))

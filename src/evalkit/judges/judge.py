@@ -39,7 +39,7 @@ class Question:
         request: What is sent. A repetition of the question gets another `random`.
         name: Distinguishes the questions about one unit (`turn_2`, `swapped`): letters, digits and _ . -
             only. It is part of the request's key.
-        num_turns: It is about the first so many turns of a conversation only; None: about all answers.
+        num_turns: Of a conversation, the turns that it is about, from the first on; None: all answers.
 
     Raises:
         PluginError: The name has other characters.

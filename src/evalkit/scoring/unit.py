@@ -68,7 +68,7 @@ class Unit:
         return self.answers if self.answers[0].state.turn is not None else (self.answer,)
 
     def until(self, num_turns: int | None) -> Unit:
-        """The unit with the first so many answers of its conversation only; None: all of it."""
+        """The unit with only these turns of its conversation, from the first on; None: all of it."""
         return self if num_turns is None else replace(self, answers=self.answers[:num_turns])
 
     @property
