@@ -131,6 +131,17 @@ mtbench:
   judge_model: 'gpt-4o-2024-05-13'
   mode: 'single'
   parallel: 80
+  num_gpus_per_model: 1
+  num_gpus_total: 1
+  max_gpu_memory: null
+  dtype: bfloat16
+  baseline_model: null
+  first_n: null
+  temperature_override:
+    writing: 0.7
+    humanities": 0.1
+sample_dataset:
+  artifacts_path: "here"
 """
 MODEL = """\
 wandb:

@@ -61,7 +61,8 @@ def test_nejumi_3_with_vllm(folder: Path) -> None:
         *(f"{n}:edition=nejumi3,{rest},shots=0,model=nejumi/small-7b" for n in NEJUMI_3),
         *(f"{n}:edition=nejumi3,{rest},shots=2,model=nejumi/small-7b" for n in NEJUMI_3),
         f"jmmlu_robustness:edition=nejumi3,{rest},shots=2,model=nejumi/small-7b",
-        f"mt_bench_ja:references={references},model=nejumi/small-7b,{judge}",
+        f"mt_bench_ja:references={references},temperatures=writing:0.7|humanities:0.1,"
+        f"model=nejumi/small-7b,{judge}",
     ]
     assert runs.leaderboard == "nejumi3"
     made = answers(runs)
@@ -101,7 +102,7 @@ def test_how_answers_are_drawn(folder: Path) -> None:
     cuts = "top_p=0.9,top_k=40,repetition_penalty=1.1"
     assert f"shots=0,temperature=0.7,{cuts},model=" in descriptions(runs)[0]
     mt_bench = descriptions(runs)[-1]
-    assert f"temperatures=writing:0.5,judgements=3,{cuts},model=" in mt_bench
+    assert f"temperatures=writing:0.5|humanities:0.1,judgements=3,{cuts},model=" in mt_bench
     assert ",temperature=" not in mt_bench
 
 
@@ -172,6 +173,31 @@ def test_chat_templates_by_file(folder: Path) -> None:
         read(folder, api)
 
 
+def test_the_name_of_the_model_as_chat_template_is_its_own(folder: Path) -> None:
+    runs = read(folder, replaced(MODEL, ("model:\n", "model:\n  chat_template: org/small-7b\n")))
+    assert "chat_template" not in answers(runs).client_spec.args
+
+
+def test_words_for_vllm(folder: Path) -> None:
+    words = "['--reasoning-parser=qwen3', '--enforce-eager', '--rope_scaling={\"factor\": 2.0}']"
+    runs = read(folder, f"{MODEL}vllm: {{extra_args: {words}}}\n")
+    assert answers(runs).client_spec.args["engine_args"] == {
+        "reasoning_parser": "qwen3",
+        "enforce_eager": True,
+        "rope_scaling": {"factor": 2.0},
+    }
+    with pytest.raises(ConfigError, match=r"vllm.extra_args: '--a b' is not --name"):
+        read(folder, MODEL + "vllm: {extra_args: ['--a b']}\n")
+
+
+def test_lengths_of_a_benchmark(folder: Path) -> None:
+    base = replaced(BASE, ("  aggregate: true", "  m_ifeval: true\n  aggregate: true"))
+    more = "mtbench: {generator_config: {max_tokens: 3000}}\nm_ifeval: {generator_config: {max_tokens: 99}}\n"
+    ifeval, mt_bench = descriptions(read(folder, MODEL + more, base))[:-3:-1]
+    assert ",num_output_tokens=3000," in mt_bench
+    assert ifeval == "m_ifeval_ja:num_output_tokens=99,model=nejumi/small-7b"
+
+
 def test_adapters(folder: Path) -> None:
     lora = "model:\n  lora: {enable: true, adapter_path: ./lora, max_lora_rank: 64}\n"
     text = replaced(MODEL, ("model:\n", f"{lora}  base_model_name_or_path: org/base\n"))
@@ -216,6 +242,11 @@ def test_nejumi_4(folder: Path) -> None:
         (MODEL.replace("03/27/2024", "soon"), r"model.release_date: 'soon' is not a day"),
         (MODEL.replace("7241732096", "seven"), r"model.size: 'seven' is not a number of parameters"),
         (MODEL.replace("api: vllm", "api: vlm"), r"api: unknown API 'vlm'; did you mean 'vllm'"),
+        (
+            MODEL + "mtbench: {temperature_override: {writting: 1}}\n",
+            r"category 'writting'; did you",
+        ),
+        (MODEL + "generate: {x: 1}\n", r"unknown key 'generate'; did you mean 'generator'"),
         (MODEL + "base_url: http://x\n", r"base_url: api is vllm, which is loaded here"),
         (MODEL + "run: {jaster: false}\n", r"run.jmmlu_robustness: it is part of jaster"),
         (MODEL + "num_few_shots: 0\n", r"num_few_shots: it is 0"),

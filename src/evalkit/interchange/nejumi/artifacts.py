@@ -11,6 +11,7 @@ from evalkit.data.fastchat import REFERENCES, Language
 
 NEO = "wandb-japan/llm-leaderboard"
 NEJUMI_3 = "wandb-japan/llm-leaderboard3"
+NEJUMI_4 = "llm-leaderboard/nejumi-leaderboard4"
 JASTER_VERSIONS = {
     **{0: "1.0.0", 3: "1.1.0", 6: "1.2.1", 7: "1.2.2"},
     **{8: "1.2.3", 9: "1.2.4", 10: "1.2.5", 11: "1.2.6"},
@@ -41,29 +42,48 @@ def _jaster() -> dict[str, Known]:
     }
 
 
+_BUILT = ("1.2.6/evaluation", "jaster/1.2.6/evaluation")
+_BUILT_REMARK = "jaster 1.2.6 as it is here; the artifact is a later build, which may have other items"
+_ALIAS = "the alias may mean other files by now"
 _QUESTIONS_REMARK = (
     "question_full.jsonl of Stability's branch jp-stable, which differs from the artifact (9f220b6) in a few "
     "characters"
 )
-_FIRST_OF_EACH = Known(("",))
+_OWN = Known(("",))
+_JA_GPT4 = Known(("japanese_mt_bench/model_answer/gpt-4.jsonl",))
+_JA_GPT4O = ("japanese_mt_bench/reference_answer/base-gpt4o-with-human-annotation.jsonl",)
+
+
+def _mt_bench() -> dict[str, Known]:
+    """The files of MT-Bench, which Nejumi 3 names in its project and in Neo's."""
+    found = {
+        f"{NEO}/mtbench_ja_question:v3": Known(("",), _QUESTIONS_REMARK),
+        f"{NEO}/mtbench_ja_referenceanswer:v0": _OWN,
+        f"{NEO}/mtbench_ja_referenceanswer:v1": _JA_GPT4,
+    }
+    for project in (NEO, NEJUMI_3):
+        found |= {
+            f"{project}/mtbench_ja_question:v4": _OWN,
+            f"{project}/mtbench_ja_question_small_for_test:v5": _OWN,
+            f"{project}/mtbench_ja_referenceanswer:v2": Known(_JA_GPT4O),
+            f"{project}/mtbench_ja_referenceanswer_small_for_test:v1": _OWN,
+            f"{project}/mtbench_ja_referenceanswer_small_for_test:v2": Known(_JA_GPT4O),
+            f"{project}/mtbench_ja_prompt:v1": _OWN,
+        }
+    for name in ("question", "question_small_for_test", "prompt"):
+        remark = f"the benchmark's own file; {_ALIAS}"
+        found[f"{NEJUMI_4}/mtbench_ja_{name}:production"] = Known(("",), remark)
+    for name in ("question", "question_small_for_test", "referenceanswer", "prompt"):
+        found[f"{NEO}/mtbench_en_{name}:v0"] = _OWN
+    found[f"{NEO}/mtbench_en_referenceanswer_small_for_test:v0"] = _OWN
+    return found
+
 
 ARTIFACTS: Mapping[str, Known] = {
     **_jaster(),
-    f"{NEO}/mtbench_ja_question:v3": Known(("",), _QUESTIONS_REMARK),
-    f"{NEJUMI_3}/mtbench_ja_question:v4": Known(("",)),
-    f"{NEO}/mtbench_en_question:v0": Known(("",)),
-    f"{NEO}/mtbench_ja_question_small_for_test:v5": _FIRST_OF_EACH,
-    f"{NEO}/mtbench_en_question_small_for_test:v0": _FIRST_OF_EACH,
-    f"{NEO}/mtbench_ja_referenceanswer:v0": Known(("",)),
-    f"{NEO}/mtbench_ja_referenceanswer:v1": Known(("japanese_mt_bench/model_answer/gpt-4.jsonl",)),
-    f"{NEJUMI_3}/mtbench_ja_referenceanswer:v2": Known(
-        ("japanese_mt_bench/reference_answer/base-gpt4o-with-human-annotation.jsonl",)
-    ),
-    f"{NEO}/mtbench_ja_referenceanswer_small_for_test:v1": Known(("",)),
-    f"{NEO}/mtbench_en_referenceanswer:v0": Known(("",)),
-    f"{NEO}/mtbench_en_referenceanswer_small_for_test:v0": Known(("",)),
-    f"{NEO}/mtbench_ja_prompt:v1": Known(("",)),
-    f"{NEO}/mtbench_en_prompt:v0": Known(("",)),
+    f"{NEJUMI_3}/jaster:v6": Known(_BUILT, _BUILT_REMARK),
+    f"{NEJUMI_4}/jaster:production": Known(_BUILT, f"{_BUILT_REMARK}; {_ALIAS}"),
+    **_mt_bench(),
 }
 _NAME = re.compile(r"[\w.\-]+/[\w.\-]+/(?P<name>[\w.\-]+):(?P<version>[\w.\-]+)")
 

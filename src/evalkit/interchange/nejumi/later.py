@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from evalkit.errors import nearest_names
 from evalkit.interchange.nejumi.artifacts import find_artifact, own_files
 from evalkit.interchange.nejumi.config_file import Config, ConfigText, checked
 from evalkit.interchange.nejumi.later_config import LaterConfig
 from evalkit.interchange.nejumi.later_models import LaterModels, later_models
 from evalkit.interchange.nejumi.nejumi_runs import NejumiRuns, written
 from evalkit.models.catalog import ModelCatalog
+from evalkit.run_specs.mt_bench import TEMPERATURES
 from evalkit.specs.conf import ConfEntry
 
 _INFERENCE = ("jnli", "janli", "jsem", "jsick", "jamp")
@@ -109,7 +111,8 @@ class _Entries:
         if run.mtbench:
             yield self._mt_bench()
         if run.m_ifeval:
-            yield self._entry("m_ifeval_ja", {})
+            longest = self._config.values.m_ifeval.generator_config.max_tokens
+            yield self._entry("m_ifeval_ja", {"num_output_tokens": str(longest)} if longest else {})
 
     def _jaster(self) -> Iterator[ConfEntry]:
         values = self._config.values
@@ -170,8 +173,7 @@ class _Entries:
         arguments = {"testmode": "true"} if values.testmode else {}
         arguments |= own_files(dict(self._files()), "ja")
         if settings.temperature_override:
-            own = settings.temperature_override.items()
-            arguments["temperatures"] = "|".join(f"{category}:{value:g}" for category, value in own)
+            arguments["temperatures"] = self._temperatures(settings.temperature_override)
         begin, end = settings.question_begin, settings.question_end
         if settings.first_n is not None:
             if end is not None:
@@ -181,11 +183,24 @@ class _Entries:
         arguments |= {name: str(value) for name, value in positions.items() if value is not None}
         for argument, count in (("choices", settings.num_choices), ("judgements", settings.judge_count)):
             arguments |= {argument: str(count)} if count != 1 else {}
-        if settings.max_new_token != _MAX_TOKENS:
-            arguments["num_output_tokens"] = str(settings.max_new_token)
+        longest = settings.generator_config.max_tokens or settings.max_new_token
+        if longest != _MAX_TOKENS:
+            arguments["num_output_tokens"] = str(longest)
         texts = {"system_message": settings.system_message} if settings.system_message else {}
         judge = {"judge": self._models.judge(self.edition)}
         return self._entry("mt_bench_ja", arguments | self._cuts(), judge, texts)
+
+    def _temperatures(self, given: Mapping[str, float]) -> str:
+        """Temperatures by category, as an entry has them."""
+        known = {name.rstrip('"'): value for name, value in given.items()}
+        for name, value in known.items():
+            if name not in TEMPERATURES:
+                nearest = nearest_names(name, TEMPERATURES, limit=1)
+                right = f"did you mean '{nearest[0]}'?" if nearest else f"known: {', '.join(TEMPERATURES)}"
+                self._config.fail("mtbench.temperature_override", f"unknown category '{name}'; {right}")
+            if not 0 <= value < float("inf"):
+                self._config.fail("mtbench.temperature_override", f"{name}: {value} is not a temperature")
+        return "|".join(f"{name}:{value:g}" for name, value in known.items())
 
     def _files(self) -> Iterator[tuple[str, str]]:
         """The files that are not the benchmark's own, by argument."""

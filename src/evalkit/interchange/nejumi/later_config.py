@@ -33,6 +33,7 @@ class Run(Section):
     hle: bool = _missing("HLE-JA")
     hallulens: bool = _missing("HalluLens")
     arc_agi: bool = _missing("ARC-AGI")
+    arc_agi_2: bool = _missing("ARC-AGI-2")
 
 
 class Lora(Section):
@@ -81,6 +82,7 @@ class LaterModel(Section):
     lora: Lora = Lora()
     thinking: Thinking | None = None
     thinking_budget: int | None = used(None, "Gemini's thinking budget, in every request; -1: it decides")
+    enable_thinking: bool = refused(False, "say how much: `thinking: {budget_tokens: …}`")
     safety_settings: Any = refused(
         None, "Gemini's OpenAI-compatible endpoint takes none (Nejumi reads them elsewhere); remove it"
     )
@@ -95,7 +97,17 @@ class Generator(Section):
     repetition_penalty: float = used(1.0, "`repetition_penalty` of the entries")
     max_tokens: int | None = recorded(128, "each benchmark has its own limit, in Nejumi too")
     extra_body: dict[str, Any] | None = used(None, "`extra_body` of the deployment")
+    effort: str | None = refused(None, "name the API's own field in `extra_body`")
     include_reasoning: bool | None = recorded(None, "evalkit keeps the thinking in any case")
+
+
+class BenchmarkGenerator(Section):
+    """How answers of one benchmark are drawn."""
+
+    max_tokens: int | None = used(None, "`num_output_tokens` of the entry", at_least=1)
+    temperature: float | None = recorded(None, "the benchmark has its own")
+    top_p: float | None = recorded(None, "`generator.top_p` counts")
+    extra_body: dict[str, Any] | None = recorded(None, "`generator.extra_body` counts")
 
 
 class Jaster(Section):
@@ -120,7 +132,9 @@ class Judge(Section):
 class LaterMtBench(Section):
     """MT-Bench."""
 
-    temperature_override: dict[str, float] | None = used(None, "`temperatures` of the entry")
+    temperature_override: dict[str, float] | None = used(
+        None, "`temperatures` of the entry; Nejumi's own misspelling `humanities\"` is humanities"
+    )
     question_artifacts_path: str = used(f"{_HUB}/mtbench_ja_question:v4", "the questions")
     question_artifacts_path_test: str | None = used(None, "the questions in `testmode`")
     referenceanswer_artifacts_path: str = used(
@@ -143,7 +157,11 @@ class LaterMtBench(Section):
     question_end: int | None = used(None, "the position behind the last question", at_least=1)
     dataset: str | None = recorded(None, "a name")
     system_message: str | None = used(None, "`system_message` of the entry")
-    generator_config: dict[str, Any] | None = recorded(None, "temperatures are those of the categories")
+    generator_config: BenchmarkGenerator = BenchmarkGenerator()
+    num_gpus_per_model: int = recorded(1, "`num_gpus` counts")
+    num_gpus_total: int = recorded(1, "`num_gpus` counts")
+    max_gpu_memory: str | None = refused(None, "Nejumi 3 does not read it; leave it null")
+    dtype: str | None = recorded(None, "`model.dtype` counts")
 
 
 class MIfEval(Section):
@@ -151,7 +169,7 @@ class MIfEval(Section):
 
     artifacts_path: str | None = recorded(None, "evalkit reads `m_ifeval/` below the data directory")
     dataset_dir: str | None = recorded(None, "the name of its file")
-    generator_config: dict[str, Any] | None = recorded(None, "evalkit's entry has its own length")
+    generator_config: BenchmarkGenerator = BenchmarkGenerator()
 
 
 class Vllm(Section):
@@ -170,8 +188,9 @@ class Vllm(Section):
     reasoning_parser: str | None = recorded(None, "evalkit finds thinking by its marks")
     tool_call_parser: str | None = recorded(None, "evalkit calls no tools")
     enable_auto_tool_choice: bool = recorded(False, "evalkit calls no tools")
-    extra_args: list[Any] = refused(
-        [], "they are words of a command line; name them as `engine_args` of a deployment"
+    extra_args: list[str] = used(
+        [],
+        "`--name=value` is `engine_args: {name: value}` of the vllm engine; no effect on APIs",
     )
 
 
@@ -234,6 +253,7 @@ class LaterConfig(Section):
     network: Network = Network()
     openai: Network = Network()
     azure_openai: Network = Network()
+    xai: Network = Network()
     error_handling: ErrorHandling = ErrorHandling()
     github_version: str | None = recorded(None, "the version of Nejumi that a config was written for")
     jmmlu_robustness: dict[str, Any] | None = _other("its settings are jaster's")
@@ -246,3 +266,5 @@ class LaterConfig(Section):
     hle: dict[str, Any] | None = _other()
     hallulens: dict[str, Any] | None = _other()
     arc_agi: dict[str, Any] | None = _other()
+    arc_agi_2: dict[str, Any] | None = _other()
+    sample_dataset: dict[str, Any] | None = _other("a place for benchmarks of one's own")

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from evalkit.errors import UsageError
@@ -18,6 +19,7 @@ from evalkit.interchange.nejumi.later_config import LaterConfig
 from evalkit.models.catalog import ModelCatalog
 from evalkit.models.deployment import ClientSpec, ModelDeployment
 from evalkit.models.metadata import ModelMetadata, undescribed
+from evalkit.redaction import shown_name
 
 _PATH = "model.pretrained_model_name_or_path"
 _JUDGES = {"nejumi3": "gpt-4o-2024-05-13", "nejumi4": "gpt-4.1-2025-04-14"}
@@ -172,7 +174,7 @@ def _vllm(config: Config[LaterConfig], mirror: Path | None) -> ModelDeployment:
         "tensor_parallel_size": values.num_gpus,
         "gpu_memory_utilization": values.gpu_memory_utilization or vllm.gpu_memory_utilization,
         "max_num_seqs": values.batch_size,
-        "engine_args": {"max_lora_rank": lora.max_lora_rank} if lora.enable and lora.max_lora_rank else None,
+        "engine_args": _engine_args(config) or None,
     }
     named = [part for part in source.split("/") if part not in ("", ".", "..")]
     try:
@@ -185,6 +187,22 @@ def _vllm(config: Config[LaterConfig], mirror: Path | None) -> ModelDeployment:
         )
     except (ValidationError, IndexError):
         config.fail(_PATH, "it must be the name of a model or a folder, without blanks, ',' and '='")
+
+
+def _engine_args(config: Config[LaterConfig]) -> dict[str, Any]:
+    """More arguments of vLLM's engine: words of a command line, and the rank of an adapter."""
+    lora, found = config.values.model.lora, {}
+    if lora.enable and lora.max_lora_rank is not None:
+        found["max_lora_rank"] = lora.max_lora_rank
+    for word in config.values.vllm.extra_args:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not name or any(character.isspace() for character in name):
+            config.fail("vllm.extra_args", f"'{shown_name(word)}' is not --name or --name=value; write it so")
+        try:
+            found[name.replace("-", "_")] = yaml.safe_load(value) if equals and len(value) < 10_000 else True
+        except yaml.YAMLError:
+            config.fail("vllm.extra_args", f"the value of --{name} is not JSON, a number or a word")
+    return found
 
 
 def _template(config: Config[LaterConfig]) -> str | None:
@@ -200,6 +218,8 @@ def _template(config: Config[LaterConfig]) -> str | None:
     for place in places:
         if place.is_file():
             return str(place)
+    if name == config.values.model.pretrained_model_name_or_path:
+        return None  # the model's own, as Nejumi takes it from the Hub
     config.fail(key, f"there is no template: looked at {', '.join(map(str, places))}; name a file")
 
 
@@ -209,7 +229,9 @@ def _with_limits(deployment: ModelDeployment, config: Config[LaterConfig]) -> Mo
     changes: dict[str, Any] = {}
     if values.batch_size is not None:
         changes["max_concurrency"] = values.batch_size
-    own = {"openai": values.openai, "azure": values.azure_openai}.get(deployment.name.partition("/")[0])
+    own = {"openai": values.openai, "azure": values.azure_openai, "xai": values.xai}.get(
+        deployment.name.partition("/")[0]
+    )
     read_s = (own.http_timeout.read if own is not None else None) or values.network.http_timeout.read
     if read_s is not None:
         changes["timeout_s"] = read_s
