@@ -81,6 +81,20 @@ def test_all_pairs_are_compared_once(call: Call, script: Script) -> None:
     assert first != third
 
 
+def test_a_jury_decides_by_majority(call: Call, script: Script) -> None:
+    one, two = stored(script, "model", 4), stored(script, "resident_model", 2)
+    script.reply = lambda who, request: "[[A]]" if who == "judge" else "[[B]]"
+    flags = ("--judge", "own/other", "--pooling", "majority")
+    called = judged(call, one, "--against", two, *flags)
+    assert called.code == 1
+    assert (script.num_asked("judge"), script.num_asked("other")) == (2 * N, 2 * N)
+    # Both orders undo each other for either judge, so that both say ½; on the place they differ.
+    (pair,) = json.loads(call("rank", SUITE, "--ridge", 0.1, "--json").out)["pairs"]
+    assert (pair["won"], pair["tied"], pair["lost"]) == (0, N, 0)
+    assert pair["order_consistency"]["value"] == 0
+    assert pair["first_place"]["value"] is None
+
+
 def test_a_template_of_ones_own(call: Call, script: Script) -> None:
     one, two = stored(script, "model", 4), stored(script, "resident_model", 2)
     Path("pair.txt").write_text("{question} | {answer_a} | {answer_b}", encoding="utf-8")

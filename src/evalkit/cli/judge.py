@@ -70,7 +70,7 @@ def judge_command(  # noqa: PLR0913 - one argument per flag
     context = open_plan_context(options)
     deployments = tuple(judges or ())
     if pairs:
-        plan = plan_pairs(directories, against, template, deployments, context)
+        plan = plan_pairs(directories, against, template, deployments, pooling, context)
     else:
         plan = plan_judging(directories, _specs(judge_spec, pooling), deployments, context)
     with progress_for(quiet=quiet) as observer:

@@ -156,38 +156,42 @@ def _other_side(against: str, ours: StoredRun) -> _Side:
 def _contest(run: StoredRun, spec: JudgeSpec, names: tuple[str, str]) -> Contest:
     run.check("scores.jsonl", "instances.jsonl")
     groups = {row["id"]: row["group"] for row in read_lines(run.directory.instances_path) if row.get("group")}
-    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    by_score: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in _SCORES}
     judged: dict[str, list[Item]] = defaultdict(list)
     num_missing = 0
     for row in read_lines(run.directory.scores_path):
         if row.get("perturbation") is not None:
             continue
         scores, instance_id = row.get("scores", {}), row["instance_id"]
-        if spec.score_name(WIN_RATE) not in scores:
+        if spec.score_name(WIN_RATE) in scores:
+            judged[instance_id].append((instance_id, None, row.get("trial", 0), row.get("sample", 0)))
+        else:
             num_missing += 1
-            continue
-        judged[instance_id].append((instance_id, None, row.get("trial", 0), row.get("sample", 0)))
-        for name in _SCORES:
-            values[instance_id][name].append(scores[spec.score_name(name)])
-    questions = sorted(values)
-    mean = {name: [math.fsum(values[q][name]) / len(values[q][name]) for q in questions] for name in _SCORES}
-    clusters: list[Hashable] = [groups.get(each, f"\0{each}") for each in questions]
-    is_share = all(value in (0, 1) for value in mean[ORDER_CONSISTENT])
-    consistency = (share_figure if is_share else mean_figure)(mean[ORDER_CONSISTENT], clusters)
+        # A jury may agree on who won and not on the rest.
+        for name, found in by_score.items():
+            if (score := scores.get(spec.score_name(name))) is not None:
+                found[instance_id].append(score)
+
+    def per_question(name: str) -> tuple[list[float], list[Hashable]]:
+        found = sorted(by_score[name].items())
+        return [math.fsum(v) / len(v) for _, v in found], [groups.get(q, f"\0{q}") for q, _ in found]
+
+    values, clusters = per_question(WIN_RATE)
+    consistent = per_question(ORDER_CONSISTENT)
+    is_share = all(value in (0, 1) for value in consistent[0])
     benchmark = str(run.run_spec.scenario_spec)
-    wins = [
-        win
-        for cluster, value in zip(clusters, mean[WIN_RATE], strict=True)
-        for win in _wins(names, value, (benchmark, cluster))
-    ]
     return Contest(
         *names,
-        win_rate(mean[WIN_RATE], clusters),
-        _length_controlled(run, spec, mean[WIN_RATE], [judged[each] for each in questions], clusters),
-        consistency,
-        within_0_and_1(mean_figure(mean[FIRST_PLACE], clusters)),
+        win_rate(values, clusters),
+        _length_controlled(run, spec, values, [items for _, items in sorted(judged.items())], clusters),
+        (share_figure if is_share else mean_figure)(*consistent),
+        within_0_and_1(mean_figure(*per_question(FIRST_PLACE))),
         num_missing,
-        wins,
+        [
+            win
+            for cluster, value in zip(clusters, values, strict=True)
+            for win in _wins(names, value, (benchmark, cluster))
+        ],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from evalkit.errors import UsageError
 from evalkit.results.run_directory import RunDirectory
@@ -14,6 +14,7 @@ from evalkit.runs.stored_answers import plan_judging
 from evalkit.specs.run_spec import JudgeSpec
 
 PAIRWISE = "pairwise"
+Pooling = Literal["mean", "median", "majority"]
 _Questions = dict[tuple[str, str | None], str]
 
 
@@ -22,6 +23,7 @@ def plan_pairs(
     against: Path | None,
     template: Path | None,
     judging: Sequence[str],
+    pooling: Pooling,
     context: PlanContext,
 ) -> Plan:
     """Runs that compare the answers of stored runs, each pair in both orders.
@@ -32,6 +34,7 @@ def plan_pairs(
             whatever the order in which they are given.
         template: A file with the prompt; None: the one that comes with evalkit.
         judging: Who judges: deployments.
+        pooling: How the verdicts of several become one.
         context: Options, models and data.
 
     Raises:
@@ -48,7 +51,7 @@ def plan_pairs(
             if path not in questions:
                 questions[path] = _questions_of(path)
         _require_same(one, questions[one], other, questions[other])
-        spec = JudgeSpec(name=PAIRWISE, args={"against": str(other), **args})
+        spec = JudgeSpec(name=PAIRWISE, args={"against": str(other), **args}, pooling=pooling)
         planned += plan_judging([one], [spec], judging, context).runs
     return Plan(tuple(planned))
 

@@ -19,6 +19,7 @@ from evalkit.statistics.matrices import Matrix, inverse, product, times
 _ELO = 400 / math.log(10)
 _ELO_CENTRE = 1000.0
 _MOST_STEPS = 200
+_MOST_HALVINGS = 60
 _SMALLEST_STEP = 1e-12
 _MOST_NAMES = 4
 
@@ -145,12 +146,12 @@ def _fitted(wins: Matrix, ridge: float) -> tuple[list[float], Matrix]:
         slope, information = _derivatives(wins, theta, ridge)
         step = times(_pseudo_inverse(information, ridge), slope)
         before = _log_likelihood(wins, theta, ridge)
-        while True:
+        for _ in range(_MOST_HALVINGS):
             moved = [t + s for t, s in zip(theta, step, strict=True)]
             if _log_likelihood(wins, moved, ridge) >= before - 1e-9 * abs(before):
                 break
             step = [s / 2 for s in step]
-        theta = moved
+        theta = [t + s for t, s in zip(theta, step, strict=True)]
         if max(map(abs, step)) < _SMALLEST_STEP:
             break
     centre = math.fsum(theta) / size
@@ -205,9 +206,13 @@ def _clustered(
         surprise = win.weight * (1 - _chance(theta, i, j))
         scores[win.question][i] += surprise
         scores[win.question][j] -= surprise
-    size = range(len(place))
     scale = num_questions / max(1, num_questions - 1)
-    middle = [[scale * math.fsum(s[i] * s[j] for s in scores.values()) for j in size] for i in size]
+    middle = [[0.0] * len(place) for _ in place]
+    for score in scores.values():
+        played = [i for i, surprise in enumerate(score) if surprise]
+        for i in played:
+            for j in played:
+                middle[i][j] += scale * score[i] * score[j]
     return product(product(flat, middle), flat)
 
 

@@ -20,6 +20,7 @@ from evalkit.statistics.figure import (
 from evalkit.statistics.matrices import inverse, product, times
 
 _MOST_STEPS = 200
+_MOST_HALVINGS = 60
 _SMALLEST_STEP = 1e-12
 
 
@@ -140,7 +141,9 @@ def _logistic(
         slope, information = _derivatives(values, x, a, b)
         step = times(inverse(information), slope)
         before = _log_likelihood(values, x, a, b)
-        while _log_likelihood(values, x, a + step[0], b + step[1]) < before - 1e-9 * abs(before):
+        for _ in range(_MOST_HALVINGS):
+            if _log_likelihood(values, x, a + step[0], b + step[1]) >= before - 1e-9 * abs(before):
+                break
             step = [each / 2 for each in step]
         a, b = a + step[0], b + step[1]
         if max(map(abs, step)) < _SMALLEST_STEP:
