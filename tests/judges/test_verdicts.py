@@ -115,6 +115,15 @@ RATINGS: list[tuple[str, float | None]] = [
     ("Helpfulness score: 6\nAccuracy score: 9\nOverall score: 7", 7),
     ("The maximum score is 10. Score: 8", 8),
     ("Rating: 8 (out of 10)", 8),
+    ("[[Rating]]: 8", 8),
+    ("Rating - 8", 8),
+    ("Score — 8/10", 8),
+    ("Rating:\n8", 8),
+    ("評価\n8", 8),
+    ("Final rating: 8. My first rating: 6", 8),
+    ("Rating -8", UNCLEAR),
+    ("Rating: N/A", UNCLEAR),
+    ("Rating: ⑧", UNCLEAR),
     ("Rating: 8\n- 3 good points", 8),
     ("Rating: 8\n9. Further remarks", 8),
     ("Rating: 8 on a scale of 1 to 10", 8),
@@ -181,6 +190,9 @@ PREFERENCES: list[tuple[str, str | None]] = [
     ("A and B are both good.", UNCLEAR),
     ("[[Assistant A is better]]", "A"),
     ("Verdict: [A]", "A"),
+    ("[[A ≫ B]]", "A"),
+    ("[[ B > A ]]", "B"),
+    ("Final answer: B", "B"),
     ("The winner is not A.", UNCLEAR),
     ("Winner: neither", UNCLEAR),
     ("Choice: A, B", UNCLEAR),
@@ -266,6 +278,37 @@ def test_a_rating_in_brackets_is_read_behind_any_text(
         rating = rating.translate({ord(plain): ord(plain) + 0xFEE0 for plain in "[]0123456789"})
     if not before.strip().lower().startswith("analysis"):
         assert RatingReader().read(before + rating) == value
+
+
+@given(
+    preferred=st.sampled_from(["A", "B"]),
+    before=st.text(
+        alphabet=st.characters(blacklist_characters="[]［］〚⟦<`~\\", blacklist_categories=["Cs"])
+    ),
+    lower=st.booleans(),
+)
+def test_a_preference_in_brackets_is_read_behind_any_text(preferred: str, before: str, lower: bool) -> None:
+    verdict = f" [[{preferred.lower() if lower else preferred}]]"
+    if not before.strip().lower().startswith("analysis"):
+        assert PreferenceReader().read(before + verdict) == preferred
+
+
+@given(
+    rating=st.integers(1, 10),
+    more=st.dictionaries(
+        st.text(min_size=1, max_size=5).filter("rating".__ne__), st.text(max_size=20), max_size=3
+    ),
+    around=st.text(
+        alphabet=st.characters(blacklist_characters="{}<", blacklist_categories=["Cs"]), max_size=40
+    ),
+    indent=st.sampled_from([None, 2]),
+)
+def test_a_rating_in_json_is_read_between_any_texts(
+    rating: int, more: dict[str, str], around: str, indent: int | None
+) -> None:
+    if not around.strip().lower().startswith(("analysis", "[think]", "◁think▷")):
+        reply = f"{around}\n```json\n{json.dumps({**more, 'rating': rating}, indent=indent)}\n```\n{around}"
+        assert read(JsonReader(), reply) == rating
 
 
 @given(

@@ -22,6 +22,8 @@ _SIGNS = str.maketrans(
         "∕": "/",
         # Of no width.
         **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", ""),
+        "≫": ">>",
+        "≪": "<<",
         "〚": "[[",
         "⟦": "[[",
         "〛": "]]",

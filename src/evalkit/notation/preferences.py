@@ -26,7 +26,7 @@ _AFTER = r"""(?= [*_`\"'”」\s\])]{0,12} (?: $ | [.,;:!。、—-] (?!\s*[ABC]
     | [*_`\"'”」\])]{0,12} \s* (?: \n | \b (?: because | since | as | for | is | wins ) \b | の | が | です )
     )"""
 _LABELLED = re.compile(
-    rf"""(?: verdict | winner | judge?ment | decision | choice | preference
+    rf"""(?: verdict | winner | final \s answer | judge?ment | decision | choice | preference
         | better \s (?: assistant | model | answer | response )
         | 判定 | 結論 | 勝者 | 優れた回答
         | より良い回答 )

@@ -43,8 +43,8 @@ _LABELLED_CONTENT = re.compile(rf"{_MARKS} {_LABEL} {_MARKS} [:=] {_MARKS}", re.
 _LABELLED = re.compile(
     rf"""(?P<whole> (?: overall | final | total | 総合 | 最終 | 総 | 综合 | 总 | 最终 | 종합
         | 최종 ) (?: 的な? )? \s* )?
-    {_LABEL} (?P<value_word> \s*値 )? {_MARKS} (?: \( [^()\n]{{0,40}} \) )? {_MARKS}
-    (?: (?P<sign> [:=] ) | (?: is | was | of | would\ be | は | が | 为 | 為 | 是 | 는 | 은 ) )
+    {_LABEL} (?P<value_word> \s*値 )? \]{{0,2}} {_MARKS} (?: \( [^()\n]{{0,40}} \) )? {_MARKS}
+    (?: (?P<sign> [:=] | [-—] (?=\s) ) | (?: is | was | of | would\ be | は | が | 为 | 為 | 是 | 는 | 은 ) )
     [*_`\"'“”「」『』\s\\\[(]{{0,12}} {_RATING}""",
     re.VERBOSE | re.IGNORECASE,
 )
