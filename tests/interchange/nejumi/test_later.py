@@ -198,6 +198,11 @@ def test_lengths_of_a_benchmark(folder: Path) -> None:
     assert ifeval == "m_ifeval_ja:num_output_tokens=99,model=nejumi/small-7b"
 
 
+def test_some_of_the_questions(folder: Path) -> None:
+    some = "mtbench: {question_begin: 10, first_n: 5}\n"
+    assert ",question_begin=10,question_end=15," in descriptions(read(folder, MODEL + some))[-1]
+
+
 def test_adapters(folder: Path) -> None:
     lora = "model:\n  lora: {enable: true, adapter_path: ./lora, max_lora_rank: 64}\n"
     text = replaced(MODEL, ("model:\n", f"{lora}  base_model_name_or_path: org/base\n"))

@@ -242,6 +242,12 @@ def test_files_of_artifacts(folder: Path) -> None:
         ("use_azure: false", "use_azure: true", r".*'local/j' is a deployment of yours"),
         ('artifacts_path: ""', "artifacts_path: 'a/b/c:v0'", r".*no artifacts/c:v0 below"),
         ("custom_prompt_template:", "custom_prompt_template: '{input}'", r"it lacks {instruction}"),
+        ("model_id:", "first_n: 5\n  question_end: 9\n  model_id:", r"mtbench.first_n: question_end says"),
+        (
+            "model_id:",
+            "question_begin: 9\n  question_end: 9\n  model_id:",
+            r"question_end: the questions",
+        ),
         ("model_id:", "mode: pairwise-all\n  model_id:", r"mtbench.mode: only single grading"),
     ],
 )

@@ -11,6 +11,7 @@ from evalkit.interchange.nejumi.config_file import Config, ConfigText, checked
 from evalkit.interchange.nejumi.later_config import LaterConfig
 from evalkit.interchange.nejumi.later_models import LaterModels, later_models
 from evalkit.interchange.nejumi.nejumi_runs import NejumiRuns, written
+from evalkit.interchange.nejumi.positions import positions_of
 from evalkit.models.catalog import ModelCatalog
 from evalkit.run_specs.mt_bench import TEMPERATURES
 from evalkit.specs.conf import ConfEntry
@@ -174,13 +175,7 @@ class _Entries:
         arguments |= own_files(dict(self._files()), "ja")
         if settings.temperature_override:
             arguments["temperatures"] = self._temperatures(settings.temperature_override)
-        begin, end = settings.question_begin, settings.question_end
-        if settings.first_n is not None:
-            if end is not None:
-                self._config.fail("mtbench.first_n", "question_end says where the questions end; remove one")
-            end = (begin or 0) + settings.first_n
-        positions = {"question_begin": begin, "question_end": end}
-        arguments |= {name: str(value) for name, value in positions.items() if value is not None}
+        arguments |= positions_of(self._config, settings)
         for argument, count in (("choices", settings.num_choices), ("judgements", settings.judge_count)):
             arguments |= {argument: str(count)} if count != 1 else {}
         longest = settings.generator_config.max_tokens or settings.max_new_token

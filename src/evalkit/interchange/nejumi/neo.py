@@ -13,6 +13,7 @@ from evalkit.interchange.nejumi.config_file import Config
 from evalkit.interchange.nejumi.nejumi_runs import NejumiRuns, written
 from evalkit.interchange.nejumi.neo_config import EnData, JaData, NeoConfig
 from evalkit.interchange.nejumi.neo_models import Language, NeoModels, neo_models, weights_folder
+from evalkit.interchange.nejumi.positions import positions_of
 from evalkit.models.catalog import ModelCatalog
 from evalkit.run_specs.jaster_datasets import DATASETS
 from evalkit.specs.conf import ConfEntry
@@ -101,8 +102,6 @@ def _check(config: Config[NeoConfig]) -> None:
             f"a model takes {mt_bench.num_gpus_per_model} GPUs (num_gpus_per_model) of "
             f"{mt_bench.num_gpus_total}; correct one of the two",
         )
-    if mt_bench.first_n is not None and mt_bench.question_end is not None:
-        config.fail("mtbench.first_n", "question_end says where the questions end too; remove one of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +228,7 @@ class _MtBench:
     def _part(self) -> dict[str, str]:
         """Which of the questions, as positions."""
         settings = self.config.values.mtbench
-        begin, end = settings.question_begin, settings.question_end
-        if settings.first_n is not None:
-            end = (begin or 0) + settings.first_n
-        positions = {"question_begin": begin, "question_end": end}
-        return {name: str(value) for name, value in positions.items() if value is not None}
+        return positions_of(self.config, settings)
 
     def _files(self, language: Language) -> Iterator[tuple[str, str]]:
         """The files that are not the benchmark's own, by argument."""
