@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.registry import isolated_registries
 from tests.cli.conftest import Call, Called
-from tests.judges.scripted import Script, ScriptedClient, number_in, register, run
+from tests.judges.scripted import DEPLOYMENTS, Script, ScriptedClient, number_in, register, run
 from tests.judges.test_stored_pairs import prefers_longer
 
 N = 10
@@ -93,6 +93,22 @@ def test_a_jury_decides_by_majority(call: Call, script: Script) -> None:
     assert (pair["won"], pair["tied"], pair["lost"]) == (0, N, 0)
     assert pair["order_consistency"]["value"] == 0
     assert pair["first_place"]["value"] is None
+
+
+def test_imported_runs_are_compared_too(call: Call, script: Script) -> None:
+    entries = ("simple_mcqa:model=evalkit/echo", "simple_mcqa:model=evalkit/majority")
+    assert call("run", "-r", *entries, "-m", 5, "-q", "-o", "here", "--suite", "h").code == 0
+    assert call("export", "helm", "here", "-o", "helm").code == 0
+    assert call("import", "helm", "helm", "-o", "out", "--suite", "s").code == 0
+    script.reply = prefers_longer
+    Path("deployments.yaml").write_text(DEPLOYMENTS)
+    one, two = sorted(SUITE.iterdir())
+    assert judged(call, one, "--against", two).code == 0
+    assert script.num_asked("judge") == 10
+    (pair,) = json.loads(call("rank", SUITE, "--ridge", 0.1, "--json").out)["pairs"]
+    assert (pair["model"], pair["against"]) == ("evalkit/echo", "evalkit/majority")
+    # An echo repeats the whole prompt, a letter is shorter.
+    assert (pair["won"], pair["order_consistency"]["value"]) == (5, 1)
 
 
 def test_a_template_of_ones_own(call: Call, script: Script) -> None:
