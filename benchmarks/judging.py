@@ -124,8 +124,14 @@ def evalkit_s(folder: Path, url: str, in_flight: int | None, number: int) -> flo
     return sending_s(output)
 
 
-async def waiting_s(url: str, in_flight: int) -> float:
-    """A bare client that judges when all answers are there; second turns wait for nothing else."""
+async def bare_s(url: str, in_flight: int, *, waits: bool) -> float:
+    """A bare client, which keeps nothing; it judges when all answers are there, or each as it comes.
+
+    Args:
+        url: Of the double.
+        in_flight: Most requests at once, of answers and of judgements.
+        waits: Whether judging waits for all answers. Second turns wait for nothing but the first.
+    """
     import aiohttp
 
     limits = {name: asyncio.Semaphore(in_flight) for name in ("model", "judge")}
@@ -137,12 +143,17 @@ async def waiting_s(url: str, in_flight: int) -> float:
                 await answer.read()
 
         async def converse(number: int) -> None:
-            await ask("model", f"Question {number}?")
-            await ask("model", f"And then, {number}?")
+            judging = []
+            for turn in range(2):
+                await ask("model", f"Question {number}, turn {turn}?")
+                if not waits:
+                    judging.append(asyncio.create_task(ask("judge", f"{number}.{turn}\n{RATING}")))
+            await asyncio.gather(*judging)
 
         began_s = time.perf_counter()
         await asyncio.gather(*map(converse, range(NUM_QUESTIONS)))
-        await asyncio.gather(*(ask("judge", f"{number}\n{RATING}") for number in range(2 * NUM_QUESTIONS)))
+        if waits:
+            await asyncio.gather(*(ask("judge", f"{n}\n{RATING}") for n in range(2 * NUM_QUESTIONS)))
         return time.perf_counter() - began_s
 
 
@@ -150,23 +161,28 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
     """Runs with room for all, with 64 in flight, and at the default limits; and the client that waits."""
     write_files(folder)
     taken: dict[int | None, list[float]] = {WITH_ROOM: [], FEW: [], None: []}
+    bare: dict[int, list[float]] = {WITH_ROOM: [], FEW: []}
     waiting: list[float] = []
     with double(LATENCY_MS, folder) as url:
         for number in range(options.runs):
             for in_flight, seconds in taken.items():
                 seconds.append(evalkit_s(folder, url, in_flight, number))
-            waiting.append(asyncio.run(waiting_s(url, FEW)))
+                if in_flight is not None:
+                    bare[in_flight].append(asyncio.run(bare_s(url, in_flight, waits=False)))
+            waiting.append(asyncio.run(bare_s(url, FEW, waits=True)))
     least_s, best = 3 * LATENCY_MS / 1000, best_s(FEW, FEW)
     of = {in_flight: statistics.median(seconds) for in_flight, seconds in taken.items()}
+    bare_of = {in_flight: statistics.median(seconds) for in_flight, seconds in bare.items()}
     most_s = MOST_OVER_BEST * best
-    ratio = {"three latencies": of[WITH_ROOM] / least_s}
+    room = {"three latencies": of[WITH_ROOM] / least_s, "the bare client": of[WITH_ROOM] / bare_of[WITH_ROOM]}
+    few = {"the best": of[FEW] / best, "the bare client": of[FEW] / bare_of[FEW]}
     return [
         Figure(
-            f"{WITH_ROOM} in flight: sending", of[WITH_ROOM], "s", MOST_OVER_LATENCIES * least_s, ratios=ratio
+            f"{WITH_ROOM} in flight: sending", of[WITH_ROOM], "s", MOST_OVER_LATENCIES * least_s, ratios=room
         ),
-        Figure(
-            f"{FEW} in flight of each: sending", of[FEW], "s", most_s, ratios={"the best": of[FEW] / best}
-        ),
+        Figure("… of a bare client that judges as answers come", bare_of[WITH_ROOM], "s"),
+        Figure(f"{FEW} in flight of each: sending", of[FEW], "s", most_s, ratios=few),
+        Figure("… of a bare client that judges as answers come", bare_of[FEW], "s"),
         Figure("the best schedule for that", best, "s"),
         Figure(
             "a client that judges after all answers must miss that",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,18 +11,24 @@ from typing import Any
 
 import pytest
 
-from evalkit.errors import BadRequestError
+from evalkit.errors import BadRequestError, UsageError
 from evalkit.interchange.imported_run import keep_runs
 from evalkit.interchange.mt_bench_export import export_mt_bench
 from evalkit.interchange.mt_bench_import import MtBenchFiles, find_judgement_files, read_mt_bench
 from evalkit.plugins import load_builtins
-from evalkit.registry import client, isolated_registries
+from evalkit.registry import RUN_SPECS, client, isolated_registries
 from evalkit.request import Request
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import RunResult
 from evalkit.results.stored_run import StoredRun
+from evalkit.runs.options import RunOptions
+from evalkit.runs.plan import open_plan_context, plan_run
+from evalkit.runs.runner import run_all
+from evalkit.runs.stored_answers import plan_judging
 from evalkit.scoring.stat import Stat
-from tests.judges.scripted import Script, ScriptedClient, run
+from evalkit.specs.run_spec import JudgeSpec, MetricSpec
+from tests.interchange.test_mt_bench_import import FULL, bench
+from tests.judges.scripted import DEPLOYMENTS, Script, ScriptedClient, run
 from tests.scenarios.mt_bench_files import QUESTIONS, answer_row, write_lines
 
 PROMPTS = {
@@ -228,6 +235,37 @@ def test_judgements_are_exported_as_fastchats_rows(script: Script, tmp_path: Pat
     )
     back = StoredRun.open(report.path)
     assert (back.stat("rating_turn_2").mean, back.stat("rating_turn_2").n_failed) == (7.5, 1)
+
+
+def test_published_answers_are_judged_anew_next_to_their_ratings(script: Script, tmp_path: Path) -> None:
+    """The scores of the judge get its name, since the published ratings have theirs already."""
+    folder = bench(tmp_path, FULL)
+    files = MtBenchFiles(tuple(find_judgement_files(folder)))
+    (report,) = keep_runs(read_mt_bench(files), tmp_path / "out/runs/published")
+    path = tmp_path / "deployments.yaml"
+    path.write_text(DEPLOYMENTS, encoding="utf-8")
+    options = RunOptions(output_path=tmp_path / "out", suite="published", model_deployments=(path,))
+    args = {"judge_prompts": ("evalkit",), "reference_categories": ()}
+    script.reply = lambda who, request: "Grade: [[3]]"
+    context = open_plan_context(options)
+    plan = plan_judging([report.path], [JudgeSpec(name="mt_bench", args=args)], ["own/judge"], context)
+    (result,) = asyncio.run(run_all(plan, context))
+    assert result.status == "complete", result.message
+    assert numbers(result)["rating_turn_1"] == (25 / 4, 4, 0)
+    assert numbers(result)["mt_bench_rating_turn_1"] == (3, 4, 0)
+    assert numbers(result)["mt_bench_rating_mean_of_categories"] == (3, 4, 0)
+    assert (script.num_asked("model"), script.num_asked("judge")) == (0, 8)
+
+
+def test_a_metric_and_a_judge_with_one_score_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    made = RUN_SPECS.get("mt_bench_en")(questions=str(write_lines(tmp_path / "q.jsonl", QUESTIONS)))
+    (judge,) = made.judge_specs
+    both = made.with_judges(judge.model_copy(update={"deployments": ("simple/model1",)})).model_copy(
+        update={"metric_specs": (MetricSpec(name="mt_bench_ratings"),)}
+    )
+    spec = both.with_adapter(model="simple/model1", model_deployment="simple/model1")
+    with pytest.raises(UsageError, match="the judge 'mt_bench' both give 'rating_turn_1'; give the judge a"):
+        plan_run("e", spec, open_plan_context(RunOptions(output_path=tmp_path)))
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evalkit.errors import UsageError
+from evalkit.errors import EvalkitError, UsageError
 from evalkit.specs.judge_identity import judge_identity
 from evalkit.specs.run_spec import JudgeSpec, RunSpec
 
@@ -74,7 +75,7 @@ def plan_judges(
         )
         planned.append(PlannedJudge(spec, judge, deployments, covered))
         problems.append(problem)
-    _refuse_equal_names(planned)
+    _refuse_equal_names(planned, _metric_scores(run_spec))
     return tuple(planned), next(filter(None, problems), "")
 
 
@@ -86,8 +87,38 @@ def _deployments_of(spec: JudgeSpec, run_spec: RunSpec, prepared: Prepared) -> t
     return tuple(prepared(name)[0] for name in spec.deployments)
 
 
-def _refuse_equal_names(planned: Sequence[PlannedJudge]) -> None:
-    """Nothing, if the stages and scores of all judges have different names.
+def labelled(run_spec: RunSpec) -> RunSpec:
+    """The run spec with labels for judges whose scores are called like those of its metrics.
+
+    So the answers of a run that has such scores already, of published judgements, can be judged anew.
+
+    Raises:
+        UsageError: A judge is unknown, or has a wrong argument.
+    """
+    from evalkit.judges.judge import build_judge
+
+    taken, specs = _metric_scores(run_spec), []
+    for spec in run_spec.judge_specs:
+        judge = build_judge(spec, run_spec.adapter_spec)
+        is_taken = any(spec.score_name(name) in taken for name in (*judge.names, *judge.run_level_names))
+        specs.append(spec.model_copy(update={"label": spec.stage}) if is_taken and not spec.label else spec)
+    return run_spec.with_judges(*specs)
+
+
+def _metric_scores(run_spec: RunSpec) -> dict[str, str]:
+    """The scores that metrics announce, with the metric of each; those of unknown metrics are left out."""
+    from evalkit.scoring.metric import build_metric
+
+    scores: dict[str, str] = {}
+    for spec in run_spec.metric_specs if run_spec.judge_specs else ():
+        with suppress(EvalkitError):
+            metric = build_metric(spec, run_spec.adapter_spec)
+            scores |= dict.fromkeys((*metric.names, *metric.run_level_names), spec.name)
+    return scores
+
+
+def _refuse_equal_names(planned: Sequence[PlannedJudge], metrics: Mapping[str, str]) -> None:
+    """Nothing, if the stages and scores of all judges have different names, and metrics have others.
 
     Raises:
         UsageError: Two are called alike.
@@ -101,6 +132,11 @@ def _refuse_equal_names(planned: Sequence[PlannedJudge]) -> None:
         stages[stage] = None
         for name in (*each.judge.names, *each.judge.run_level_names):
             score = each.spec.score_name(name)
+            if score in metrics:
+                raise UsageError(
+                    f"the metric '{metrics[score]}' and the judge '{stage}' both give '{score}'; give the "
+                    "judge a label"
+                )
             if scores.setdefault(score, stage) != stage:
                 raise UsageError(
                     f"the judges '{scores[score]}' and '{stage}' both give '{score}'; give one a label"

@@ -17,6 +17,7 @@ from evalkit.results.integrity import require_unchanged, require_whole_journal, 
 from evalkit.results.run_directory import RunDirectory
 from evalkit.runs.load import LoadedRun
 from evalkit.runs.plan import Plan, PlanContext, PlannedRun, judges_of
+from evalkit.runs.plan_judges import labelled
 from evalkit.scenarios.scenario import Scenario
 from evalkit.scoring.metric import adapter_of
 from evalkit.specs.digest import run_digest
@@ -163,6 +164,7 @@ def _planned(
     run_spec = run_spec.with_judges(
         *(spec.model_copy(update={"deployments": deployments or spec.deployments}) for spec in specs)
     )
+    run_spec = labelled(run_spec)
     judges, problem = judges_of(run_spec, context, fetch=True)
     covered: dict[str, Any] = {**manifest.identity, "judges": [dict(judge.identity) for judge in judges]}
     name = run_spec.adapter_spec.model_deployment or run_spec.adapter_spec.model or "stored"
