@@ -51,6 +51,8 @@ class Request:
         top_k: Draw from this many of the likeliest tokens; 0: from all.
         repetition_penalty: Of a token that is in the text already, the logit is divided by this if it is
             positive, else multiplied; 1: no penalty.
+        response_schema: A JSON Schema, as JSON, that the answer is to satisfy. evalkit sends it to servers
+            that take one (`response_format`), and to no others.
     """
 
     prompt: str
@@ -70,6 +72,7 @@ class Request:
     expects_thinking: bool = False
     top_k: int = 0
     repetition_penalty: float = 1.0
+    response_schema: str | None = None
     hints: Hints | None = field(default=None, compare=False, repr=False)
 
     @property

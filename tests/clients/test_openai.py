@@ -96,6 +96,14 @@ def test_a_request_with_everything() -> None:
     }
 
 
+def test_a_schema_is_sent_as_response_format_to_a_chat() -> None:
+    request = Request("q", response_schema='{"type":"object"}')
+    schema = {"name": "answer", "schema": {"type": "object"}}
+    assert local().body(request)["response_format"] == {"type": "json_schema", "json_schema": schema}
+    assert "response_format" not in local(mode="completions").body(request)
+    assert "response_format" not in local().body(Request("q"))
+
+
 def test_omitted_fields_are_not_sent() -> None:
     body = local(omit_fields=("temperature", "stop")).body(Request("q", stop_sequences=("x",)))
     assert set(body) == {"model", "messages", "max_tokens"}

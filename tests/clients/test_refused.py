@@ -178,3 +178,20 @@ def test_anthropic(planted: Planted) -> None:
     assert ["temperature" in body for body in bodies] == [True, False]
     assert responses[0].completions[0].text == "one two"
     assert len(notes) == 1
+
+
+def test_a_server_without_schemas_is_asked_without_one() -> None:
+    async def ask() -> tuple[Response, Bodies, tuple[str, ...]]:
+        error = {"message": "response_format is not supported by this model", "param": "response_format"}
+        async with refusing(response_format=error) as (url, bodies):
+            client = OpenAIClient(model="m", base_url=url)
+            try:
+                response = await client.send(Request("q", response_schema='{"type":"object"}'))
+            finally:
+                await client.close()
+            return response, bodies, client.notes
+
+    response, bodies, notes = asyncio.run(ask())
+    assert response.completions
+    assert ["response_format" in body for body in bodies] == [True, False]
+    assert notes == ("the server refuses response_format; evalkit leaves it out: answers are plain texts",)

@@ -156,6 +156,20 @@ def test_no_byte_holds_a_key_that_the_server_repeats(workspace: Workspace) -> No
     assert b'"response"' in journal
 
 
+def test_no_byte_holds_a_key_that_the_server_of_a_judge_repeats(workspace: Workspace) -> None:
+    plant(workspace)
+    entry = ENTRY.replace("model=test/a", "model=simple/model1,judge=test/a")
+    with repeating(list(STYLES.values())) as server:
+        deploy(workspace, server.url)
+        printed = [workspace.evalkit("run", "-r", entry), workspace.evalkit("run", "-r", entry, "--json")]
+    printed += [workspace.evalkit(word, workspace.suite()) for word in ("score", "verify", "summarize")]
+    assert not any("Traceback" in each.err for each in printed)
+    assert not [found for each in printed for found in obeyed(each.out + each.err)]
+    journal = workspace.run().judgements_path("rating").read_bytes()
+    assert b"***" in journal
+    assert b'"failure"' in journal
+
+
 @pytest.mark.parametrize("protocol", ["anthropic", "completions"])
 def test_no_byte_holds_a_key_in_the_other_protocols(workspace: Workspace, protocol: str) -> None:
     workspace.plant("TEST_KEY")

@@ -22,6 +22,7 @@ from evalkit.clients.http import Endpoint, sent_before, served_model
 from evalkit.clients.openai_answers import completions_of, failure_in, has_thought, usage_of
 from evalkit.clients.refused import RefusedParameters
 from evalkit.clients.thinking import AnswerReader
+from evalkit.codec import decode
 from evalkit.errors import BadRequestError, UsageError
 from evalkit.registry import client
 from evalkit.request import Request
@@ -193,6 +194,9 @@ class OpenAIClient(ApiClient):
             body["messages"] = [{"role": "user", "content": request.prompt}]
         else:
             body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
+        if request.response_schema is not None:
+            schema = {"name": "answer", "schema": decode(request.response_schema.encode())}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if self.logprobs or request.top_k_per_token > 1:
             body["logprobs"] = True
             if request.top_k_per_token > 1:

@@ -77,7 +77,8 @@ class RefusedParameters:
         Raises:
             BadRequestError: It can't.
         """
-        if name in (*_STOP_FIELDS, "seed") or (name == "temperature" and value in _PLAIN_TEMPERATURES):
+        is_plain = name == "temperature" and value in _PLAIN_TEMPERATURES
+        if is_plain or name in (*_STOP_FIELDS, "seed", "response_format"):
             return
         raise BadRequestError(
             f"the server refuses {name}, and leaving {name}={value} out would change the result; "
@@ -93,4 +94,5 @@ _NOTES = {
     "stop": "the server refuses stop; evalkit applies stop sequences itself",
     "stop_sequences": "the server refuses stop_sequences; evalkit applies them itself",
     "seed": "the server refuses seed; evalkit leaves it out",
+    "response_format": "the server refuses response_format; evalkit leaves it out: answers are plain texts",
 }

@@ -10,13 +10,14 @@ import hashlib
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.errors import PluginError
 from evalkit.parameters import bind_arguments
 from evalkit.registry import JUDGES, origin_of
 from evalkit.request import Message, Request
+from evalkit.specs.digest import canonical_json
 
 if TYPE_CHECKING:
     from evalkit.data import DataFile, DataStore
@@ -156,7 +157,12 @@ class Judge:
 
 
 def chat_request(
-    prompt: str, *, system: str = "", temperature: float = 0.0, max_tokens: int = MAX_TOKENS
+    prompt: str,
+    *,
+    system: str = "",
+    temperature: float = 0.0,
+    max_tokens: int = MAX_TOKENS,
+    response_schema: Mapping[str, Any] | None = None,
 ) -> Request:
     """A judge's request: a prompt, as a chat where there is a system message.
 
@@ -165,11 +171,14 @@ def chat_request(
         system: Who the judge is to be; "" for no system message.
         temperature: Sampling temperature; 0 is greedy.
         max_tokens: Longest reply.
+        response_schema: A JSON Schema that the reply is to satisfy, for servers that take one.
     """
+    request = Request(prompt, temperature=temperature, max_tokens=max_tokens)
+    if response_schema is not None:
+        request = replace(request, response_schema=canonical_json(response_schema))
     if not system:
-        return Request(prompt, temperature=temperature, max_tokens=max_tokens)
-    messages = (Message("system", system), Message("user", prompt))
-    return Request("", messages=messages, temperature=temperature, max_tokens=max_tokens)
+        return request
+    return replace(request, prompt="", messages=(Message("system", system), Message("user", prompt)))
 
 
 def answers_digest(unit: Unit) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evalkit.errors import ConfigError, nearest_names
 from evalkit.judges.judge import MAX_TOKENS, chat_request
@@ -73,7 +74,12 @@ class PromptTemplate:
         return self
 
     def request(
-        self, values: Mapping[str, str], *, temperature: float = 0.0, max_tokens: int = MAX_TOKENS
+        self,
+        values: Mapping[str, str],
+        *,
+        temperature: float = 0.0,
+        max_tokens: int = MAX_TOKENS,
+        response_schema: Mapping[str, Any] | None = None,
     ) -> Request:
         """A judge's request with the values in their places.
 
@@ -81,7 +87,13 @@ class PromptTemplate:
             KeyError: A placeholder has no value; `checked` refuses such templates beforehand.
         """
         user, system = filled(self.user, values), filled(self.system, values)
-        return chat_request(user, system=system, temperature=temperature, max_tokens=max_tokens)
+        return chat_request(
+            user,
+            system=system,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            response_schema=response_schema,
+        )
 
 
 def read_prompt_template(

@@ -45,6 +45,7 @@ class RatingJudge(Judge):
         verdict: How a reply is read, where it is not a rating: `kind` is rating, patterns or json.
         temperature: Of the judge's reply.
         max_tokens: Longest reply.
+        response_schema: A JSON Schema that the reply is to satisfy, sent to servers that take one.
     """
 
     names = ("rating",)
@@ -58,7 +59,9 @@ class RatingJudge(Judge):
         verdict: Mapping[str, Any] | None = None,
         temperature: float = 0.0,
         max_tokens: int = MAX_TOKENS,
+        response_schema: Mapping[str, Any] | None = None,
     ) -> None:
+        self._response_schema = response_schema
         self._reader = _reader(verdict or {}, {"low": low, "high": high})
         self._files = (DataFile.local(template),) if template else ()
         default = _DEFAULT.replace("{low}", f"{low:g}").replace("{high}", f"{high:g}")
@@ -81,9 +84,13 @@ class RatingJudge(Judge):
     def questions(self, unit: Unit) -> Iterable[Question]:
         """One question per unit."""
         values = texts_of(unit)
-        yield Question(
-            self._template.request(values, temperature=self._temperature, max_tokens=self._max_tokens)
+        request = self._template.request(
+            values,
+            temperature=self._temperature,
+            max_tokens=self._max_tokens,
+            response_schema=self._response_schema,
         )
+        yield Question(request)
 
     def verdict(self, unit: Unit, reply: Reply) -> Mapping[str, float]:
         """The rating.

@@ -431,12 +431,13 @@ def _announced(metrics: Sequence[Metric], judges: Sequence[JudgeColumns] = ()) -
         UsageError: Two announce the same.
     """
     owners: dict[str, int] = {}
-    given = [(f"metric '{metric.name}'", (*metric.names, *metric.run_level_names)) for metric in metrics]
-    given += [(f"judge '{judge.stage}'", judge.all_names) for judge in judges]
+    given = [(metric.name, (*metric.names, *metric.run_level_names)) for metric in metrics]
+    given += [(judge.stage, judge.all_names) for judge in judges]
     for index, (giver, names) in enumerate(given):
         for name in names:
             if (owner := owners.setdefault(name, index)) != index:
-                raise UsageError(f"{given[owner][0]} and {giver} both give '{name}'; ask for one")
+                kinds = "metrics" if index < len(metrics) else "metrics or judges"
+                raise UsageError(f"{kinds} '{given[owner][0]}' and '{giver}' both give '{name}'; ask for one")
     return owners
 
 
