@@ -14,6 +14,8 @@ from evalkit.errors import AuthenticationError, BadRequestError, EntryError, Usa
 from evalkit.execution.budget import TokenEstimator
 from evalkit.execution.journal_index import read_journal
 from evalkit.execution.journal_line import Record
+from evalkit.interchange.helm_import import read_helm_run
+from evalkit.interchange.imported_run import keep_run
 from evalkit.judges.judge import Question
 from evalkit.registry import RUN_SPECS, isolated_registries, run_spec_function
 from evalkit.request import Request
@@ -28,6 +30,7 @@ from evalkit.runs.runner import exit_code, run_all
 from evalkit.runs.stored_answers import place_of, plan_judging
 from evalkit.scoring.unit import Unit
 from evalkit.specs.run_spec import JudgeSpec, RunSpec
+from tests.interchange.harnesses import helm_stat, helm_state, write_helm_run
 from tests.judges.scripted import (
     DEPLOYMENTS,
     Rating,
@@ -467,3 +470,20 @@ def judge_stored(
         RunOptions(output_path=output_path, suite=suite, model_deployments=deployments)
     )
     return asyncio.run(run_all(plan_judging(paths, specs, judging, context), context))
+
+
+def test_an_imported_run_is_judged_too(script: Script, tmp_path: Path) -> None:
+    states = [helm_state(f"id{n}", f"{n}+{n}?", str(2 * n), f"number {n}") for n in range(3)]
+    states.append(helm_state("id3", "3+3?", "6", None))  # an error there is a failure here
+    scores = {(f"id{n}", 0): {"exact_match": 0.0, "toxic_frac": 0.5} for n in range(4)}
+    theirs = write_helm_run(tmp_path / "theirs", states, scores, [helm_stat("exact_match", 0.0)])
+    kept = keep_run(read_helm_run(theirs), tmp_path / "out" / "runs" / "v1")
+    (tmp_path / "deployments.yaml").write_text(DEPLOYMENTS)
+    script.reply = lambda who, request: f"[[{number_in(request.prompt) + 1}]]"
+    (judged,) = judge_stored(tmp_path, [kept.path], (), ("own/judge",))
+    assert judged.status == "partial"  # for what failed there
+    assert means_of(judged)["rating"] == (2.0, 3, 1)
+    assert means_of(judged)["toxic_frac"] == (0.5, 3, 1)
+    assert (script.num_asked("model"), script.num_asked("judge")) == (0, 3)
+    assert not RunDirectory(kept.path).judgement_files
+    assert verify_run(RunDirectory(path_of(judged))).is_sound

@@ -211,3 +211,11 @@ def test_the_difference_of_long_texts_is_in_sight() -> None:
     assert "x1y" in line
     assert "x2y" in line
     assert len(line) < 150
+
+
+def test_a_run_with_other_judges_differs_in_who_judges() -> None:
+    judge = {**JUDGE, "deployments": [{"name": "a/j"}, {"name": "a/k"}]}
+    plain, judged = identity(SPEC, **CONTEXT), identity(SPEC, **CONTEXT, judges=[judge])
+    assert differing_fields(plain, judged) == ["judges: none -> rating (a/j, a/k)"]
+    newer = identity(SPEC, **CONTEXT, judges=[{**judge, "version": 2}])
+    assert differing_fields(judged, newer) == ["judges.0.version: 1 -> 2"]

@@ -190,6 +190,8 @@ def _differences(path: str, a: Any, b: Any) -> Iterator[str]:
     if path == _METRICS and isinstance(a, list) and isinstance(b, list):
         if a != b:
             yield f"{path}: {_changed_metrics(a, b)}"
+    elif path == _JUDGES and not (isinstance(a, list) and isinstance(b, list) and len(a) == len(b)):
+        yield f"{path}: {_judged_by(a)} -> {_judged_by(b)}"
     elif isinstance(a, dict) and isinstance(b, dict):
         for key in sorted(a.keys() | b.keys()):
             yield from _differences(
@@ -211,6 +213,15 @@ def _changed_metrics(before: Sequence[Any], after: Sequence[Any]) -> str:
     if gone or came:
         return f"without {gone}" if gone else f"with {came}"
     return f"{', '.join(map(_call, before))} -> {', '.join(map(_call, after))}"
+
+
+def _judged_by(judges: Any) -> str:
+    """Judges as `rating (a/b, c/d)`, each with who plays it; none where there are none."""
+    named = []
+    for judge in judges if isinstance(judges, list) else ():
+        who = [str(each.get("name")) for each in judge.get("deployments", ())]
+        named.append(f"{judge.get('name')} ({', '.join(who)})")
+    return ", ".join(named) or "none"
 
 
 def _call(spec: Any) -> str:
