@@ -49,7 +49,11 @@ class Validation:
 
 
 def with_stand_in(context: PlanContext) -> PlanContext:
-    """A context in which an entry without its own model gets a stand-in: validation sends no requests."""
+    """A context in which an entry without its own model gets a stand-in: validation sends no requests.
+
+    Judges are left out: they would have to be asked.
+    """
+    context = replace(context, is_judged=False)
     options = context.options
     if options.models_to_run:
         return context

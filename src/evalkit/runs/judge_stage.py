@@ -321,7 +321,7 @@ class JudgeStage:
             num_requests = max(num_requests, self._num_requests)
         return StageReport(
             self.name,
-            self.status or ("partial" if num_failed or self._counts.num_waiting else "complete"),
+            self.status or self._ending(num_failed),
             num_requests,
             num_answered,
             num_failed,
@@ -332,6 +332,12 @@ class JudgeStage:
             tally.num_unknown_bills,
             tally.reported_usage,
         )
+
+    def _ending(self, num_failed: int) -> RunStatus:
+        """How it ended where nothing ended it early; a lane that was not run waits for the next start."""
+        if self._to_ask:
+            return "interrupted"
+        return "partial" if num_failed or self._counts.num_waiting else "complete"
 
     def _finish(self) -> None:
         self._instances = {}

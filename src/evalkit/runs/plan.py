@@ -43,6 +43,7 @@ class PlanContext:
     Attributes:
         conf_entries: The entries of the options' conf files, or of a config of Nejumi.
         nejumi: What that config says; None without one.
+        is_judged: Whether the runs have their judges, if they have any.
     """
 
     options: RunOptions
@@ -51,6 +52,7 @@ class PlanContext:
     trackers: tuple[PluginCall, ...] = ()
     conf_entries: tuple[ConfEntry, ...] = ()
     nejumi: NejumiRuns | None = None
+    is_judged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,7 @@ def plan_run(entry: str, run_spec: RunSpec, context: PlanContext, *, fetch: bool
     """
     from evalkit.perturbations.augmenter import Augmenter
 
+    run_spec = run_spec if context.is_judged else run_spec.with_judges()
     spec = run_spec.scenario_spec
     scenario_class = SCENARIOS.get(spec.name)
     args = bind_arguments("scenario", spec.name, scenario_class, spec.args)

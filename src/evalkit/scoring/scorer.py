@@ -431,13 +431,12 @@ def _announced(metrics: Sequence[Metric], judges: Sequence[JudgeColumns] = ()) -
         UsageError: Two announce the same.
     """
     owners: dict[str, int] = {}
-    given = [(metric.name, (*metric.names, *metric.run_level_names)) for metric in metrics]
-    given += [(judge.stage, judge.all_names) for judge in judges]
+    given = [(f"metric '{metric.name}'", (*metric.names, *metric.run_level_names)) for metric in metrics]
+    given += [(f"judge '{judge.stage}'", judge.all_names) for judge in judges]
     for index, (giver, names) in enumerate(given):
         for name in names:
             if (owner := owners.setdefault(name, index)) != index:
-                kinds = "metrics" if index < len(metrics) else "metrics or judges"
-                raise UsageError(f"{kinds} '{given[owner][0]}' and '{giver}' both give '{name}'; ask for one")
+                raise UsageError(f"{given[owner][0]} and {giver} both give '{name}'; ask for one")
     return owners
 
 
