@@ -487,3 +487,37 @@ def test_an_imported_run_is_judged_too(script: Script, tmp_path: Path) -> None:
     assert (script.num_asked("model"), script.num_asked("judge")) == (0, 3)
     assert not RunDirectory(kept.path).judgement_files
     assert verify_run(RunDirectory(path_of(judged))).is_sound
+
+
+def test_a_judge_that_follows_goes_on_after_a_stop(script: Script, tmp_path: Path) -> None:
+    def reply(who: str, request: Request) -> str:
+        if script.num_asked("judge") > 2:
+            raise AuthenticationError("no more")
+        return replies(request.prompt)
+
+    script.reply = reply
+    entry = "judged:num_test=9,model=own/resident_model,judge=own/resident_judge"
+    (stopped,) = run(tmp_path, entry)
+    assert (stopped.status, script.opened) == ("stopped", ["model", "judge"])
+    assert means_of(stopped)["exact_match"] == (1.0, 9, 0)
+    kept = len(read_journal_lines(stopped, "own_rating"))
+    assert kept < 9
+    script.reply, before = (lambda who, request: replies(request.prompt)), script.num_asked("judge")
+    (result,) = run(tmp_path, entry)
+    assert (result.status, script.opened) == ("complete", ["model", "judge", "judge"])
+    assert script.num_asked("judge") - before == 9 - kept
+    assert means_of(result)["rating"] == (4.0, 9, 0)
+
+
+def test_a_slow_run_holds_up_no_other_run_of_the_judge(script: Script, tmp_path: Path) -> None:
+    def said(request: Request) -> str:
+        return f"It is number {number_in(request.prompt)}. [[1]]"
+
+    script.answer = said
+    script.reply = lambda who, request: said(request) if who == "other" else replies(request.prompt)
+    # The first run gets no answer before the second has all its judgements.
+    script.holds_back = lambda who: who == "model" and script.finished.count("judge") < 5
+    entries = ["judged:num_test=20,model=own/model", "judged:num_test=5,model=own/other"]
+    results = run(tmp_path, *(f"{entry},judge=own/judge" for entry in entries))
+    assert [result.status for result in results] == ["complete", "complete"]
+    assert script.num_asked("judge") == 25
