@@ -131,14 +131,15 @@ def find_artifact(name: str, mirror: Path | None, file: str = "") -> Found:
             return Found(path, "" if is_own or known is None else known.remark)
     if known is not None and "" in known.paths:
         return Found("", known.remark)
-    where = "with --data-dir" if mirror is None else f"below {mirror}"
-    missing = f"there is no {places[-1]} {where}"
+    missing = f"there is no {' or '.join(places[1:] or places)} below {mirror}"
+    if mirror is None:
+        missing = f"its files are looked for in a data directory ({places[-1]}), and --data-dir names none"
     if known is None:
         versions = sorted(each for each in ARTIFACTS if f"/{parts['name']}:" in each)
         hint = f" (evalkit knows {', '.join(versions)})" if versions else ""
         missing = f"evalkit has no file for '{name}'{hint}, and {missing}"
-    remedy = f"put the artifact's files there: wandb artifact get {name} --root {own}"
-    raise LookupError(f"{missing}; {remedy}")
+    folder = f"DATA_DIR/{own}" if mirror is None else f"{mirror}/{own}"
+    raise LookupError(f"{missing}; get the artifact's files: wandb artifact get {name} --root {folder}")
 
 
 def own_files(paths: Mapping[str, str], language: Language) -> dict[str, str]:
