@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evalkit.results.manifest import FOUND, Manifest, RunStatus
+from evalkit.results.manifest import FOUND, UNKNOWN_BILLS, Manifest, RunStatus
 from evalkit.results.run_directory import RunDirectory
 from evalkit.scoring.stat import Stat
 
@@ -129,5 +129,8 @@ def stages_of(manifest: Manifest) -> tuple[StageReport, ...]:
         counts.get("num_failed", 0),
         cost_usd=manifest.cost_usd,
         num_found=counts.get(FOUND, 0),
+        reported_cost_usd=manifest.reported_cost_usd,
+        num_unknown_bills=counts.get(UNKNOWN_BILLS, 0),
+        usage=dict(manifest.usage),
     )
     return (report,)

@@ -11,7 +11,7 @@ from pathlib import Path
 from evalkit.errors import StoreError
 from evalkit.execution.journal_index import scan_journal
 from evalkit.results.run_directory import RunDirectory
-from evalkit.results.run_result import result_of
+from evalkit.results.run_result import ANSWERS, result_of
 from evalkit.results.stored_run import StoredRun
 from evalkit.runs.events import Event, RunFinished, RunHandle, RunStarted, StageFinished
 
@@ -36,7 +36,9 @@ def stored_events(path: Path) -> Iterator[tuple[Event, float]]:
     if manifest.counts.get("num_failed"):
         failed = scan_journal(run.directory.journal_path).failures.values()
         failures = dict(Counter(failure.reason for failure in failed).most_common())
-        stages = tuple(replace(stage, failures=failures) for stage in result.stages)
+        stages = tuple(
+            replace(stage, failures=failures) if stage.stage == ANSWERS else stage for stage in result.stages
+        )
         result = replace(result, failures=failures, stages=stages)
     spec = run.run_spec
     deployment = spec.adapter_spec.model_deployment or spec.adapter_spec.model
