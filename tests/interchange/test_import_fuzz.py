@@ -24,6 +24,7 @@ from evalkit.interchange.helm_import import find_helm_runs, read_helm_run
 from evalkit.interchange.imported_run import keep_runs
 from evalkit.interchange.inspect_import import find_inspect_logs, read_inspect_log
 from evalkit.interchange.lm_eval_import import find_lm_eval_results, read_lm_eval
+from evalkit.interchange.mt_bench_import import MtBenchFiles, find_judgement_files, read_mt_bench
 from evalkit.results.scores import score_run
 from evalkit.results.stored_run import StoredRun
 from tests.interchange.harnesses import (
@@ -38,6 +39,7 @@ from tests.interchange.harnesses import (
     write_inspect,
     write_lm_eval,
 )
+from tests.interchange.test_mt_bench_import import FULL, bench, judged
 
 PER_SOURCE = 170
 LIMIT_BYTES = 4 << 20
@@ -128,6 +130,17 @@ def inspect_json(folder: Path) -> Path:
     return path
 
 
+def mt_bench(folder: Path) -> Path:
+    rows = [
+        *FULL,
+        judged(1, 7),
+        judged(2, -1),
+        judged(3, 4, model="n"),
+        judged(3, 5, judge=["k", "single-v1"]),
+    ]
+    return bench(folder, rows)
+
+
 def runs_of(kind: str, folder: Path) -> Iterator[ImportedRun]:
     files = ForeignFiles(LIMIT_BYTES)
     if kind == "helm":
@@ -136,6 +149,9 @@ def runs_of(kind: str, folder: Path) -> Iterator[ImportedRun]:
     elif kind == "lm-eval":
         for path in find_lm_eval_results(folder):
             yield from read_lm_eval(path, files)
+    elif kind == "mt-bench":
+        (path,) = folder.iterdir()
+        yield from read_mt_bench(MtBenchFiles(tuple(find_judgement_files(path))), files)
     else:
         for path in find_inspect_logs(folder):
             yield read_inspect_log(path, files)
@@ -146,6 +162,7 @@ SOURCES: dict[str, Callable[[Path], Path]] = {
     "lm-eval": lm_eval,
     "inspect": inspect,
     "inspect-json": inspect_json,
+    "mt-bench": mt_bench,
 }
 
 

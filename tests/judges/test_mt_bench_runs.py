@@ -21,6 +21,7 @@ from evalkit.request import Request
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import RunResult
 from evalkit.results.stored_run import StoredRun
+from evalkit.results.verification import verify_run
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan import open_plan_context, plan_run
 from evalkit.runs.runner import run_all
@@ -159,6 +160,9 @@ def test_a_conversation_that_fails_is_not_judged_to_its_end(script: Script, tmp_
     (result,) = run(tmp_path, entry(tmp_path))
     assert result.status == "partial"
     assert numbers(result)["rating_turn_1"] == (8, 3, 1)
+    judged = next(report for report in result.stages if report.stage == "judge:mt_bench")
+    assert (judged.status, judged.num_requests, judged.num_answered) == ("complete", 7, 7)
+    assert verify_run(RunDirectory(Path(str(result.path)))).is_sound
     asked_before = script.num_asked("judge")
     is_broken = False
     (again,) = run(tmp_path, entry(tmp_path))
@@ -182,6 +186,41 @@ def test_repeated_judgements_are_averaged(script: Script, tmp_path: Path) -> Non
     assert result.status == "complete", result.message
     assert numbers(result)["rating_turn_1"] == (6, 4, 0)
     assert script.num_asked("judge") == 24
+
+
+def test_comparisons_with_an_opponent(script: Script, tmp_path: Path) -> None:
+    """In both orders; who is named first wins the second turns, so that those are ties."""
+    pairs = [
+        {"name": name, "system_prompt": "You judge.", "prompt_template": template}
+        for name, template in {
+            "pair-v2": "1st {question} A: {answer_a} B: {answer_b}",
+            "pair-math-v1": "1st {question} {ref_answer_1} A: {answer_a} B: {answer_b}",
+            "pair-v2-multi-turn": (
+                "2nd {question_1} {answer_a_1} {answer_b_1} {question_2} {answer_a_2} {answer_b_2}"
+            ),
+            "pair-math-v1-multi-turn": (
+                "2nd {question_1} {ref_answer_1} {answer_a_1} {answer_b_1} {question_2} {ref_answer_2} "
+                "{answer_a_2} {answer_b_2}"
+            ),
+        }.items()
+    ]
+    prompts = write_lines(tmp_path / "pairs.jsonl", pairs)
+    rival = write_lines(tmp_path / "rival.jsonl", [answer_row(n, "poor", "worse") for n in range(1, 5)])
+    script.reply = lambda who, request: "[[B]]" if "A: poor" in said(request) else "[[A]]"
+    changed = {"judge_prompts": prompts, "grading": "pairwise-baseline", "opponents": rival}
+    (result,) = run(tmp_path, entry(tmp_path, **changed))
+    assert result.status == "complete", result.message
+    assert numbers(result) == {
+        "win_turn_1": (1, 4, 0),
+        "win_turn_2": (0.5, 4, 0),
+        "tie_turn_1": (0, 4, 0),
+        "tie_turn_2": (1, 4, 0),
+        "agreement_turn_1": (1, 4, 0),
+        "agreement_turn_2": (0, 4, 0),
+        "win_mean_of_items": (0.75, 4, 0),
+        "win_mean_of_categories": (0.75, 4, 0),
+    }
+    assert script.num_asked("judge") == 16
 
 
 def test_choices_are_judged_one_by_one(script: Script, tmp_path: Path) -> None:

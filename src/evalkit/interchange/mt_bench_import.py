@@ -145,7 +145,9 @@ class _Bench:
 
     def answers_of(self, model: str) -> dict[str, tuple[str, ...]]:
         """The turns of a model's first choices; of two rows of a question the last, as for FastChat."""
-        path = self.answers / f"{model}.jsonl" if self.answers else None
+        name = f"{model}.jsonl"
+        # A model's name must not lead out of the folder.
+        path = self.answers / name if self.answers and Path(name).name == name else None
         if path is None or not path.is_file():
             return {}
         rows = enumerate(self.files.lines(path, FastChatAnswer), 1)
