@@ -455,7 +455,11 @@ def test_a_plan_bounds_what_is_sent(script: Script, tmp_path: Path) -> None:
     run(tmp_path, entry)
     asked = [request for who, request in script.requests if who != "model"]
     assert len(asked) == row["max_requests"] == 3 * row["num_requests"] == 240
-    assert sum(map(TokenEstimator().most_prompt_tokens, asked)) <= row["max_prompt_tokens"] + 20 * 12 * 30
+    # Each prompt as it was sent, with an answer of full length (20 tokens) in the place of the one it had;
+    # what a plan writes there takes three bytes.
+    sent = sum(map(TokenEstimator().most_prompt_tokens, asked))
+    answers = sum(len(f"It is number {number_in(request.prompt)}.") for request in asked)
+    assert row["max_prompt_tokens"] == sent - answers + len(asked) * (20 + 3)
     assert sum(request.max_tokens for request in asked) == row["max_completion_tokens"]
     assert row["max_cost_usd_by_bytes"] > 0
 
@@ -470,6 +474,21 @@ def judge_stored(
         RunOptions(output_path=output_path, suite=suite, model_deployments=deployments)
     )
     return asyncio.run(run_all(plan_judging(paths, specs, judging, context), context))
+
+
+def test_a_stored_run_that_has_not_ended_is_judged_as_far_as_it_is(script: Script, tmp_path: Path) -> None:
+    entry = "sums_of_numbers:num_test=9,model=own/model"
+    (stopped,) = run(tmp_path, entry, budget_tokens=100)
+    assert stopped.status == "stopped"
+    num_answered = stopped.counts["num_answered"]
+    assert 0 < num_answered < 9
+    script.reply = lambda who, request: "[[3]]"
+    (judged,) = judge_stored(tmp_path, [path_of(stopped)], (), ("own/judge",))
+    assert (judged.status, means_of(judged)["rating"][1]) == ("partial", num_answered)
+    assert run(tmp_path, entry)[0].status == "complete"
+    (again,) = judge_stored(tmp_path, [path_of(stopped)], (), ("own/judge",))
+    assert (again.path, again.status, means_of(again)["rating"]) == (judged.path, "complete", (3.0, 9, 0))
+    assert (script.num_asked("model"), script.num_asked("judge")) == (9, 9)
 
 
 def test_an_imported_run_is_judged_too(script: Script, tmp_path: Path) -> None:

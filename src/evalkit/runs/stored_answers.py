@@ -40,10 +40,14 @@ class StoredAnswers:
     Attributes:
         directory: The run, to which nothing is added.
         requests: The digest that its journal's header names.
+        num_requests: How many requests it has, answered or not.
+        has_ended: Whether it has an outcome of each.
     """
 
     directory: RunDirectory
     requests: str
+    num_requests: int
+    has_ended: bool
 
     def load(self, run: PlannedRun) -> LoadedRun:
         """The run's instances, as they are stored.
@@ -53,14 +57,15 @@ class StoredAnswers:
         """
         instances = self.directory.instances()
         adapter_spec = run.run_spec.adapter_spec
-        index = self._index(run, instances)
-        return LoadedRun(adapter_of(adapter_spec)(adapter_spec), instances, [], len(index.winners))
+        num_requests = max(self.num_requests, len(self._index(run, instances).winners))
+        return LoadedRun(adapter_of(adapter_spec)(adapter_spec), instances, [], num_requests)
 
     def open_stream(
         self, run: PlannedRun, instances: Sequence[Instance], settled: frozenset[str]
     ) -> CopyStream:
         """The answers that are not settled yet, as if they came in."""
-        return CopyStream(self.directory.path.name, self._index(run, instances), settled)
+        index = self._index(run, instances)
+        return CopyStream(self.directory.path.name, index, settled, is_complete=self.has_ended)
 
     def _index(self, run: PlannedRun, instances: Sequence[Instance]) -> JournalIndex:
         units = units_of(run.run_spec, instances)
@@ -74,11 +79,13 @@ class CopyStream:
         source: The name of that run.
         index: Of its journal.
         settled: Keys that are left out.
+        is_complete: Whether that run has an outcome of each request.
     """
 
-    is_complete = True
-
-    def __init__(self, source: str, index: JournalIndex, settled: frozenset[str]) -> None:
+    def __init__(
+        self, source: str, index: JournalIndex, settled: frozenset[str], *, is_complete: bool
+    ) -> None:
+        self.is_complete = is_complete
         self._source, self._index, self._settled = source, index, settled
         self._error: Exception | None = None
 
@@ -165,6 +172,8 @@ def _planned(
         *(spec.model_copy(update={"deployments": deployments or spec.deployments}) for spec in specs)
     )
     run_spec = labelled(run_spec)
+    if unplayed := [spec.stage for spec in run_spec.judge_specs if not spec.deployments]:
+        raise UsageError(f"the judge '{unplayed[0]}' names no deployment; add --judge <deployment>")
     judges, problem = judges_of(run_spec, context, fetch=True)
     covered: dict[str, Any] = {**manifest.identity, "judges": [dict(judge.identity) for judge in judges]}
     name = run_spec.adapter_spec.model_deployment or run_spec.adapter_spec.model or "stored"
@@ -179,7 +188,12 @@ def _planned(
         identity=covered,
         problem=problem,
         judges=judges,
-        stored=StoredAnswers(directory, manifest.request_digest),
+        stored=StoredAnswers(
+            directory,
+            manifest.request_digest,
+            manifest.counts.get("num_requests", 0),
+            manifest.status in ("complete", "partial"),
+        ),
     )
 
 
