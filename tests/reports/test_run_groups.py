@@ -46,3 +46,10 @@ def test_less_is_better_for_these() -> None:
     assert lower_is_better("word_perplexity,none")
     assert lower_is_better("bias_metric:mode=representation")
     assert not lower_is_better("exact_match@5")
+
+
+def test_mt_bench_is_its_mean_over_all_items() -> None:
+    """Not the first of its scores, which is about first turns only."""
+    names = ["rating_turn_1", "rating_turn_2", "rating_mean_of_items", "rating_mean_of_categories"]
+    assert main_score(("mt_bench", "mt_bench_ja"), names) == "rating_mean_of_items"
+    assert main_score(("mt_bench", "mt_bench_en"), ["win_turn_1", "win_mean_of_items"]) == "win_mean_of_items"

@@ -1,4 +1,4 @@
-"""Run groups: the metric and split that represent each; facts of HELM's classic, lite and other schemas."""
+"""Run groups: the metric and split that represent each; facts of HELM's schemas, and MT-Bench's."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ _MAIN_METRICS = """
     mmlu_pro                     test   chain_of_thought_correctness exact_match
     msmarco_regular              valid  RR@10
     msmarco_trec                 valid  NDCG@10
+    mt_bench                     test   rating_mean_of_items win_mean_of_items
+    mt_bench_en                  test   rating_mean_of_items win_mean_of_items
+    mt_bench_ja                  test   rating_mean_of_items win_mean_of_items
     narrative_qa                 test   f1_score
     natural_qa_closedbook        valid  f1_score
     natural_qa_openbook_longans  valid  f1_score
