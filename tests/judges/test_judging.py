@@ -238,6 +238,14 @@ def test_replies_that_are_read_otherwise_are_not_asked_for_again(script: Script,
     assert worded.status == "complete"
 
 
+def test_runs_of_one_plan_ask_a_judge_the_same_once(script: Script, tmp_path: Path) -> None:
+    script.pause_s = {"judge": 0.01}
+    entries = [ENTRY.replace("num_test=20", f"num_test=20,scale={scale}") for scale in (1, 2, 3)]
+    results = run(tmp_path, *entries)
+    assert [means_of(result)["rating"][0] for result in results] == [9.5, 19.0, 28.5]
+    assert (script.num_asked("model"), script.num_asked("judge")) == (20, 20)
+
+
 def test_a_jury_pools_its_opinions(script: Script, tmp_path: Path) -> None:
     script.reply = lambda who, request: f"[[{number_in(request.prompt) + (who == 'other') * 2}]]"
     (result,) = run(tmp_path, ENTRY + "|own/other")

@@ -26,6 +26,7 @@ from evalkit.runs.events import RequestFinished, StageFinished, StageStarted
 from evalkit.runs.judge_lane import Lane, all_of
 from evalkit.runs.routing import judge_prices
 from evalkit.scoring.judged import JUDGE_ERROR, UnitId
+from evalkit.specs.digest import asked_part, digest, single_request_digest
 
 if TYPE_CHECKING:
     from evalkit.execution.answer_source import AnswerSource, Found
@@ -126,20 +127,20 @@ class JudgeStage:
         ]
         self._to_ask = {lane.name for lane in self.lanes}
 
-    async def know(self, instances: InstancesById) -> None:
-        """Take the run's instances, before the first unit, and look where replies may be found.
-
-        What earlier runs of a plan have asked by now can be found, too.
-        """
+    def know(self, instances: InstancesById) -> None:
+        """Take the run's instances, before the first unit."""
         self._instances = instances
-        session, digest, path = self._session, self._run.digest, self._writer.directory.path
-        if session.prior_runs is None or digest is None or self._writer.manifest.is_fresh:
+
+    async def _look_for_replies(self) -> None:
+        """Find the journals of other runs that may hold replies."""
+        session, own, path = self._session, self._run.digest, self._writer.directory.path
+        if session.prior_runs is None or own is None or self._writer.manifest.is_fresh:
             return
         found = await asyncio.to_thread(
             session.prior_runs.judgement_sources,
             path,
             self._run.identity,
-            digest.full,
+            own.full,
             self._planned.identity,
         )
         self._sources.replace(found)
@@ -164,10 +165,14 @@ class JudgeStage:
         Raises:
             StoreError: A journal can't be read or written.
         """
+        # Runs that may ask the same follow each other: the later ones find the replies of those before.
+        asks = digest([single_request_digest(self._run.identity), asked_part(self._planned.identity)])
         try:
-            if await self._prepared():
-                async with self._open() as self._opened:
-                    await all_of([lane.run() for lane in lanes])
+            async with self._session.request_locks[asks, ()]:
+                if await self._prepared():
+                    await self._look_for_replies()
+                    async with self._open() as self._opened:
+                        await all_of([lane.run() for lane in lanes])
             self._to_ask.difference_update(lane.name for lane in lanes)
         except Exception:
             self.status = "error"

@@ -89,7 +89,7 @@ class Judging:
             return
         known = by_id(instances)
         for stage in self.stages:
-            await stage.know(known)
+            stage.know(known)
         self._tracker = tracker = UnitTracker(known, end_of_conversations(self._run.run_spec.adapter_spec))
         for unit in await asyncio.to_thread(lambda: list(complete_units(index, tracker))):
             self._put(unit)
@@ -134,7 +134,7 @@ class Judging:
                 await session.judging(name).sender.wait_turn()
                 known = by_id(await asyncio.to_thread(directory.instances))
             for stage, lane in lanes:
-                await stage.know(known)
+                stage.know(known)
                 await stage.send([lane])
             await session.release_judge(self._run, name)
 
