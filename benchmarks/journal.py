@@ -18,7 +18,7 @@ from pathlib import Path
 
 from evalkit.execution.journal import Journal
 from evalkit.execution.journal_index import Units, scan_journal
-from evalkit.execution.journal_line import Owner, record_line
+from evalkit.execution.journal_line import JournalOwner, record_line
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Efficiency, Response, Usage
 from measure import Figure, benchmark
@@ -26,7 +26,7 @@ from measure import Figure, benchmark
 NUM_LINES = 2_000
 LINE_BYTES = 2_000
 GOAL_CHECKSUM_US = 3.0
-OWNER = Owner("0" * 64)
+OWNER = JournalOwner("0" * 64)
 
 
 def made(number: int, prompt: str) -> tuple[RequestState, Response]:

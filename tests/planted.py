@@ -34,7 +34,7 @@ KEYS = {
     "proxy": "Wren-1969:over/the_Moor",
     "of a vendor": "sk-wrong-c0ffee-0123456789",
     "of a vendor, right": "sk-right-key-000000",
-    "of W&B": "wandb-badger-under-the-old-mill-0123456789abcd",
+    "of W&B": "wandb-badger-under-the-old-mill-Kq7xPz3mWv9dTn",
     "of words": "my-very-own-secret-0123456789",
     "bearer": "Bearer pine.Marten-31/gate=way",
     "basic": "Basic cGluZTptYXJ0ZW4tMzEtZ2F0ZXdheQ==",

@@ -19,13 +19,13 @@ from evalkit.errors import StoreError
 from evalkit.execution import journal_line
 from evalkit.execution.journal import Journal
 from evalkit.execution.journal_index import owner_of, read_journal, read_winners, scan_journal
-from evalkit.execution.journal_line import Owner, Record
+from evalkit.execution.journal_line import JournalOwner, Record
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response, Usage
 from evalkit.results.run_directory import read_lines
 
 MIB = 1 << 20
-OWNER = Owner("d" * 64)
+OWNER = JournalOwner("d" * 64)
 
 
 def lines_of(path: Path, limit: int = MAX_LINE_BYTES) -> list[bytes | Unread]:

@@ -12,8 +12,8 @@ import evalkit
 from evalkit.errors import StoreError, UsageError
 from evalkit.folder_names import checked_suite, folder_of
 from evalkit.interchange.helm_import import read_helm_run
-from evalkit.interchange.imported_run import keep_run
-from evalkit.results.choice import choose_directory
+from evalkit.interchange.import_writer import keep_run
+from evalkit.results.directory_choice import choose_directory
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, find_runs
 from evalkit.specs.digest import RunDigest

@@ -148,6 +148,7 @@ def test_no_test_sets_a_key_of_its_own() -> None:
             r"(?:setenv\(\s*|environ\[|\.env\[)[\"'](\w+)[\"'](?:\]\s*=\s*|,\s*)[\"']",
             path.read_text(encoding="utf-8"),
         )
-        if says_secret(variable)
+        # An id of a key says whose it is, and is sent with each request.
+        if says_secret(variable) and not variable.endswith("_KEY_ID")
     ]
     assert own == []

@@ -43,6 +43,7 @@ CHANGED: dict[str, Any] = {
     "expects_thinking": True,
     "top_k": 40,
     "repetition_penalty": 1.25,
+    "response_schema": "{}",
 }
 LONG = "word " * 400
 
@@ -79,7 +80,8 @@ def test_the_json_of_a_request_is_as_it_was() -> None:
         '"temperature": 0.5, "num_completions": 2, "top_k_per_token": 3, "max_tokens": 4, '
         '"stop_sequences": ["\\n", "x"], "echo_prompt": true, "scored_from": 5, "embedding": true, '
         '"top_p": 0.25, "presence_penalty": 0.5, "frequency_penalty": -0.5, "random": "7", '
-        '"expects_thinking": true, "top_k": 40, "repetition_penalty": 1.25}'
+        '"expects_thinking": true, "top_k": 40, "repetition_penalty": 1.25, '
+        '"response_schema": "{}"}'
     )
 
 

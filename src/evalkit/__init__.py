@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from evalkit.results.run_result import RunResult
     from evalkit.routers.router import Router
     from evalkit.run_specs.layouts import dialogue, generation, multiple_choice
-    from evalkit.runs.observer import Observer
+    from evalkit.runs.legacy_observer import Observer
     from evalkit.runs.options import RunOptions
     from evalkit.scenarios.scenario import Scenario
     from evalkit.scoring.metric import Metric
@@ -115,7 +115,7 @@ _HOME_OF = {
     "LeaderboardTree": "evalkit.leaderboards.tree",
     "Metric": "evalkit.scoring.metric",
     "MetricSpec": "evalkit.specs.run_spec",
-    "Observer": "evalkit.runs.observer",
+    "Observer": "evalkit.runs.legacy_observer",
     "Perturbation": "evalkit.perturbations.perturbation",
     "Question": "evalkit.judges.judge",
     "Reference": "evalkit.instance",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import PluginError, os_error_in_words
-from evalkit.file_reads import watched_reads
+from evalkit.read_audit import watched_reads
 from evalkit.redaction import one_line
 from evalkit.registry import PLUGIN_FILE_PREFIX, REGISTRIES
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalkit.bounded_reads import CONFIG_BYTES, limit_bytes, read_bytes
 from evalkit.errors import ConfigError
-from evalkit.file_limits import CONFIG_BYTES, limit_bytes, read_bytes
 
 if TYPE_CHECKING:
     import yaml

@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.errors import UsageError
 from evalkit.run_specs.jaster_datasets import DATASETS
-from evalkit.sandbox.judge import require_sandbox
+from evalkit.sandbox.execute import require_sandbox
 from tests.cli.conftest import Call
 from tests.data.jaster_made import MADE
 from tests.scenarios.jaster_files import NUM_ITEMS, write_dataset

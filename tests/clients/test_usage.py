@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.clients.anthropic import AnthropicClient
 from evalkit.clients.client import Client
-from evalkit.clients.completions import merged
+from evalkit.clients.completion_parsing import merged
 from evalkit.clients.openai import OpenAIClient
 from evalkit.request import Request
 from evalkit.response import Completion, Response, Usage

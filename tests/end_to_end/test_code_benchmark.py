@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.sandbox.judge import require_sandbox
+from evalkit.sandbox.execute import require_sandbox
 from tests.end_to_end.test_blocked import answered, serving
 from tests.end_to_end.workspace import Workspace
 

@@ -15,13 +15,13 @@ from evalkit.errors import StoreError
 from evalkit.execution.answer_source import Found, content_key, find_answer
 from evalkit.execution.journal import Journal
 from evalkit.execution.journal_index import read_journal, scan_journal
-from evalkit.execution.journal_line import Owner, Record
+from evalkit.execution.journal_line import JournalOwner, Record
 from evalkit.execution.journal_source import JournalSource
 from evalkit.request import Request, RequestState, request_key
 from evalkit.response import Completion, Failure, Origin, Outcome, Response, Usage
 from tests.old_format import without_sum
 
-OWNER = Owner("a" * 64, {"deployment": {"name": "test/a"}})
+OWNER = JournalOwner("a" * 64, {"deployment": {"name": "test/a"}})
 MODEL = "deployment"
 
 
@@ -109,7 +109,7 @@ def test_damaged_and_torn_lines_are_not_taken(tmp_path: Path) -> None:
 
 def test_a_line_of_another_run_is_not_taken(tmp_path: Path) -> None:
     path = journal(tmp_path / "j", (state(1), answer("A")))
-    with Journal.open(tmp_path / "other", Owner("b" * 64)) as other:
+    with Journal.open(tmp_path / "other", JournalOwner("b" * 64)) as other:
         other.append(state(2), answer("B"))
     path.write_bytes(path.read_bytes() + (tmp_path / "other").read_bytes().splitlines(keepends=True)[1])
     assert got(path, state(1)) is not None

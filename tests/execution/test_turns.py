@@ -11,11 +11,11 @@ import pytest
 
 from evalkit.execution.journal import Journal
 from evalkit.execution.journal_index import read_unfinished, scan_journal
-from evalkit.execution.journal_line import Owner, state_problem
+from evalkit.execution.journal_line import JournalOwner, state_problem
 from evalkit.request import Request, RequestState, next_turn, parent_key
 from evalkit.response import BLOCKED, Completion, Failure, Outcome, Response
 
-OWNER = Owner("0123456789abcdef")
+OWNER = JournalOwner("0123456789abcdef")
 ANSWER = Response((Completion("yes"),))
 FAILURE, VETO = Failure("timeout", "late"), Failure(BLOCKED, "no")
 

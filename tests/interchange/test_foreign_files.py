@@ -11,9 +11,9 @@ import pytest
 
 from evalkit.errors import StoreError
 from evalkit.interchange.foreign_files import ForeignFiles, finite
-from evalkit.interchange.foreign_run import ImportedRun
 from evalkit.interchange.helm_import import read_helm_run
-from evalkit.interchange.imported_run import keep_run
+from evalkit.interchange.import_writer import keep_run
+from evalkit.interchange.imported_run import ImportedRun
 from evalkit.interchange.inspect_import import read_inspect_log
 from evalkit.interchange.lm_eval_import import read_lm_eval
 from evalkit.response import Response

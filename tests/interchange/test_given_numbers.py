@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.interchange.foreign_run import whole_run_stat
-from evalkit.interchange.imported_run import keep_run
+from evalkit.interchange.import_writer import keep_run
+from evalkit.interchange.imported_run import whole_run_stat
 from evalkit.interchange.lm_eval_import import read_lm_eval
 from evalkit.results.stored_run import StoredRun
 from evalkit.scoring.interval import spread_of

@@ -24,7 +24,7 @@ from evalkit.interchange.helm_names import (
     scenario_name,
 )
 from evalkit.interchange.helm_stats import Aggregation, Context, HelmStat, UnitStats
-from evalkit.interchange.imported_run import keep_run
+from evalkit.interchange.import_writer import keep_run
 from evalkit.results.run_directory import RunDirectory
 from evalkit.specs.run_spec import MetricSpec, metric_specs
 from tests.interchange.harnesses import helm_run_spec, helm_stat, helm_state, write_helm_run

@@ -9,7 +9,7 @@ import pytest
 
 from evalkit.errors import StoreError, UsageError
 from evalkit.interchange.helm_import import find_helm_runs, read_helm_run
-from evalkit.interchange.imported_run import ImportReport, keep_run
+from evalkit.interchange.import_writer import ImportReport, keep_run
 from evalkit.results.run_directory import RunDirectory, read_lines
 from evalkit.results.scores import read_stats, score_run
 from evalkit.results.stored_run import StoredRun

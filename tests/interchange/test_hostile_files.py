@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from evalkit.bounded_reads import VARIABLE
 from evalkit.errors import EvalkitError, StoreError, UsageError
-from evalkit.file_limits import VARIABLE
 from evalkit.interchange.foreign_files import ForeignFiles
 from evalkit.interchange.helm_import import find_helm_runs, read_helm_run
-from evalkit.interchange.imported_run import keep_run, keep_runs
+from evalkit.interchange.import_writer import keep_run, keep_runs
 from evalkit.interchange.inspect_import import find_inspect_logs, read_inspect_log
 from evalkit.interchange.lm_eval_import import find_lm_eval_results, read_lm_eval
 from evalkit.results.run_directory import find_runs

@@ -19,9 +19,9 @@ import pytest
 
 from evalkit.errors import EvalkitError
 from evalkit.interchange.foreign_files import ForeignFiles
-from evalkit.interchange.foreign_run import ImportedRun
 from evalkit.interchange.helm_import import find_helm_runs, read_helm_run
-from evalkit.interchange.imported_run import keep_runs
+from evalkit.interchange.import_writer import keep_runs
+from evalkit.interchange.imported_run import ImportedRun
 from evalkit.interchange.inspect_import import find_inspect_logs, read_inspect_log
 from evalkit.interchange.lm_eval_import import find_lm_eval_results, read_lm_eval
 from evalkit.interchange.mt_bench_import import MtBenchFiles, find_judgement_files, read_mt_bench

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from evalkit.errors import StoreError, UsageError
-from evalkit.interchange.foreign_run import ImportedRun
-from evalkit.interchange.imported_run import keep_run
+from evalkit.interchange.import_writer import keep_run
+from evalkit.interchange.imported_run import ImportedRun
 from evalkit.interchange.inspect_import import find_inspect_logs, read_inspect_log
 from evalkit.response import Failure, Response
 from evalkit.results.stored_run import StoredRun

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.interchange.imported_run import ImportReport, keep_run
+from evalkit.interchange.import_writer import ImportReport, keep_run
 from evalkit.interchange.inspect_import import read_inspect_log
 from evalkit.interchange.inspect_numbers import reduce_epochs
 from evalkit.results.scores import score_run

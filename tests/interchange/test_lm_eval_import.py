@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.errors import StoreError, UsageError
-from evalkit.interchange.imported_run import keep_run
+from evalkit.interchange.import_writer import keep_run
 from evalkit.interchange.lm_eval_import import find_lm_eval_results, read_lm_eval
 from evalkit.response import Response
 from evalkit.results.run_directory import read_lines

@@ -11,7 +11,7 @@ import pytest
 import evalkit
 from evalkit.data.fastchat import read_answers, read_questions
 from evalkit.errors import DamageError
-from evalkit.interchange.imported_run import keep_runs
+from evalkit.interchange.import_writer import keep_runs
 from evalkit.interchange.mt_bench_export import export_mt_bench
 from evalkit.interchange.mt_bench_import import MtBenchFiles, find_judgement_files, read_mt_bench
 from evalkit.results.run_directory import RunDirectory, find_runs

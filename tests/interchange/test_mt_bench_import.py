@@ -12,7 +12,7 @@ import pytest
 from evalkit.errors import StoreError, UsageError
 from evalkit.execution.journal_index import read_journal
 from evalkit.execution.journal_line import Record
-from evalkit.interchange.imported_run import ImportReport, keep_runs
+from evalkit.interchange.import_writer import ImportReport, keep_runs
 from evalkit.interchange.mt_bench_import import MtBenchFiles, find_judgement_files, read_mt_bench
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scores import score_run

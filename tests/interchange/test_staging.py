@@ -13,7 +13,7 @@ import pytest
 
 from evalkit.errors import StoreError
 from evalkit.interchange.helm_import import read_helm_run
-from evalkit.interchange.imported_run import keep_run, keep_runs
+from evalkit.interchange.import_writer import keep_run, keep_runs
 from evalkit.interchange.lm_eval_import import read_lm_eval
 from evalkit.interchange.staging import staging
 from evalkit.results.run_directory import RunDirectory, find_runs

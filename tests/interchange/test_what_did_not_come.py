@@ -11,7 +11,7 @@ import pytest
 
 from evalkit.errors import StoreError
 from evalkit.interchange.helm_import import read_helm_run
-from evalkit.interchange.imported_run import ImportReport, keep_run
+from evalkit.interchange.import_writer import ImportReport, keep_run
 from evalkit.interchange.inspect_import import read_inspect_log
 from evalkit.interchange.lm_eval_import import read_lm_eval
 from evalkit.results.run_directory import RunDirectory, read_lines

@@ -10,7 +10,7 @@ import pytest
 from evalkit.errors import EntryError, PluginError, StoreError, UsageError
 from evalkit.execution.journal import Journal
 from evalkit.execution.journal_index import scan_journal
-from evalkit.execution.journal_line import Owner
+from evalkit.execution.journal_line import JournalOwner
 from evalkit.instance import Instance
 from evalkit.judges.judge import Judge, Question, Reply, answers_digest, build_judge, chat_request
 from evalkit.registry import isolated_registries, judge, run_spec_function
@@ -124,7 +124,7 @@ def test_a_judgement_is_kept_in_its_place(place: JudgementPlace, tmp_path: Path)
     from evalkit.execution.journal_index import read_winners
 
     path = tmp_path / "j.jsonl"
-    with Journal.open(path, Owner("d")) as journal:
+    with Journal.open(path, JournalOwner("d")) as journal:
         journal.append(state(place), Response((Completion("[[3]]"),)))
         other = RequestState(
             state(JudgementPlace("x", "0a1b2c3d")).key, "id1", 0, Request("p"), judgement=place

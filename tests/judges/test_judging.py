@@ -15,7 +15,7 @@ from evalkit.execution.budget import TokenEstimator
 from evalkit.execution.journal_index import read_journal
 from evalkit.execution.journal_line import Record
 from evalkit.interchange.helm_import import read_helm_run
-from evalkit.interchange.imported_run import keep_run
+from evalkit.interchange.import_writer import keep_run
 from evalkit.judges.judge import Question
 from evalkit.registry import RUN_SPECS, isolated_registries, run_spec_function
 from evalkit.request import Request

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import BadRequestError, UsageError
-from evalkit.interchange.imported_run import keep_runs
+from evalkit.interchange.import_writer import keep_runs
 from evalkit.interchange.mt_bench_export import export_mt_bench
 from evalkit.interchange.mt_bench_import import MtBenchFiles, find_judgement_files, read_mt_bench
 from evalkit.plugins import load_builtins

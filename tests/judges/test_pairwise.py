@@ -11,7 +11,7 @@ import pytest
 from evalkit.data import DataStore
 from evalkit.errors import ConfigError, DataError, UnclearVerdict, UsageError
 from evalkit.execution.journal import Journal
-from evalkit.execution.journal_line import Owner
+from evalkit.execution.journal_line import JournalOwner
 from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.judges.judge import Judge, Reply, build_judge
 from evalkit.judges.pairwise import PairwiseJudge
@@ -41,7 +41,7 @@ def answered(*texts: str, instance: Instance = QUESTION) -> Unit:
 
 def journal_of(folder: Path, units: Sequence[Unit]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    with Journal.open(folder / "journal.jsonl", Owner("r")) as journal:
+    with Journal.open(folder / "journal.jsonl", JournalOwner("r")) as journal:
         journal.extend([(answer.state, answer.response) for unit in units for answer in unit.answers])
     return folder
 

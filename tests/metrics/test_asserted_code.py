@@ -7,7 +7,7 @@ import pytest
 import evalkit.metrics.code
 from evalkit.errors import DataError, UsageError
 from evalkit.metrics.asserted_code import original_program
-from evalkit.sandbox import judge as judging
+from evalkit.sandbox import execute as judging
 from evalkit.scoring.metric import Metric
 from evalkit.specs.run_spec import AdapterSpec
 from tests.scoring.units import built, instance, unit

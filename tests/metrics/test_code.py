@@ -15,12 +15,12 @@ from evalkit.metrics.code import pass_at_k
 from evalkit.response import Completion
 from evalkit.results.scores import make_scorer
 from evalkit.sandbox import bubblewrap
-from evalkit.sandbox import judge as judging
+from evalkit.sandbox import execute as judging
 from evalkit.sandbox.process import NoSandboxError, SandboxProcess
 from evalkit.sandbox.program import Checks, Program
-from evalkit.sandbox.verdict import Verdict
+from evalkit.sandbox.program_result import ProgramResult
 from evalkit.scenarios.code import CodeScenario as Code
-from evalkit.scoring.fit import refuse_machine
+from evalkit.scoring.compatibility import refuse_machine
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec
 from tests.scoring.units import built, instance, unit
 
@@ -57,11 +57,11 @@ def test_the_estimator_is_helms(golden: Callable[[str], Any]) -> None:
 def test_the_likeliest_program_and_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     programs = []
 
-    def run(program: Program) -> Verdict:
+    def run(program: Program) -> ProgramResult:
         programs.append(program)
-        return Verdict("passed" if "return 1" in program.source else "failed")
+        return ProgramResult("passed" if "return 1" in program.source else "failed")
 
-    monkeypatch.setattr(evalkit.metrics.code, "judge", run)
+    monkeypatch.setattr(evalkit.metrics.code, "run_program", run)
     asked = instance("    return 1", extra={"test_cases": CASE})
     wrong, right = Completion("    return 2", logprob=-1.0), Completion("    return 1", logprob=-2.0)
     scored = unit(asked, right, wrong)
@@ -76,18 +76,18 @@ def test_the_likeliest_program_and_all_of_them(monkeypatch: pytest.MonkeyPatch) 
 
 def test_how_programs_ended_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts = {
-        "1": Verdict("passed"),
-        "2": Verdict("failed", "AssertionError: not two"),
-        "3": Verdict("timeout", "not finished after 3 s"),
-        "4": Verdict("failed"),
+        "1": ProgramResult("passed"),
+        "2": ProgramResult("failed", "AssertionError: not two"),
+        "3": ProgramResult("timeout", "not finished after 3 s"),
+        "4": ProgramResult("failed"),
     }
     judged = []
 
-    def run(program: Program) -> Verdict:
+    def run(program: Program) -> ProgramResult:
         judged.append(program)
         return verdicts[program.source.strip()[-1]]
 
-    monkeypatch.setattr(evalkit.metrics.code, "judge", run)
+    monkeypatch.setattr(evalkit.metrics.code, "run_program", run)
     asked = instance("    return 1", extra={"test_cases": CASE})
 
     def detail(*returned: str) -> str:

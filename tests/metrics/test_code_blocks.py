@@ -10,8 +10,9 @@ import pytest
 from evalkit.errors import UsageError
 from evalkit.metrics.code_blocks import code_blocks, ends_in_block, program_of
 from evalkit.response import Completion
-from evalkit.sandbox.judge import require_sandbox
-from evalkit.sandbox.verdict import Verdict
+from evalkit.sandbox.execute import require_sandbox
+from evalkit.sandbox.program import Program
+from evalkit.sandbox.program_result import ProgramResult
 from tests.scoring.units import built, instance, unit
 
 PROMPT = 'from math import pi\n\n\ndef area(r):\n    """Of a circle."""\n'
@@ -109,9 +110,9 @@ def test_a_block_that_a_stop_sequence_has_cut(monkeypatch: pytest.MonkeyPatch) -
 
     programs: list[str] = []
 
-    def passes(program: str, *_: object) -> Verdict:
-        programs.append(program)
-        return Verdict("passed")
+    def passes(program: Program, *_: object) -> ProgramResult:
+        programs.append(program.source)
+        return ProgramResult("passed")
 
     monkeypatch.setattr(code, "_verdict", passes)
     case = {"prompt": PROMPT, "test": "", "entry_point": "area"}

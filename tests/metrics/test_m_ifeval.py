@@ -9,7 +9,7 @@ import pytest
 
 from evalkit.errors import DataError, UsageError
 from evalkit.metrics.ifeval import follows, follows_loosely
-from evalkit.metrics.japanese import sentences
+from evalkit.metrics.japanese_words import sentences
 from evalkit.metrics.m_ifeval import _BY_CHARACTERS, _BY_WORDS, _RULES, MIfEvalJa
 from tests.scoring.units import built, instance, over_run, unit
 

@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.execution.answer_source import content_key
 from evalkit.execution.journal import Journal
-from evalkit.execution.journal_line import Owner
+from evalkit.execution.journal_line import JournalOwner
 from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response
 from evalkit.results.manifest import Manifest
@@ -48,7 +48,7 @@ def keep(suite: Path, name: str, whole: dict[str, Any]) -> RunDirectory:
     directory, parts = RunDirectory(suite / name), run_digest(whole)
     directory.path.mkdir(parents=True)
     directory.write_manifest(Manifest("sums", "sums", parts.full, parts.requests, whole))
-    with Journal.open(directory.journal_path, Owner(parts.requests, request_part(whole))) as journal:
+    with Journal.open(directory.journal_path, JournalOwner(parts.requests, request_part(whole))) as journal:
         journal.append(STATE, ANSWER)
     return directory
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import Instance, Reference
-from evalkit.results.choice import choose_directory, set_aside
+from evalkit.results.directory_choice import choose_directory, set_aside
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, find_runs, read_lines, write_lines
 from evalkit.specs.digest import RunDigest

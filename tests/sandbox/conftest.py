@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.sandbox.judge import require_sandbox
+from evalkit.sandbox.execute import require_sandbox
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import evalkit
 from evalkit.cli.app import command
 from evalkit.errors import UsageError
 from evalkit.runs.options import read_options
-from evalkit.sandbox import bubblewrap, container, judge
+from evalkit.sandbox import bubblewrap, container, execute
 from evalkit.sandbox.choice import Choice, choose, chosen, read_choice
 from evalkit.sandbox.container import Container, default_image
 from evalkit.sandbox.program import Checks, Limits, Program
@@ -59,11 +59,11 @@ elif arguments[0] == "run":
 @pytest.fixture(autouse=True)
 def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("EVALKIT_SANDBOX", raising=False)
-    judge._tried.cache_clear()
+    execute._tried.cache_clear()
     choose(None)
     yield
     choose(None)
-    judge._tried.cache_clear()
+    execute._tried.cache_clear()
 
 
 class Double:
@@ -97,7 +97,7 @@ def trusted(double: Double, monkeypatch: pytest.MonkeyPatch, sandbox_of_bubblewr
     monkeypatch.setenv("BWRAP", sandbox_of_bubblewrap)
     monkeypatch.setattr(container, "PROBE", Program("pass", Checks("import os\nassert os.getpid() == 1")))
     try:
-        judge.require_sandbox()
+        execute.require_sandbox()
     except UsageError as missing:
         pytest.skip(str(missing))  # namespaces of ordinary users are forbidden
     return double
@@ -147,7 +147,7 @@ def test_what_is_no_choice(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         read_options(None, {"sandbox": text})
     monkeypatch.setenv("EVALKIT_SANDBOX", text)
     with pytest.raises(UsageError, match=r"EVALKIT_SANDBOX: .* is not a sandbox"):
-        judge.require_sandbox()
+        execute.require_sandbox()
 
 
 def test_nothing_is_chosen_silently(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,10 +158,10 @@ def test_nothing_is_chosen_silently(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bubblewrap, "find_spec", lambda _: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match="bubblewrap, which is not installed"):
-        judge.require_sandbox()
+        execute.require_sandbox()
     monkeypatch.setenv("EVALKIT_SANDBOX", "podman")
     with pytest.raises(UsageError, match="can't be made here: the command podman is not installed"):
-        judge.require_sandbox()
+        execute.require_sandbox()
 
 
 def test_an_option_goes_before_the_variable_and_holds_in_its_context(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +221,7 @@ def test_what_the_engine_is_asked_for(is_podman: bool) -> None:
 def test_what_can_not_be_had_is_refused(mode: str, message: str, double: Double) -> None:
     double.be(mode)
     with pytest.raises(UsageError, match=message):
-        judge.require_sandbox()
+        execute.require_sandbox()
     assert not double.calls("run") or mode == "open"
 
 
@@ -232,24 +232,25 @@ def test_a_container_that_keeps_nothing_is_refused(
     with pytest.raises(
         UsageError, match=r"docker with the image some/image:1 does not isolate|can't be made"
     ):
-        judge.require_sandbox()
+        execute.require_sandbox()
 
 
 def test_programs_and_their_tests(trusted: Double) -> None:
     source = "def double(values):\n    values.append(0)\n    return [2 * value for value in values]"
     tests = "given = [1, 2]\nassert double(given) == [2, 4, 0]\nassert given == [1, 2, 0]"
-    assert judge.judge(Program(source, Checks(tests, ("double",)))).has_passed
-    wrong = judge.judge(Program(source, Checks("assert double([1]) == [3, 0]", ("double",))))
+    assert execute.run_program(Program(source, Checks(tests, ("double",)))).has_passed
+    wrong = execute.run_program(Program(source, Checks("assert double([1]) == [3, 0]", ("double",))))
     assert (wrong.ending, wrong.message) == ("failed", "AssertionError: assert double([1]) == [3, 0]")
-    assert judge.judge(Program("while True: pass", limits=Limits(0.5))).ending == "timeout"
+    assert execute.run_program(Program("while True: pass", limits=Limits(0.5))).ending == "timeout"
     assert (
-        judge.judge(Program("import os\nassert set(os.environ) <= {'LC_CTYPE'}\nos._exit(0)")).message
+        execute.run_program(Program("import os\nassert set(os.environ) <= {'LC_CTYPE'}\nos._exit(0)")).message
         == "the process was killed"
     )
     refused = "import os\ntry: os.fork()\nexcept OSError: pass\nelse: raise ValueError\n"
     keyring = "import ctypes\nassert ctypes.CDLL(None).syscall(248, b'user', b'x', b'y', 1, -2) == -1"
-    assert judge.judge(Program(refused + (keyring if os.uname().machine == "x86_64" else ""))).has_passed
-    assert judge.other_interpreter().startswith(
+    source = refused + (keyring if os.uname().machine == "x86_64" else "")
+    assert execute.run_program(Program(source)).has_passed
+    assert execute.other_interpreter().startswith(
         "docker containers of the image some/image:1, aaaaaaaaaaaa (Python 3."
     )
 
@@ -257,7 +258,7 @@ def test_programs_and_their_tests(trusted: Double) -> None:
 def test_an_engine_that_fails_is_not_the_programs_fault_at_once(trusted: Double) -> None:
     """Its container is removed, and the program runs again; the second time it has failed: never left out."""
     trusted.be("failing")
-    verdict = judge.judge(Program("pass"))
+    verdict = execute.run_program(Program("pass"))
     assert verdict.ending == "failed"
     assert verdict.message == "docker with the image some/image:1 failed while the program ran"
     names = [call[call.index("--name") + 1] for call in trusted.calls("run")[-2:]]

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.sandbox import judge, process
+from evalkit.sandbox import execute, process
 from evalkit.sandbox.choice import ENGINES
 from evalkit.sandbox.container import Container
 from evalkit.sandbox.process import SandboxProcess
@@ -57,11 +57,11 @@ class Engine:
 def engine_here(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Each engine; its tests are left out where it does not work, or makes no sandbox, with what it said."""
     with image(request.param) as name:
-        judge._tried.cache_clear()
+        execute._tried.cache_clear()
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("EVALKIT_SANDBOX", f"{request.param}:{name}")
             try:
-                judge.require_sandbox()
+                execute.require_sandbox()
             except UsageError as missing:
                 pytest.skip(str(missing))
         yield Engine(request.param, name)
@@ -71,9 +71,9 @@ def engine_here(request: pytest.FixtureRequest) -> Iterator[Engine]:
 def engine(engine_here: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """An engine that is chosen as the sandbox, and in the end has no container of ours."""
     monkeypatch.setenv("EVALKIT_SANDBOX", f"{engine_here.kind}:{engine_here.image}")
-    judge._tried.cache_clear()
+    execute._tried.cache_clear()
     yield engine_here
-    judge._tried.cache_clear()
+    execute._tried.cache_clear()
     _wait_until_removed(engine_here.kind)
 
 
@@ -98,7 +98,7 @@ def test_honest_programs(engine: Engine) -> None:
     version = ".".join(map(str, sys.version_info[:3]))
     assert re.fullmatch(
         rf"{engine.kind} containers of the image {engine.image}, [0-9a-f]{{12}} \(Python {version}\)",
-        judge.other_interpreter(),
+        execute.other_interpreter(),
     )
 
 
@@ -106,13 +106,13 @@ def check_honest_programs() -> None:
     """Right, wrong and late ones get their verdicts, and what the library needs is there."""
     source = "def double(values):\n    values.append(0)\n    return [2 * value for value in values]"
     tests = "given = [1, 2]\nassert double(given) == [2, 4, 0]\nassert given == [1, 2, 0]"
-    assert judge.judge(Program(source, Checks(tests, ("double",)))).has_passed
-    wrong = judge.judge(Program(source, Checks("assert double([1]) == [3, 0]", ("double",))))
+    assert execute.run_program(Program(source, Checks(tests, ("double",)))).has_passed
+    wrong = execute.run_program(Program(source, Checks("assert double([1]) == [3, 0]", ("double",))))
     assert (wrong.ending, wrong.message) == ("failed", "AssertionError: assert double([1]) == [3, 0]")
-    late = judge.judge(Program("while True: pass", limits=Limits(0.5)))
+    late = execute.run_program(Program("while True: pass", limits=Limits(0.5)))
     assert late.ending == "timeout"
     uses = "import decimal, json, sqlite3, tempfile\nwith tempfile.TemporaryFile() as file: file.write(b'1')"
-    assert judge.judge(Program(uses)).has_passed
+    assert execute.run_program(Program(uses)).has_passed
 
 
 def test_a_program_arrives_as_it_is(engine: Engine) -> None:
@@ -123,7 +123,7 @@ def test_a_program_arrives_as_it_is(engine: Engine) -> None:
     )
     filler = f"# {'x' * 100}\n" * 20_000
     checks = Checks(f"{filler}assert f() == {text!r} # \x10\x11", ("f",))
-    verdict = judge.judge(Program(source + filler, checks, Limits(time_s=60.0)))
+    verdict = execute.run_program(Program(source + filler, checks, Limits(time_s=60.0)))
     assert verdict.has_passed, verdict
 
 
@@ -141,7 +141,7 @@ def test_the_environment_stays_outside(
     )
     opened = "import os, ctypes\nctypes.CDLL(None).prctl(4, 1, 0, 0, 0)\n"  # its own files can be read then
     checks = Checks("assert seen() == (set(), b'')", ("seen",))
-    verdict = judge.judge(Program(opened + source, checks))
+    verdict = execute.run_program(Program(opened + source, checks))
     assert verdict.has_passed, verdict
 
 
@@ -176,14 +176,14 @@ def test_a_container_that_is_open_is_refused(
     wrapped(engine.kind, tmp_path, edit)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(UsageError, match=f"only run in a sandbox, which can't be made here: .*{reason}"):
-        judge.require_sandbox()
+        execute.require_sandbox()
 
 
 def test_an_image_that_is_not_there_is_not_pulled(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVALKIT_SANDBOX", f"{engine.kind}:localhost/evalkit-missing:1")
     remedy = f"`{engine.kind} pull localhost/evalkit-missing:1` does"
     with pytest.raises(UsageError, match=f"is not on this machine; evalkit downloads none: {remedy}"):
-        judge.require_sandbox()
+        execute.require_sandbox()
 
 
 def test_an_image_without_python_is_refused(
@@ -194,15 +194,15 @@ def test_an_image_without_python_is_refused(
     )
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(UsageError, match="python9"):
-        judge.require_sandbox()
+        execute.require_sandbox()
 
 
 def test_all_programs_of_a_process_meet_the_same_image(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name may be given to another image meanwhile."""
-    judge.require_sandbox()
-    backend = judge._backend()
+    execute.require_sandbox()
+    backend = execute._backend()
     assert isinstance(backend, Container)
     assert engine.image not in backend.command("x", Limits())
     assert backend.image_id in backend.command("x", Limits())
@@ -221,12 +221,12 @@ def test_all_programs_of_a_process_meet_the_same_image(
 def test_nothing_is_left_of_a_container_whose_evalkit_was_killed(
     moment: str, victim: str, engine: Engine
 ) -> None:
-    judge.require_sandbox()
+    execute.require_sandbox()
     source, checks = (
         (_SLEEP, None) if moment != "in the tests" else ("def f(): pass", Checks(f"f(); {_SLEEP}", ("f",)))
     )
     program = (
-        "from evalkit.sandbox import judge\n"
+        "from evalkit.sandbox import run_program\n"
         "from evalkit.sandbox.process import SandboxProcess\n"
         "from evalkit.sandbox.program import Checks, Limits, Program\n"
         "report = SandboxProcess.report\n"
@@ -235,7 +235,7 @@ def test_nothing_is_left_of_a_container_whose_evalkit_was_killed(
         "        print(self._name, self._process.pid, flush=True)\n"
         "    return report(self, timeout_s)\n"
         "SandboxProcess.report = said\n"
-        f"judge.judge(Program({source!r}, {checks!r}, Limits(600.0)))"
+        f"execute.run_program(Program({source!r}, {checks!r}, Limits(600.0)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src")}
     with subprocess.Popen(
@@ -258,14 +258,14 @@ def test_nothing_is_left_of_a_container_whose_evalkit_was_killed(
 def test_a_container_that_nobody_ends_ends_itself(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the line to the engine's machine is dead, it does not hear of evalkit's end."""
     monkeypatch.setattr(process, "_ENDS_LATE_S", 0)
-    with judge._backend().sandbox(Limits(0.5)) as running:
+    with execute._backend().sandbox(Limits(0.5)) as running:
         running.deliver(b"__import__('time').sleep(600)", marshal.dumps(None))
         assert running.report(_ENDS_WITHIN_S) == ""
 
 
 def test_a_command_that_is_killed_is_tried_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its container is removed; if that happens again, the program has failed, and is not left out."""
-    judge.require_sandbox()
+    execute.require_sandbox()
     report, names = SandboxProcess.report, []
 
     def killed(self: SandboxProcess, timeout_s: float) -> str | None:
@@ -279,7 +279,7 @@ def test_a_command_that_is_killed_is_tried_again(engine: Engine, monkeypatch: py
         return report(self, timeout_s)
 
     monkeypatch.setattr(SandboxProcess, "report", killed)
-    verdict = judge.judge(Program(_SLEEP, limits=Limits(50.0)))
+    verdict = execute.run_program(Program(_SLEEP, limits=Limits(50.0)))
     assert verdict.ending == "failed"
     assert "failed while the program ran" in verdict.message
     assert len(set(names)) == 2
@@ -290,4 +290,4 @@ def test_an_engine_that_does_not_answer_is_refused(engine: Engine, monkeypatch: 
         patch.setenv("DOCKER_HOST", "unix:///nonexistent/socket")
         patch.setenv("CONTAINER_HOST", "unix:///nonexistent/socket")
         with pytest.raises(UsageError, match=rf"can't be made here: `{engine.kind} image`: .*nonexistent"):
-            judge.require_sandbox()
+            execute.require_sandbox()

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evalkit.sandbox import group
-from evalkit.sandbox.judge import judge
+from evalkit.sandbox import cgroup
+from evalkit.sandbox.execute import run_program
 from evalkit.sandbox.program import Checks, Limits, Program
-from evalkit.sandbox.verdict import Verdict
+from evalkit.sandbox.program_result import ProgramResult
 
 TIME_S = 60.0
 _RIGHT = {
@@ -127,7 +127,7 @@ def test_right_programs_pass(sandbox: None) -> None:
     def verdict(name: str) -> object:
         got = "list(f())" if name in ("iterators", "generators") else "f()"
         checks = Checks(f"got = {got}\nassert got == {_ANSWERS[name]}, got", ("f",))
-        return judge(Program(_RIGHT[name], checks, Limits(TIME_S)))
+        return run_program(Program(_RIGHT[name], checks, Limits(TIME_S)))
 
     with ThreadPoolExecutor(4) as pool:
         found = dict(zip(_RIGHT, pool.map(verdict, _RIGHT), strict=True))
@@ -153,7 +153,7 @@ def test_right_programs_pass(sandbox: None) -> None:
     ],
 )
 def test_what_was_wrong_is_said(source: str, test: str, message: str, sandbox: None) -> None:
-    verdict = judge(Program(source, Checks(test, ("f",)), Limits(TIME_S)))
+    verdict = run_program(Program(source, Checks(test, ("f",)), Limits(TIME_S)))
     assert verdict.ending == "failed"
     assert message in verdict.message
 
@@ -181,19 +181,19 @@ def g(given):
     return given
 def h(): return 1 / 0
 """
-    assert judge(Program(source, Checks(test, ("f", "g", "h")), Limits(TIME_S))).has_passed
+    assert run_program(Program(source, Checks(test, ("f", "g", "h")), Limits(TIME_S))).has_passed
 
 
 def test_tests_that_print_say_nothing_about_the_verdict(sandbox: None) -> None:
     test = "import os, sys\nprint('passed', flush=True)\nos.write(1, b'passed\\n')\nassert f() == 1"
-    assert not judge(Program("def f(): return 2", Checks(test, ("f",)), Limits(TIME_S))).has_passed
+    assert not run_program(Program("def f(): return 2", Checks(test, ("f",)), Limits(TIME_S))).has_passed
 
 
 def test_long_programs_and_tests_are_delivered(sandbox: None) -> None:
     long = "# " + "x" * 1_000_000 + "\n"
     test = Checks(f"{long}assert f('y' * 3_000_000) == 3_000_000", ("f",))
-    assert judge(Program(f"{long}def f(x): return len(x)", test, Limits(TIME_S))).has_passed
-    assert judge(Program("while True: pass", test, Limits(0.3))).ending == "timeout"
+    assert run_program(Program(f"{long}def f(x): return len(x)", test, Limits(TIME_S))).has_passed
+    assert run_program(Program("while True: pass", test, Limits(0.3))).ending == "timeout"
 
 
 _AT_ONCE = """
@@ -219,7 +219,7 @@ def f(number):
 def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine with control groups, one without, and one that gives each thread a stack of 64 MiB."""
     if request.param == "no control group":
-        monkeypatch.setattr(group, "_parents", lambda: ())
+        monkeypatch.setattr(cgroup, "_parents", lambda: ())
     was, most = resource.getrlimit(resource.RLIMIT_STACK)
     if request.param == "large stacks":
         if most != resource.RLIM_INFINITY and most < 64 << 20:
@@ -232,13 +232,15 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_all_threads_that_a_program_may_start_fit_into_its_memory(sandbox: None, machine: None) -> None:
     most = Limits().threads
 
-    def verdict(number: int) -> Verdict:
-        return judge(Program(_AT_ONCE, Checks(f"assert f({number}) == {number}", ("f",)), Limits(TIME_S)))
+    def verdict(number: int) -> ProgramResult:
+        return run_program(
+            Program(_AT_ONCE, Checks(f"assert f({number}) == {number}", ("f",)), Limits(TIME_S))
+        )
 
-    assert verdict(most) == verdict(most - 1) == Verdict("passed")
-    assert verdict(most + 1) == Verdict("failed", "RuntimeError: can't start new thread")
+    assert verdict(most) == verdict(most - 1) == ProgramResult("passed")
+    assert verdict(most + 1) == ProgramResult("failed", "RuntimeError: can't start new thread")
 
 
 def test_threads_leave_room_for_data(sandbox: None, machine: None) -> None:
     source = f"{_AT_ONCE}\ndef g():\n    held = bytearray(600 << 20)\n    return f(32) and len(held)"
-    assert judge(Program(source, Checks("assert g() == 600 << 20", ("g",)), Limits(TIME_S))).has_passed
+    assert run_program(Program(source, Checks("assert g() == 600 << 20", ("g",)), Limits(TIME_S))).has_passed

@@ -13,10 +13,10 @@ from uuid import uuid4
 
 import pytest
 
-from evalkit.sandbox import group
-from evalkit.sandbox.judge import judge
+from evalkit.sandbox import cgroup
+from evalkit.sandbox.execute import run_program
 from evalkit.sandbox.program import Checks, Limits, Program
-from evalkit.sandbox.verdict import Verdict
+from evalkit.sandbox.program_result import ProgramResult
 from tests.sandbox.hostile import exhaust, forge, reach
 from tests.sandbox.hostile.attack import Attack
 from tests.sandbox.outside import Outside, no_child_left, outside
@@ -30,16 +30,16 @@ AT_ONCE = 6
 MISTAKES = re.compile(r"(Name|Syntax|Attribute|Type|Import|ModuleNotFound|Indentation|UnboundLocal|Key)Error")
 
 
-def verdict_on(attack: Attack, world: Outside) -> Verdict:
+def verdict_on(attack: Attack, world: Outside) -> ProgramResult:
     """The verdict; to pass, the program has to answer what only a successful attack can."""
     answer = attack.answer
     if answer is None:
         answer = world.secret if attack.kind == "reading files" else uuid4().hex
     checks = Checks(f"answer = attack()\nassert {answer!r} == answer", ("attack",))
-    return judge(Program(world.filled(attack.source), checks, Limits(time_s=attack.time_s)))
+    return run_program(Program(world.filled(attack.source), checks, Limits(time_s=attack.time_s)))
 
 
-def what_went_wrong(attack: Attack, verdict: Verdict) -> str:
+def what_went_wrong(attack: Attack, verdict: ProgramResult) -> str:
     """Nothing, if an attack ended as it must."""
     if verdict.has_passed or (attack.ending and verdict.ending != attack.ending):
         return f"{verdict} after {attack.source}"
@@ -82,7 +82,7 @@ def test_hostile_programs(kind: str, sandbox: None) -> None:
 def test_limits_hold_without_a_control_group(
     kind: str, sandbox: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group, "_parents", lambda: ())
+    monkeypatch.setattr(cgroup, "_parents", lambda: ())
     assert all_wrong(BY_KIND[kind]) == []
 
 

@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.sandbox import bubblewrap, judge, process
-from evalkit.sandbox.judge import require_sandbox
+from evalkit.sandbox import bubblewrap, execute, process
+from evalkit.sandbox.execute import require_sandbox
 from evalkit.sandbox.program import Checks, Limits, Program
 from tests.sandbox.ordinary import CHECKOUT
 
 ORDINARY = [sys.executable, str(Path(__file__).with_name("ordinary.py"))]
-REQUIRE = "from evalkit.sandbox.judge import require_sandbox; require_sandbox()"
+REQUIRE = "from evalkit.sandbox.execute import require_sandbox; require_sandbox()"
 _ENDS_WITHIN_S = 400.0
 # Attacks on the verdict go the same way whoever runs evalkit.
 OF_USERS = (
@@ -33,13 +33,13 @@ OF_USERS = (
 
 @pytest.fixture(autouse=True)
 def tried_anew() -> Iterator[None]:
-    judge._tried.cache_clear()
+    execute._tried.cache_clear()
     yield
-    judge._tried.cache_clear()
+    execute._tried.cache_clear()
 
 
 def bwrap_in_use() -> str:
-    backend = judge._backend()
+    backend = execute._backend()
     assert isinstance(backend, bubblewrap.Bubblewrap)
     return backend.path
 
@@ -102,10 +102,10 @@ def test_another_bubblewrap_is_tried_where_the_first_does_not_work(
     working, broken = bwrap_in_use(), tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho 'bwrap: Unknown option --size' >&2\nexit 1\n")
     broken.chmod(0o755)
-    judge._tried.cache_clear()
+    execute._tried.cache_clear()
     monkeypatch.setattr(bubblewrap, "installed", lambda: [str(broken), working])
     assert bwrap_in_use() == working
-    judge._tried.cache_clear()
+    execute._tried.cache_clear()
     monkeypatch.setattr(bubblewrap, "installed", lambda: [str(broken)])
     with pytest.raises(
         UsageError, match=r"can't be made here: bwrap: Unknown option --size\. It takes Linux"
@@ -114,7 +114,7 @@ def test_another_bubblewrap_is_tried_where_the_first_does_not_work(
 
 
 def test_a_sandbox_that_is_open_is_refused(sandbox: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge._tried.cache_clear()
+    execute._tried.cache_clear()
     monkeypatch.setattr(bubblewrap, "_DEVICES", (*bubblewrap._DEVICES, Path("/dev/full")))
     with pytest.raises(UsageError, match="does not isolate programs"):
         require_sandbox()
@@ -144,8 +144,8 @@ def test_the_systems_interpreter_has_a_sandbox_too(sandbox: None) -> None:
         pytest.skip("the other interpreter is older than evalkit takes")
     program = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
-        "from evalkit.sandbox.judge import judge\nfrom evalkit.sandbox.program import Program\n"
-        "print(judge(Program('import ssl, sqlite3, ctypes, decimal')))"
+        "from evalkit.sandbox.execute import run_program\nfrom evalkit.sandbox.program import Program\n"
+        "print(run_program(Program('import ssl, sqlite3, ctypes, decimal')))"
     )
     path = f"{Path(bwrap_in_use()).parent}:{os.defpath}"
     packages = next(entry for entry in sys.path if entry.endswith("site-packages"))
@@ -168,14 +168,14 @@ def test_nothing_is_left_of_a_sandbox_whose_evalkit_was_killed(sandbox: None, mo
         "in the tests": ("def f(): pass", Checks(f"f(); {sleep}", functions=("f",))),
     }[moment]
     program = (
-        "from evalkit.sandbox import judge\nfrom evalkit.sandbox.process import SandboxProcess\n"
+        "from evalkit.sandbox import run_program\nfrom evalkit.sandbox.process import SandboxProcess\n"
         "from evalkit.sandbox.program import Checks, Limits, Program\n"
         "report = SandboxProcess.report\n"
         "def said(self, timeout_s):\n"
         "    print('waits' if timeout_s == 600 else 'starts', flush=True)\n"
         "    return report(self, timeout_s)\n"
         "SandboxProcess.report = said\n"
-        f"judge.judge(Program({source!r}, {checks!r}, Limits(600.0)))"
+        f"execute.run_program(Program({source!r}, {checks!r}, Limits(600.0)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src")}
     evalkit = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE)
@@ -211,11 +211,11 @@ def _first_descendants(pid: int) -> list[int]:
 
 def test_a_sandbox_that_nobody_ends_ends_itself(sandbox: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_ENDS_LATE_S", 0)
-    with judge._backend().sandbox(Limits(0.5)) as running:
+    with execute._backend().sandbox(Limits(0.5)) as running:
         running.deliver(b"__import__('time').sleep(600)", marshal.dumps(None))
         assert running.report(_ENDS_WITHIN_S) == ""
 
 
 def test_a_program_without_tests_passes_by_coming_to_its_end(sandbox: None) -> None:
-    assert judge.judge(Program("print(1)")).has_passed
-    assert not judge.judge(Program("raise SystemExit(0)")).has_passed
+    assert execute.run_program(Program("print(1)")).has_passed
+    assert not execute.run_program(Program("raise SystemExit(0)")).has_passed

@@ -14,8 +14,8 @@ from evalkit.redaction import without_controls
 
 if TYPE_CHECKING:
     from evalkit.interchange.foreign_files import ForeignFiles
-    from evalkit.interchange.foreign_run import ImportedRun
-    from evalkit.interchange.imported_run import ImportReport
+    from evalkit.interchange.import_writer import ImportReport
+    from evalkit.interchange.imported_run import ImportedRun
 
 import_app = typer.Typer(help="Read runs of another harness.", no_args_is_help=True)
 
@@ -124,7 +124,7 @@ def _prepare(
     suite: str | None, plugins: list[str] | None, max_file_mb: float | None
 ) -> Callable[[], ForeignFiles]:
     """Check the options; returns what makes a reader of files."""
-    from evalkit.file_limits import JSON_BYTES, limit_bytes, mb_to_bytes
+    from evalkit.bounded_reads import JSON_BYTES, limit_bytes, mb_to_bytes
     from evalkit.folder_names import checked_suite
     from evalkit.interchange.foreign_files import ForeignFiles
     from evalkit.plugins import load_plugins
@@ -147,7 +147,7 @@ def _keep_all(sources: Sequence[tuple[Path, Path]], read: Callable[[Path], Itera
         EvalkitError: One of them could not be imported; nothing of it was written.
     """
     from evalkit.errors import EvalkitError, StoreError
-    from evalkit.interchange.imported_run import keep_runs
+    from evalkit.interchange.import_writer import keep_runs
 
     num, num_failed = 0, 0
     for path, suite_path in sources:

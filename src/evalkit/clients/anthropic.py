@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, tokens_at_most
 from evalkit.clients.api_client import ApiClient
-from evalkit.clients.completions import (
+from evalkit.clients.completion_parsing import (
     finish_reason,
     is_broken_off,
     refuse_blocked,
@@ -18,8 +18,8 @@ from evalkit.clients.completions import (
 )
 from evalkit.clients.credentials import key_advice, names_header, read_key, sent_headers
 from evalkit.clients.http import Endpoint, error_in, sent_before, served_model
-from evalkit.clients.refused import RefusedParameters
 from evalkit.clients.thinking import AnswerReader
+from evalkit.clients.unsupported_parameters import RefusedParameters
 from evalkit.errors import BadRequestError, TransientError, UsageError
 from evalkit.registry import client
 from evalkit.request import Request

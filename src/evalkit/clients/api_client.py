@@ -11,8 +11,8 @@ from evalkit.errors import BadRequestError
 
 if TYPE_CHECKING:
     from evalkit.clients.http import Endpoint
-    from evalkit.clients.refused import RefusedParameters
     from evalkit.clients.thinking import AnswerReader
+    from evalkit.clients.unsupported_parameters import RefusedParameters
     from evalkit.request import Request
     from evalkit.response import Response
 

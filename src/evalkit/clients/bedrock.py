@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from evalkit.clients.allowance import Allowance, thinking_limit, tokens_at_most
 from evalkit.clients.api_client import ApiClient
-from evalkit.clients.completions import (
+from evalkit.clients.completion_parsing import (
     finish_reason,
     refuse_blocked,
     refuse_other_speaker,
@@ -20,9 +20,9 @@ from evalkit.clients.completions import (
 )
 from evalkit.clients.credentials import key_advice, read_key
 from evalkit.clients.http import Endpoint, error_in, sent_before
-from evalkit.clients.refused import RefusedParameters
 from evalkit.clients.sigv4 import AwsKeys, Signer
 from evalkit.clients.thinking import AnswerReader
+from evalkit.clients.unsupported_parameters import RefusedParameters
 from evalkit.errors import BadRequestError, TransientError, UsageError
 from evalkit.redaction import remember
 from evalkit.registry import client

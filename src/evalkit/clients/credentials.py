@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from evalkit.bounded_reads import UnfitFileError, is_pipe_of_shell, read_bytes
 from evalkit.errors import UsageError
-from evalkit.file_limits import UnfitFileError, is_pipe_of_shell, read_bytes
 from evalkit.models.secret_fields import refuse_secrets
 from evalkit.redaction import remember, shown_name, shown_variable
 

@@ -14,14 +14,14 @@ from evalkit.clients.allowance import (
     tokens_at_most,
 )
 from evalkit.clients.api_client import ApiClient
-from evalkit.clients.completions import seed_of, send_all
+from evalkit.clients.completion_parsing import seed_of, send_all
 from evalkit.clients.conversation import Conversation
 from evalkit.clients.credentials import key_advice, names_header, read_key, sent_headers
-from evalkit.clients.echo import scored_prompt
 from evalkit.clients.http import Endpoint, sent_before, served_model
 from evalkit.clients.openai_answers import completions_of, failure_in, has_thought, usage_of
-from evalkit.clients.refused import RefusedParameters
+from evalkit.clients.prompt_logprobs import scored_prompt
 from evalkit.clients.thinking import AnswerReader
+from evalkit.clients.unsupported_parameters import RefusedParameters
 from evalkit.codec import decode
 from evalkit.errors import BadRequestError, UsageError
 from evalkit.registry import client

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evalkit.clients.completions import (
+from evalkit.clients.completion_parsing import (
     finish_reason,
     is_broken_off,
     num_tokens,

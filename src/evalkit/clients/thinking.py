@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from evalkit.clients.completions import cut_at_stop
+from evalkit.clients.completion_parsing import cut_at_stop
 from evalkit.errors import CutThinkingError
 from evalkit.request import Request
 from evalkit.response import Completion, Response, Token, total_logprob

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from evalkit.bounded_reads import open_regular
 from evalkit.errors import DataError
-from evalkit.file_limits import open_regular
 
 # A file system's clock may stand still between two edits. As Git does with its index, what was touched so
 # shortly before it was read is read again the next time.

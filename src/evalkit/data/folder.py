@@ -6,8 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from evalkit.bounded_reads import copy_limited, unpacked_limit_bytes
 from evalkit.errors import DataError
-from evalkit.file_limits import copy_limited, unpacked_limit_bytes
 
 
 def unpack(archive: Path, member: str, target: Path) -> None:

@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from evalkit.bounded_reads import DATA_BYTES, limit_bytes, limited_lines, open_regular, read_bytes
 from evalkit.codec import decode_foreign
 from evalkit.errors import DataError
-from evalkit.file_limits import DATA_BYTES, limit_bytes, limited_lines, open_regular, read_bytes
 
 
 def json_rows(path: Path, fields: Mapping[str, type | tuple[type, ...]]) -> Iterator[dict[str, Any]]:

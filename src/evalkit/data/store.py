@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from evalkit.data.accepted import record_archive, recorded_archive
+from evalkit.bounded_reads import copy_limited, unpacked_limit_bytes
 from evalkit.data.content import content_sha256
 from evalkit.data.download import Downloader, appearing
 from evalkit.data.file import Archive, DataFile, path_of_url
 from evalkit.data.folder import unpack
 from evalkit.data.huggingface import export
+from evalkit.data.unpinned import record_archive, recorded_archive
 from evalkit.errors import DataError
-from evalkit.file_limits import copy_limited, unpacked_limit_bytes
 
 CACHE_VARIABLE = "EVALKIT_CACHE_DIR"
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.clients.echo import restored
+from evalkit.clients.prompt_logprobs import restored
 from evalkit.codec import decode_exact, encode_exact
 from evalkit.execution.answer_source import Found
 from evalkit.request import Request, RequestState

@@ -23,7 +23,7 @@ from evalkit.bounded_lines import bounded_lines, last_line_start
 from evalkit.errors import StoreError
 from evalkit.execution.journal_index import owner_of
 from evalkit.execution.journal_line import (
-    Owner,
+    JournalOwner,
     header_line,
     is_whole,
     record_line,
@@ -35,7 +35,7 @@ from evalkit.response import Outcome
 # A power cut loses at most what was answered in this time; a killed process loses nothing.
 SYNC_EVERY_S = 0.5
 _BLOCK_BYTES = 1 << 16
-_NOBODY = Owner()
+_NOBODY = JournalOwner()
 # How the sync to disk is spelled depends on the platform; fdatasync spares the metadata where it exists.
 _sync_data = getattr(os, "fdatasync", os.fsync)
 
@@ -43,7 +43,7 @@ _sync_data = getattr(os, "fdatasync", os.fsync)
 class Journal:
     """An open journal. One writer per file, by a lock on it; readers may look on at any time."""
 
-    def __init__(self, path: Path, descriptor: int, owner: Owner) -> None:
+    def __init__(self, path: Path, descriptor: int, owner: JournalOwner) -> None:
         """Use `Journal.open`."""
         self.path = path
         self._descriptor, self._seed = descriptor, owner.seed
@@ -56,7 +56,7 @@ class Journal:
         self.notes: list[str] = []
 
     @classmethod
-    def open(cls, path: Path, owner: Owner = _NOBODY) -> Journal:
+    def open(cls, path: Path, owner: JournalOwner = _NOBODY) -> Journal:
         """Open for appending; creates the file, cuts a torn last line, completes one that lacks its newline.
 
         A journal without a sound header (of evalkit up to 0.1, or damaged) gets one more.
@@ -267,7 +267,7 @@ class Journal:
 
 @asynccontextmanager
 async def open_synced(
-    path: Path, owner: Owner = _NOBODY, check: Callable[[], None] | None = None
+    path: Path, owner: JournalOwner = _NOBODY, check: Callable[[], None] | None = None
 ) -> AsyncIterator[Journal]:
     """A journal that is synced to disk every `SYNC_EVERY_S` while it is open, off the event loop.
 

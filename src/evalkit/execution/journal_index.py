@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.bounded_lines import Unread, bounded_lines
+from evalkit.bounded_reads import open_regular
 from evalkit.errors import StoreError
 from evalkit.execution.journal_line import (
     HEADER_START,
     Damage,
+    JournalOwner,
     LineReader,
-    Owner,
     Record,
     blocked_answer,
     to_failure,
     to_record,
     unit_of,
 )
-from evalkit.file_limits import open_regular
 from evalkit.request import parent_key
 from evalkit.response import Failure, Usage
 
@@ -90,7 +90,7 @@ class JournalIndex:
     members: dict[tuple[str, str | None], str] = field(default_factory=dict)
     requests: str | None = None
     path: Path = Path()
-    owner: Owner | None = None
+    owner: JournalOwner | None = None
 
     @property
     def prompt_tokens(self) -> int:
@@ -321,7 +321,7 @@ def is_torn(line: bytes | Unread) -> bool:
     return line.is_last if isinstance(line, Unread) else not line.endswith(b"\n")
 
 
-def owner_of(path: Path, requests: str | None = None) -> Owner | None:
+def owner_of(path: Path, requests: str | None = None) -> JournalOwner | None:
     """Whose a journal is, as its first sound header says; None where none does.
 
     Args:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evalkit.bounded_lines import MAX_LINE_BYTES, Unread
-from evalkit.clients.echo import restored
+from evalkit.clients.prompt_logprobs import restored
 from evalkit.codec import decode_exact, encode_exact
 from evalkit.errors import StoreError
 from evalkit.request import (
@@ -82,7 +82,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class JournalOwner:
     """Whose a journal is.
 
     Attributes:
@@ -147,8 +147,8 @@ class LineReader:
         problem_of: Callable[[Mapping[str, Any]], str | None] | None = None,
     ) -> None:
         self._path, self.requests, self._problem_of = path, requests, problem_of
-        self._seed = Owner(requests).seed if requests is not None else 0
-        self.owner: Owner | None = None
+        self._seed = JournalOwner(requests).seed if requests is not None else 0
+        self.owner: JournalOwner | None = None
 
     def read(self, offset: int, line: bytes | Unread) -> dict[str, Any] | Damage | None:
         """The line as an object; None for a header.
@@ -209,12 +209,12 @@ class LineReader:
         if self.owner is not None and requests != self.owner.requests:
             return Damage(offset, length, "the header of another run", "header")
         identity = plain.get("identity")
-        self.owner = Owner(requests, identity if isinstance(identity, dict) else {})
+        self.owner = JournalOwner(requests, identity if isinstance(identity, dict) else {})
         self._seed = self.owner.seed
         return None
 
 
-def header_line(owner: Owner) -> bytes:
+def header_line(owner: JournalOwner) -> bytes:
     """The line that says whose the lines after it are."""
     plain: dict[str, Any] = {"evalkit_journal": JOURNAL_VERSION, "requests": owner.requests}
     if owner.identity:

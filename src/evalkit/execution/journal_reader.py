@@ -8,9 +8,9 @@ from io import BufferedReader
 from pathlib import Path
 
 from evalkit.bounded_lines import bounded_lines
+from evalkit.bounded_reads import open_regular
 from evalkit.errors import StoreError
 from evalkit.execution.journal_line import LineReader, Record, to_record
-from evalkit.file_limits import open_regular
 
 
 class JournalReader:

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 
 from evalkit.bounded_lines import bounded_lines
+from evalkit.bounded_reads import open_regular
 from evalkit.errors import StoreError
 from evalkit.execution.answer_source import Found, content_key
 from evalkit.execution.journal_index import scan_journal
 from evalkit.execution.journal_line import LineReader, Record, to_record
-from evalkit.file_limits import open_regular
 from evalkit.request import RequestState
 from evalkit.response import Origin, Response
 

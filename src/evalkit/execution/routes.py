@@ -15,7 +15,7 @@ from typing import Any
 from evalkit.bounded_lines import Unread
 from evalkit.execution.journal import Journal
 from evalkit.execution.journal_index import is_torn, lines_of
-from evalkit.execution.journal_line import Damage, LineReader, Owner
+from evalkit.execution.journal_line import Damage, JournalOwner, LineReader
 
 Routed = tuple[str, str | None]
 """Id of an instance, and the label of its perturbed copy."""
@@ -84,7 +84,7 @@ def keep_routes(path: Path, requests: str, chosen: Mapping[Routed, str]) -> None
     Raises:
         StoreError: They can't be written, or the file is another run's.
     """
-    with Journal.open(path, Owner(requests)) as journal:
+    with Journal.open(path, JournalOwner(requests)) as journal:
         journal.extend_lines(_lines(chosen))
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 from statistics import fmean
 from typing import Any
 
-from evalkit.interchange.foreign_run import ImportedRun, UnitKey, unit_of
+from evalkit.interchange.imported_run import ImportedRun, UnitKey, unit_of
 from evalkit.response import Response
 from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
 from evalkit.results.units import has_failed

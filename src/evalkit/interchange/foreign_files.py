@@ -14,9 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from evalkit.codec import decode_foreign
-from evalkit.errors import StoreError
-from evalkit.file_limits import (
+from evalkit.bounded_reads import (
     JSON_BYTES,
     VARIABLE,
     limit_bytes,
@@ -24,6 +22,8 @@ from evalkit.file_limits import (
     read_bytes,
     too_large,
 )
+from evalkit.codec import decode_foreign
+from evalkit.errors import StoreError
 from evalkit.interchange.foreign_shapes import MAX_DEPTH, check, is_too_deep
 
 REMEDY = f"--max-file-mb or {VARIABLE} allows more"

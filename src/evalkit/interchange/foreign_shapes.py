@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from evalkit.bounded_reads import UnfitFileError
 from evalkit.errors import StoreError, UsageError
-from evalkit.file_limits import UnfitFileError
 
 MAX_DEPTH = 100
 """Levels of objects and lists in a file."""

@@ -13,13 +13,6 @@ from pydantic import BaseModel
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import Instance, Reference
 from evalkit.interchange.foreign_files import ForeignFiles, finite, why_not
-from evalkit.interchange.foreign_run import (
-    ImportedRun,
-    Source,
-    UnitKey,
-    leftover,
-    unit_of,
-)
 from evalkit.interchange.foreign_shapes import (
     HelmRunSpec,
     HelmScenarioState,
@@ -38,6 +31,13 @@ from evalkit.interchange.helm_numbers import (
     whole_run_numbers,
 )
 from evalkit.interchange.helm_stats import BOOKKEEPING
+from evalkit.interchange.imported_run import (
+    ImportedRun,
+    Source,
+    UnitKey,
+    leftover,
+    unit_of,
+)
 from evalkit.request import Message, Request, RequestState, request_key
 from evalkit.response import Completion, Failure, FinishReason, Outcome, Response, Token, Usage
 from evalkit.specs.run_spec import AdapterSpec, DataAugmenterSpec, RunSpec

@@ -9,8 +9,8 @@ from typing import Any
 
 from evalkit.instance import PerturbationDescription
 from evalkit.interchange.foreign_files import finite
-from evalkit.interchange.foreign_run import ImportedRun, unit_of, whole_run_stat
 from evalkit.interchange.helm_stats import BOOKKEEPING
+from evalkit.interchange.imported_run import ImportedRun, unit_of, whole_run_stat
 from evalkit.scoring.stat import Stat, StatPerturbation
 
 _Sizes = Mapping[tuple[str | None, str | None], int]

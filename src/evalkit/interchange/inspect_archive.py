@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from evalkit.bounded_reads import UnfitFileError, too_large
 from evalkit.errors import StoreError, UsageError
-from evalkit.file_limits import UnfitFileError, too_large
 from evalkit.interchange.foreign_files import REMEDY, ForeignFiles
 from evalkit.interchange.foreign_shapes import shortened
 

@@ -17,8 +17,8 @@ from evalkit.codec import encode
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.interchange.foreign_files import ForeignFiles, finite, why_not
-from evalkit.interchange.foreign_run import ImportedRun, Source, UnitKey, label_part, leftover
 from evalkit.interchange.foreign_shapes import InspectHeader, InspectSample, check, reading
+from evalkit.interchange.imported_run import ImportedRun, Source, UnitKey, label_part, leftover
 from evalkit.interchange.inspect_archive import InspectArchive, is_archive
 from evalkit.interchange.inspect_numbers import carry_numbers
 from evalkit.request import Message, Request, RequestState, request_key

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from evalkit.interchange.foreign_files import finite
-from evalkit.interchange.foreign_run import ImportedRun, UnitKey, whole_run_stat
+from evalkit.interchange.imported_run import ImportedRun, UnitKey, whole_run_stat
 from evalkit.response import Failure
 from evalkit.scoring.stat import Stat
 

@@ -19,8 +19,15 @@ from evalkit.codec import encode
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import CORRECT, Instance, Reference
 from evalkit.interchange.foreign_files import ForeignFiles, finite, why_not
-from evalkit.interchange.foreign_run import ImportedRun, Source, UnitKey, label_part, leftover, whole_run_stat
 from evalkit.interchange.foreign_shapes import LmEvalGeneration, LmEvalLine, LmEvalResults, check, reading
+from evalkit.interchange.imported_run import (
+    ImportedRun,
+    Source,
+    UnitKey,
+    label_part,
+    leftover,
+    whole_run_stat,
+)
 from evalkit.interchange.lm_eval_old import model_name, read_old_results
 from evalkit.request import Request, RequestMode, RequestState, request_key
 from evalkit.response import Completion, Response

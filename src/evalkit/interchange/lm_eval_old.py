@@ -11,8 +11,8 @@ from typing import Any
 
 from evalkit.errors import StoreError
 from evalkit.interchange.foreign_files import ForeignFiles, finite
-from evalkit.interchange.foreign_run import ImportedRun, Source, label_part, whole_run_stat
 from evalkit.interchange.foreign_shapes import LmEvalOldResults, check
+from evalkit.interchange.imported_run import ImportedRun, Source, label_part, whole_run_stat
 from evalkit.scoring.stat import Stat
 from evalkit.specs.run_spec import AdapterSpec, RunSpec, ScenarioSpec
 

@@ -21,7 +21,6 @@ from evalkit.data.fastchat import Question, question_id
 from evalkit.errors import StoreError, UsageError
 from evalkit.instance import TEST, Instance
 from evalkit.interchange.foreign_files import ForeignFiles, why_not
-from evalkit.interchange.foreign_run import ImportedRun, Source, label_part
 from evalkit.interchange.foreign_shapes import (
     FastChatAnswer,
     FastChatJudgement,
@@ -29,6 +28,7 @@ from evalkit.interchange.foreign_shapes import (
     check,
     reading,
 )
+from evalkit.interchange.imported_run import ImportedRun, Source, label_part
 from evalkit.metrics.mt_bench import JUDGEMENTS, MEAN_OF_CATEGORIES, MEAN_OF_ROWS, NO_RATING, TURNS
 from evalkit.plural import counted
 from evalkit.request import Message, Request, RequestState, next_turn, request_key

@@ -13,7 +13,7 @@ from evalkit.leaderboards.tree import LeaderboardTree, Missing, Scalar
 from evalkit.registry import LEADERBOARDS
 
 if TYPE_CHECKING:
-    from evalkit.models.entries import Document
+    from evalkit.models.yaml_entries import Document
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -71,7 +71,7 @@ def load_leaderboard(name: str, options: Options = AS_WRITTEN) -> Leaderboard:
 
 
 def _document(path: Path) -> Document[LeaderboardTree]:
-    from evalkit.models.entries import read_document
+    from evalkit.models.yaml_entries import read_document
 
     return read_document(path, LeaderboardTree)
 

@@ -13,13 +13,13 @@ from evalkit.instance import Instance
 from evalkit.metrics.reference import BasicReference
 from evalkit.metrics.text import exact_match
 from evalkit.registry import Output, metric
-from evalkit.scoring.extra import require_module
 from evalkit.scoring.metric import (
     Metric,
     asks_per_reference,
     compile_mapping_pattern,
     require_correct_reference,
 )
+from evalkit.scoring.optional_packages import require_module
 from evalkit.scoring.run_level import Row
 from evalkit.scoring.unit import Unit, likeliest_first
 from evalkit.specs.run_spec import AdapterSpec

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from evalkit.metrics.overlap import ngrams
 from evalkit.metrics.text import normalize_text
+from evalkit.metrics.text_overlap import ngrams
 from evalkit.registry import metric
 from evalkit.scoring.metric import RunLevelMetric
 from evalkit.scoring.run_level import Row

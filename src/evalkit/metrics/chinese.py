@@ -7,10 +7,10 @@ import warnings
 from functools import lru_cache
 from typing import Any
 
-from evalkit.metrics.overlap import clipped_precision, ngrams
 from evalkit.metrics.speech import cer_score, mer_score, wer_score, wip_score
+from evalkit.metrics.text_overlap import clipped_precision, ngrams
 from evalkit.registry import metric
-from evalkit.scoring.extra import require_module
+from evalkit.scoring.optional_packages import require_module
 
 _NEEDS = ("jiwer", "jieba")
 

@@ -18,9 +18,9 @@ from evalkit.plural import counted
 from evalkit.registry import Output, metric
 from evalkit.response import Completion
 from evalkit.sandbox.choice import Choice, chosen
-from evalkit.sandbox.judge import judge, other_interpreter, require_sandbox
+from evalkit.sandbox.execute import other_interpreter, require_sandbox, run_program
 from evalkit.sandbox.program import Checks, Limits, Program
-from evalkit.sandbox.verdict import Verdict
+from evalkit.sandbox.program_result import ProgramResult
 from evalkit.scoring.metric import Metric
 from evalkit.scoring.unit import Unit, likeliest_first
 from evalkit.specs.run_spec import AdapterSpec
@@ -57,7 +57,7 @@ class CodeMetric(Metric):
 
     stat: ClassVar[str]
     _num_fenced = 0
-    _last: tuple[Unit, list[Verdict]] | None = None
+    _last: tuple[Unit, list[ProgramResult]] | None = None
 
     def __init__(self, adapter_spec: AdapterSpec, timeout: float = 3.0) -> None:
         if not 0 < timeout < math.inf:
@@ -140,7 +140,7 @@ class CodeMetric(Metric):
             "fences",
         )
 
-    def _verdicts(self, unit: Unit) -> list[Verdict]:
+    def _verdicts(self, unit: Unit) -> list[ProgramResult]:
         """How the program of each completion ended, the likeliest first."""
         case = self.case(unit.instance)
         completions = likeliest_first(unit.answer.response.completions)
@@ -148,7 +148,7 @@ class CodeMetric(Metric):
             raise DataError(f"the answer to '{unit.answer.state.key}' holds no completion")
         return [self._verdict(case, self.program(case, completion)) for completion in completions]
 
-    def _verdict(self, case: Mapping[str, Any], program: str) -> Verdict:
+    def _verdict(self, case: Mapping[str, Any], program: str) -> ProgramResult:
         entry_point, test = case["entry_point"], case["test"]
         source = f"{test}\ncheck({entry_point})"
         # Without what follows, a last line that ends in a backslash would be none.
@@ -222,12 +222,12 @@ class CodeBlockPass(BlockProgram, PassAtK):
 
 
 @lru_cache(maxsize=64)
-def _verdict(program: Program, sandbox: Choice) -> Verdict:
+def _verdict(program: Program, sandbox: Choice) -> ProgramResult:
     """How a program ends in a sandbox of this kind, the chosen one.
 
     Remembered for a while, since several metrics run the same in turn.
     """
-    return judge(program)
+    return run_program(program)
 
 
 def _helpers(prompt: str, test: str, entry_point: str) -> str:

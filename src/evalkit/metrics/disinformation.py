@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from evalkit.registry import Output, metric
-from evalkit.scoring.extra import require_module
 from evalkit.scoring.metric import Metric
+from evalkit.scoring.optional_packages import require_module
 from evalkit.scoring.unit import Unit
 
 

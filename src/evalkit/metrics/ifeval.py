@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 from evalkit.errors import DataError
 from evalkit.instance import Instance
-from evalkit.metrics.english import sentences, words
+from evalkit.metrics.english_words import sentences, words
 from evalkit.registry import Output, metric
-from evalkit.scoring.extra import require_module
 from evalkit.scoring.metric import Metric
+from evalkit.scoring.optional_packages import require_module
 from evalkit.scoring.run_level import Row
 from evalkit.scoring.unit import Unit
 
@@ -106,7 +106,7 @@ class IfEval(InstructionMetric):
     Instructions are in `Instance.extra`: `instruction_ids`, and `instruction_kwargs` in the same order, whose
     None values are ignored. A sign to be counted (`#`) is counted, where the official script draws a random
     letter in its place. Two checks depend on libraries: langdetect detects languages, with a fixed
-    seed (the official script's has none), sentences and capitalised words by `evalkit.metrics.english`.
+    seed (the official script's has none), sentences and capitalised words by `evalkit.metrics.english_words`.
     """
 
     prefix = "ifeval"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from evalkit.errors import DataError
-from evalkit.metrics.echoed import prompt_tokens
+from evalkit.metrics.prompt_logprobs import prompt_tokens
 from evalkit.registry import Output, metric
 from evalkit.response import Token
 from evalkit.scoring.metric import Metric, asks_per_reference

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from evalkit.errors import DataError
 from evalkit.metrics.ifeval import CHECKS, Arguments, Check, InstructionMetric
-from evalkit.metrics.japanese import sentences, words
+from evalkit.metrics.japanese_words import sentences, words
 from evalkit.registry import metric
-from evalkit.scoring.extra import require_module
+from evalkit.scoring.optional_packages import require_module
 
 Words = Literal["janome", "characters"]
 

@@ -14,8 +14,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from evalkit.metrics.overlap import ngrams, rouge
 from evalkit.metrics.text import normalize_text
+from evalkit.metrics.text_overlap import ngrams, rouge
 from evalkit.registry import metric
 
 _TRIVIAQA_SPACES = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`", " "))

@@ -10,7 +10,7 @@ from typing import Any
 from evalkit.errors import DataError, UsageError
 from evalkit.instance import Instance
 from evalkit.registry import Output, metric
-from evalkit.scoring.fit import refuse_machine, takes_of
+from evalkit.scoring.compatibility import refuse_machine, takes_of
 from evalkit.scoring.metric import Metric, build_metric
 from evalkit.scoring.run_level import Row
 from evalkit.scoring.unit import Answer, Unit

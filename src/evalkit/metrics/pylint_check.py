@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 from evalkit.errors import DataError, UsageError
 from evalkit.metrics.asserted_code import original_program
 from evalkit.registry import Output, metric
-from evalkit.scoring.extra import require_module
 from evalkit.scoring.metric import Metric
+from evalkit.scoring.optional_packages import require_module
 from evalkit.scoring.unit import Unit, likeliest_first
 
 _TIME_S = 60.0

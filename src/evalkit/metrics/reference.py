@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from evalkit.errors import DataError
 from evalkit.instance import Instance
-from evalkit.metrics.echoed import prompt_tokens
+from evalkit.metrics.prompt_logprobs import prompt_tokens
 from evalkit.registry import Output, metric
 from evalkit.response import Token
 from evalkit.scoring.metric import Metric, adapter_of, require_correct_reference

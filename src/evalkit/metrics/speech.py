@@ -15,7 +15,7 @@ from typing import Literal
 from evalkit.errors import DataError
 from evalkit.metrics.text import normalize_text
 from evalkit.registry import metric
-from evalkit.scoring.extra import require_module
+from evalkit.scoring.optional_packages import require_module
 
 Measure = Literal["wer", "mer", "wip", "cer"]
 

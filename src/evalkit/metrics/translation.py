@@ -10,7 +10,7 @@ from evalkit.errors import DataError
 from evalkit.instance import Instance
 from evalkit.metrics.jaster_answers import AnswerMetric, Answers
 from evalkit.registry import metric
-from evalkit.scoring.extra import require_module
+from evalkit.scoring.optional_packages import require_module
 from evalkit.scoring.run_level import Row
 from evalkit.scoring.unit import Unit
 from evalkit.specs.run_spec import AdapterSpec

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from evalkit.errors import ConfigError, UnknownNameError, UsageError
 from evalkit.models.deployment import ModelDeployment
-from evalkit.models.entries import Entry, checked_entries, read_entries
 from evalkit.models.families import as_its_family
 from evalkit.models.helm_files import is_helms, read_helm_file
 from evalkit.models.metadata import (
@@ -23,6 +22,7 @@ from evalkit.models.metadata import (
 )
 from evalkit.models.provider import PROVIDERS, described_by_name, place_of, prefixed_deployment
 from evalkit.models.routed import Deployment, RoutedDeployment
+from evalkit.models.yaml_entries import Entry, checked_entries, read_entries
 from evalkit.specs.conf import ConfFile
 from evalkit.specs.fixups import FIX_UPS
 from evalkit.specs.spec import Spec

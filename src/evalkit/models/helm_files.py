@@ -19,10 +19,10 @@ from pydantic import Field
 
 from evalkit.errors import ConfigError
 from evalkit.models.deployment import ClientSpec, ModelDeployment
-from evalkit.models.entries import read_entries
 from evalkit.models.metadata import ModelMetadata
 from evalkit.models.provider import PROVIDERS
 from evalkit.models.tokenizers import is_tokenizer
+from evalkit.models.yaml_entries import read_entries
 from evalkit.specs.spec import Spec
 from evalkit.yaml_text import read_text
 

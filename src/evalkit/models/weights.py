@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from evalkit.bounded_reads import JSON_BYTES, limit_bytes, read_bytes
 from evalkit.codec import decode_foreign
 from evalkit.errors import ConfigError, UsageError
-from evalkit.file_limits import JSON_BYTES, limit_bytes, read_bytes
 from evalkit.yaml_text import read_text
 
 SHIPPED: Mapping[str, Path] = {"evalkit/tiny": Path(__file__).parent.parent / "tiny"}

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from evalkit.reports.cell import Cell, Correlations, Estimate, difference, mean_of
 from evalkit.reports.grid import Column, Grid, Question, make_grid
-from evalkit.reports.overlap import correlations, sample_of, sample_of_difference
 from evalkit.reports.pairing import Pairing, ScoredRun, pairs_of
+from evalkit.reports.shared_questions import correlations, sample_of, sample_of_difference
 from evalkit.reports.win_rates import Pair, UncertainColumn, drawn_win_rates, middle_95
 from evalkit.results.stored_run import StoredRun
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.scoring.stat import ALL_SPLITS, Stat
-from evalkit.specs.answer_readers import ROBUST_METRICS
+from evalkit.specs.robust_metrics import ROBUST_METRICS
 
 _MAIN_METRICS = """
     babi_qa                      test   quasi_exact_match

@@ -13,7 +13,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evalkit.reports.overlap import questions_of
 from evalkit.reports.pairing import ScoredRun
 from evalkit.reports.setting import (
     METRICS,
@@ -23,6 +22,7 @@ from evalkit.reports.setting import (
     setting_of,
     shown_value,
 )
+from evalkit.reports.shared_questions import questions_of
 
 # A run that ended, if not with all answers; one that was stopped has answers to the first few questions.
 _FINISHED = ("complete", "partial")

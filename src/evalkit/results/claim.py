@@ -8,7 +8,7 @@ from typing import Any
 
 from evalkit.errors import StoreError
 from evalkit.execution.lock import RunLock
-from evalkit.results.choice import (
+from evalkit.results.directory_choice import (
     choose_directory,
     folder_name,
     is_marked_name,

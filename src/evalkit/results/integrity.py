@@ -14,9 +14,9 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
 from evalkit.bounded_lines import Unread, bounded_lines
+from evalkit.bounded_reads import open_regular
 from evalkit.errors import REMEDY_IMPORT, DamageError, StoreError
 from evalkit.execution.lock import holder_of
-from evalkit.file_limits import open_regular
 from evalkit.instance import Instance
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, remedy_for

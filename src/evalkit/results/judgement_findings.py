@@ -19,7 +19,7 @@ from evalkit.specs.judge_identity import judge_specs_of
 
 if TYPE_CHECKING:
     from evalkit.execution.journal_index import Units
-    from evalkit.execution.journal_line import Owner
+    from evalkit.execution.journal_line import JournalOwner
 
 
 def judgement_findings(
@@ -70,7 +70,7 @@ def mend_judgements(directory: RunDirectory, manifest: Manifest, damaged: set[st
     return done
 
 
-def _owners(manifest: Manifest) -> dict[str, Owner]:
+def _owners(manifest: Manifest) -> dict[str, JournalOwner]:
     """Whose the journals are, by what the judges' stages are called."""
     judges: list[Mapping[str, Any]] = manifest.identity.get("judges", [])
     specs = judge_specs_of(judges)
@@ -94,7 +94,7 @@ class _Look:
         self._left = manifest.files.get(self.name)
         self._again: Remedy = "run"
 
-    def findings(self, owner: Owner, units: Units | None, *, is_in_use: bool) -> list[Finding]:
+    def findings(self, owner: JournalOwner, units: Units | None, *, is_in_use: bool) -> list[Finding]:
         """What there is to say."""
         if not self._path.exists():
             is_lost = self._num_had > 0 or self._left is not None

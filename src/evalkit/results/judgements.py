@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import UnclearVerdict
 from evalkit.execution.journal_index import JournalIndex, read_winners, scan_journal
-from evalkit.execution.journal_line import Owner
+from evalkit.execution.journal_line import JournalOwner
 from evalkit.execution.journal_reader import JournalReader
 from evalkit.judges.judge import Judge, answers_digest, build_judge
 from evalkit.judges.jury import Jury, NoVerdict
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from evalkit.scoring.unit import Unit
 
 
-def judgement_owner(requests: str, judge_identity: Mapping[str, Any]) -> Owner:
+def judgement_owner(requests: str, judge_identity: Mapping[str, Any]) -> JournalOwner:
     """Whose the journal of a judge is.
 
     Args:
@@ -45,7 +45,7 @@ def judgement_owner(requests: str, judge_identity: Mapping[str, Any]) -> Owner:
         judge_identity: What identifies the judge.
     """
     identity = {"requests": requests, "judge": dict(judge_identity)}
-    return Owner(digest([requests, asked_part(judge_identity)]), identity)
+    return JournalOwner(digest([requests, asked_part(judge_identity)]), identity)
 
 
 def judge_columns(spec: JudgeSpec, judge: Judge) -> JudgeColumns:

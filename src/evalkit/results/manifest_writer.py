@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit import __version__
 from evalkit.errors import DamageError
-from evalkit.execution.journal_line import Owner
+from evalkit.execution.journal_line import JournalOwner
 from evalkit.response import BLOCKED, Failure, Outcome
 from evalkit.results.integrity import fingerprint, fits, sealed
 from evalkit.results.manifest import FOUND, UNKNOWN_BILLS, WITHOUT_USAGE, Manifest, RunStatus
@@ -43,9 +43,9 @@ class RunIdentity:
     own_files: tuple[str, ...] = ()
 
     @property
-    def owner(self) -> Owner:
+    def owner(self) -> JournalOwner:
         """Whose the journal is."""
-        return Owner(self.digest.requests, request_part(self.identity))
+        return JournalOwner(self.digest.requests, request_part(self.identity))
 
 
 class ManifestWriter:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalkit.bounded_reads import DATA_BYTES, read_bytes
 from evalkit.codec import decode
 from evalkit.errors import DamageError, StoreError
 from evalkit.execution.journal_index import owner_of
 from evalkit.execution.journal_source import JournalSource
-from evalkit.file_limits import DATA_BYTES, read_bytes
 from evalkit.results.judgements import judgement_owner
 from evalkit.results.run_directory import RunDirectory
 from evalkit.specs.digest import RunDigest, digest, single_request_digest

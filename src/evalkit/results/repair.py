@@ -13,7 +13,7 @@ from dataclasses import replace
 from evalkit.errors import EvalkitError, StoreError, UnknownNameError
 from evalkit.execution.journal import Journal
 from evalkit.execution.journal_index import scan_journal
-from evalkit.execution.journal_line import Owner
+from evalkit.execution.journal_line import JournalOwner
 from evalkit.execution.lock import RunLock
 from evalkit.plural import counted
 from evalkit.results.findings import Finding
@@ -127,7 +127,7 @@ class _Repair:
             return
         path = self._directory.journal_path
         before = path.stat().st_size if path.exists() else None
-        with Journal.open(path, Owner(manifest.request_digest, request_part(manifest.identity))):
+        with Journal.open(path, JournalOwner(manifest.request_digest, request_part(manifest.identity))):
             pass
         if path.stat().st_size != before:
             self.done.append("journal.jsonl has a header and whole lines again")

@@ -24,9 +24,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from evalkit.bounded_lines import Unread, bounded_lines
+from evalkit.bounded_reads import DATA_BYTES, open_regular, read_bytes
 from evalkit.codec import decode, decode_exact, encode, encode_exact
 from evalkit.errors import REMEDY, REMEDY_IMPORT, REMEDY_RUN, DamageError, StoreError, UsageError
-from evalkit.file_limits import DATA_BYTES, open_regular, read_bytes
 from evalkit.folder_names import is_hidden
 from evalkit.instance import Instance, PerturbationDescription, Reference
 from evalkit.results.manifest import Manifest, manifest_from_json, manifest_to_json

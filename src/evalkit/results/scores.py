@@ -32,7 +32,7 @@ from evalkit.results.judgements import (
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
 from evalkit.results.units import end_of_conversations
-from evalkit.scoring.fit import refuse_machine
+from evalkit.scoring.compatibility import refuse_machine
 from evalkit.scoring.metric import build_metric
 from evalkit.scoring.scorer import Scorer, Unscored
 from evalkit.scoring.stat import Stat, StatPlace

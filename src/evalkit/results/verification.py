@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evalkit.bounded_reads import DATA_BYTES, open_regular, read_bytes
 from evalkit.codec import decode
 from evalkit.errors import (
     REMEDY,
@@ -27,7 +28,6 @@ from evalkit.errors import (
 from evalkit.execution.journal_index import JournalIndex, scan_journal
 from evalkit.execution.journal_line import FIRST_HEADER
 from evalkit.execution.lock import holder_of
-from evalkit.file_limits import DATA_BYTES, open_regular, read_bytes
 from evalkit.instance import Instance
 from evalkit.plural import counted
 from evalkit.results.findings import Finding, Remedy

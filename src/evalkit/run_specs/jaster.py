@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from evalkit.errors import UnknownNameError
 from evalkit.registry import run_spec_function
-from evalkit.run_specs.given_texts import in_name, text_given
+from evalkit.run_specs.entry_texts import in_name, text_given
 from evalkit.run_specs.jaster_datasets import DATASETS, DEFAULT_VERSION, EXACT_MATCH, JasterDataset
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec, RunSpec, ScenarioSpec
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from evalkit.errors import UnknownNameError, UsageError
 from evalkit.registry import run_spec_function
-from evalkit.run_specs.given_texts import in_name, text_given
+from evalkit.run_specs.entry_texts import in_name, text_given
 from evalkit.run_specs.layouts import dialogue
 from evalkit.specs.run_spec import AdapterSpec, JudgeSpec, RunSpec, ScenarioSpec
 

@@ -23,7 +23,7 @@ from evalkit.results.manifest import RunStatus
 from evalkit.results.run_result import StageReport
 from evalkit.results.tally import Tally
 from evalkit.runs.events import RequestFinished, StageFinished, StageStarted
-from evalkit.runs.judge_lane import Lane, all_of
+from evalkit.runs.judge_stream import JudgeStream, all_of
 from evalkit.runs.routing import judge_prices
 from evalkit.scoring.judged import JUDGE_ERROR, UnitId
 from evalkit.specs.digest import asked_part, digest, single_request_digest
@@ -91,7 +91,7 @@ class JudgeStage:
 
     Attributes:
         name: Of the stage.
-        lanes: One for each deployment that judges.
+        streams: One for each deployment that judges.
         status: How the sending ended; None where the counts say it.
         message: Why, in words.
         unasked: Units about which the judge can't make questions, and why.
@@ -121,11 +121,13 @@ class JudgeStage:
         self._has_begun = self._is_counted = False
         self._num_requests = 0
         opinions = opinions_of(planned.spec.deployments, planned.spec.num_opinions)
-        self.lanes = [
-            Lane(self, deployment.name, session.judging(deployment.name), _of(deployment.name, opinions))
+        self.streams = [
+            JudgeStream(
+                self, deployment.name, session.judging(deployment.name), _of(deployment.name, opinions)
+            )
             for deployment in planned.deployments
         ]
-        self._to_ask = {lane.name for lane in self.lanes}
+        self._to_ask = {stream.name for stream in self.streams}
 
     def know(self, instances: InstancesById) -> None:
         """Take the run's instances, before the first unit."""
@@ -147,20 +149,20 @@ class JudgeStage:
 
     def put(self, unit: CompleteUnit) -> None:
         """Take a unit that has all its answers, once, and before that each turn of a conversation."""
-        for lane in self.lanes:
-            is_live = lane.name not in self._session.deferred
+        for stream in self.streams:
+            is_live = stream.name not in self._session.deferred
             if unit.is_whole or (is_live and self._planned.judge.judges_turns):
-                lane.queue.put(unit)
+                stream.queue.put(unit)
 
     def close(self) -> None:
         """No more units will come."""
-        for lane in self.lanes:
-            lane.queue.close()
+        for stream in self.streams:
+            stream.queue.close()
 
-    async def send(self, lanes: Sequence[Lane]) -> None:
-        """Ask what is owed about the units of these lanes' queues, until they are closed and all is settled.
+    async def send(self, streams: Sequence[JudgeStream]) -> None:
+        """Ask what is owed about the units of these streams, until they are closed and all is settled.
 
-        The other lanes have done so, or will in a later call.
+        The other streams have done so, or will in a later call.
 
         Raises:
             StoreError: A journal can't be read or written.
@@ -172,8 +174,8 @@ class JudgeStage:
                 if await self._prepared():
                     await self._look_for_replies()
                     async with self._open() as self._opened:
-                        await all_of([lane.run() for lane in lanes])
-            self._to_ask.difference_update(lane.name for lane in lanes)
+                        await all_of([stream.run() for stream in streams])
+            self._to_ask.difference_update(stream.name for stream in streams)
         except Exception:
             self.status = "error"
             raise
@@ -217,7 +219,7 @@ class JudgeStage:
             for note in journal.notes:
                 self._session.events.note(note)
 
-    # What lanes need of their stage
+    # What streams need of their stage
 
     @property
     def answer_sources(self) -> Sequence[AnswerSource] | None:
@@ -294,7 +296,7 @@ class JudgeStage:
         self._tally.count_unknown_bill()
 
     def settle(self, judgement: UnitJudgement, num_waiting: int = 0) -> None:
-        """A unit has all its judgements of a lane, or gets no more in this start.
+        """A unit has all its judgements of a stream, or gets no more in this start.
 
         Args:
             judgement: Where it stands.
@@ -309,7 +311,7 @@ class JudgeStage:
             counts.failures.update(reasons)
 
     def stop(self, status: RunStatus, message: str) -> None:
-        """A lane could not go on; the first reason is the stage's."""
+        """A stream could not go on; the first reason is the stage's."""
         if self.status is None:
             self.status, self.message = status, f"{self.name}: {message}"
 
@@ -339,7 +341,7 @@ class JudgeStage:
         )
 
     def _ending(self, num_failed: int) -> RunStatus:
-        """How it ended where nothing ended it early; a lane that was not run waits for the next start."""
+        """How it ended where nothing ended it early; a stream that was not run waits for the next start."""
         if self._to_ask:
             return "interrupted"
         return "partial" if num_failed or self._counts.num_waiting else "complete"
@@ -348,9 +350,9 @@ class JudgeStage:
         self._instances = {}
         self._sources.replace(())
         notes = [*self._tally.money_notes, *self._tally.found_notes]
-        for lane in self.lanes:
-            sender = lane.sender
-            notes += [f"{lane.name}: {note}" for note in sender.notes if not sender.resident]
+        for stream in self.streams:
+            sender = stream.sender
+            notes += [f"{stream.name}: {note}" for note in sender.notes if not sender.resident]
         self._writer.note(note for note in self._tally.money_notes)
         self._session.note(self._handle, notes)
         if not self._has_begun:

@@ -18,8 +18,8 @@ from evalkit.results.integrity import units_of
 from evalkit.results.judgements import enter_judgements
 from evalkit.results.manifest import RunStatus
 from evalkit.results.units import end_of_conversations
-from evalkit.runs.judge_lane import Lane, all_of
 from evalkit.runs.judge_stage import JudgeStage
+from evalkit.runs.judge_stream import JudgeStream, all_of
 from evalkit.scoring.judged import JudgedScores
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Judging:
     @property
     def follows(self) -> bool:
         """Whether some judge only after all answers."""
-        return any(self._lanes(stage, deferred=True) for stage in self.stages)
+        return any(self._streams(stage, deferred=True) for stage in self.stages)
 
     @asynccontextmanager
     async def live(self) -> AsyncIterator[None]:
@@ -70,8 +70,8 @@ class Judging:
         Raises:
             StoreError: A journal can't be read or written.
         """
-        lanes = [(stage, self._lanes(stage, deferred=False)) for stage in self.stages]
-        work = asyncio.ensure_future(all_of(stage.send(own) for stage, own in lanes if own))
+        streams = [(stage, self._streams(stage, deferred=False)) for stage in self.stages]
+        work = asyncio.ensure_future(all_of(stage.send(own) for stage, own in streams if own))
         try:
             yield
             for stage in self.stages:
@@ -124,22 +124,22 @@ class Judging:
         """
         session, directory = self._session, self._writer.directory
         for name in session.deferred_in_order:
-            lanes = [
-                (stage, lane)
+            streams = [
+                (stage, stream)
                 for stage in self.stages
-                for lane in self._lanes(stage, deferred=True)
-                if lane.name == name
+                for stream in self._streams(stage, deferred=True)
+                if stream.name == name
             ]
-            if lanes:
+            if streams:
                 await session.judging(name).sender.wait_turn()
                 known = by_id(await asyncio.to_thread(directory.instances))
-            for stage, lane in lanes:
+            for stage, stream in streams:
                 stage.know(known)
-                await stage.send([lane])
+                await stage.send([stream])
             await session.release_judge(self._run, name)
 
-    def _lanes(self, stage: JudgeStage, *, deferred: bool) -> list[Lane]:
-        return [lane for lane in stage.lanes if (lane.name in self._session.deferred) == deferred]
+    def _streams(self, stage: JudgeStage, *, deferred: bool) -> list[JudgeStream]:
+        return [stream for stream in stage.streams if (stream.name in self._session.deferred) == deferred]
 
     def enter(self, scorer: Scorer, instances: Sequence[Instance]) -> None:
         """Enter the verdicts into a scorer that has seen all answers.

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.data.content import links_in
 from evalkit.errors import DataError, EvalkitError
-from evalkit.file_reads import watched_reads
 from evalkit.instance import EVAL_SPLITS, TRAIN, Instance
 from evalkit.plugins import described
+from evalkit.read_audit import watched_reads
 from evalkit.registry import ADAPTERS
 from evalkit.request import Message, Request, RequestState, next_turn, turn_parts
 from evalkit.response import Response

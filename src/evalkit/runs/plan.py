@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import DataError, EntryError, UsageError
-from evalkit.file_reads import watched_reads
 from evalkit.parameters import bind_arguments
 from evalkit.plugins import load_plugins, read_at_import
+from evalkit.read_audit import watched_reads
 from evalkit.registry import ADAPTERS, METRICS, SCENARIOS
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan_judges import PlannedJudge, plan_judges
@@ -308,7 +308,7 @@ def _checked_adapter(run_spec: RunSpec) -> Adapter:
     Raises:
         UsageError: Adapter spec or metric specs ask for what is impossible.
     """
-    from evalkit.scoring.fit import refuse_unfitting
+    from evalkit.scoring.compatibility import refuse_unfitting
 
     method = run_spec.adapter_spec.method
     adapter_class: Any = ADAPTERS.get(method)
@@ -326,7 +326,7 @@ def _missing_here(run_spec: RunSpec, *, is_plan: bool) -> str:
     Raises:
         UsageError: Something is missing, and the run would start here.
     """
-    from evalkit.scoring.fit import refuse_machine
+    from evalkit.scoring.compatibility import refuse_machine
 
     try:
         refuse_machine(run_spec.metric_specs)

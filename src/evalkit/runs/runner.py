@@ -23,7 +23,7 @@ from evalkit.results.manifest_writer import ManifestWriter, RunIdentity
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import RunResult, result_of
 from evalkit.results.scores import score_answers, write_scores
-from evalkit.runs.complete import result_of_complete, result_of_read_only
+from evalkit.runs.completed import result_of_complete, result_of_read_only
 from evalkit.runs.events import AnyObserver, Emitter, RunFinished, RunHandle, RunsPlanned, RunStarted
 from evalkit.runs.judging import Judging
 from evalkit.runs.load import LoadedRun, load_instances
@@ -109,7 +109,7 @@ async def run_one(run: PlannedRun, handle: RunHandle, session: Session) -> RunRe
         DataError: The instances can't be made.
     """
     identity = _identity_of(run)
-    directory = _claim(identity, handle, session)
+    directory = _claim_directory(identity, handle, session)
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(RunLock(directory.lock_path))
@@ -125,7 +125,7 @@ async def run_one(run: PlannedRun, handle: RunHandle, session: Session) -> RunRe
             judging = Judging(run, handle, session, writer, lock)
             stage = AnswerStage(run, handle, session, writer, lock, judging)
             async with judging.live():
-                loaded = await _send(stage, writer, session)
+                loaded = await _load_and_send(stage, writer, session)
             scorer, instances = await _answered(loaded, stage, writer)
             if judging.follows and stage.status != "interrupted":
                 del loaded, scorer, instances
@@ -143,7 +143,7 @@ def _identity_of(run: PlannedRun) -> RunIdentity:
     return RunIdentity(run.run_spec, run.entry, run.digest, run.identity, own_files)
 
 
-def _claim(identity: RunIdentity, handle: RunHandle, session: Session) -> RunDirectory:
+def _claim_directory(identity: RunIdentity, handle: RunHandle, session: Session) -> RunDirectory:
     directory, notes = claim_directory(identity, handle.path, fresh=session.context.options.fresh)
     session.note(handle, notes)
     return directory
@@ -161,7 +161,7 @@ def _closed_on_error(writer: ManifestWriter, lock: RunLock) -> Iterator[None]:
         raise
 
 
-async def _send(stage: AnswerStage, writer: ManifestWriter, session: Session) -> LoadedRun:
+async def _load_and_send(stage: AnswerStage, writer: ManifestWriter, session: Session) -> LoadedRun:
     """Send what a run owes, phase by phase; between two phases it holds no instances."""
     loaded: LoadedRun | None = None
     asked = single_request_digest(stage.run.identity)

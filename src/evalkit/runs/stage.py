@@ -12,7 +12,7 @@ from evalkit.execution.executor import Finished, Stream
 from evalkit.execution.feed_lock import FeedLock
 from evalkit.execution.journal import Journal, open_synced
 from evalkit.execution.journal_index import JournalIndex, scan_journal
-from evalkit.execution.journal_line import Owner
+from evalkit.execution.journal_line import JournalOwner
 from evalkit.execution.journal_source import JournalSource
 from evalkit.execution.lock import RunLock
 from evalkit.execution.routed_stream import RoutedStream
@@ -28,9 +28,9 @@ from evalkit.runs.events import RequestFinished, RunHandle, Scored, StageFinishe
 from evalkit.runs.judging import Judging
 from evalkit.runs.load import LoadedRun
 from evalkit.runs.plan import PlannedRun
+from evalkit.runs.request_source import RequestSource
 from evalkit.runs.routing import Routing
 from evalkit.runs.session import Session
-from evalkit.runs.source import RequestSource
 from evalkit.runs.stored_answers import CopyStream
 from evalkit.scoring.score_feed import ScoreFeed
 from evalkit.scoring.scorer import Scorer
@@ -75,7 +75,7 @@ class AnswerStage:
         self.message = ""
         self._session, self._writer, self._lock, self._judging = session, writer, lock, judging
         manifest = writer.manifest
-        self._owner = owner = Owner(manifest.request_digest, request_part(manifest.identity))
+        self._owner = owner = JournalOwner(manifest.request_digest, request_part(manifest.identity))
         self._executors = {member.name: session.executors[member.name] for member in run.members}
         self._routing: Routing | None = None
         if isinstance(run.deployment, RoutedDeployment):
@@ -137,7 +137,7 @@ class AnswerStage:
             self._is_settled = self._is_settled and stream.is_complete
             if loaded.adapter.has_turns and self._is_settled and not self._to_ask:
                 self._writer.settle()
-            self._judge_ending()
+            self._set_status()
             if not self._has_ended:
                 # A later phase reads all of it again; until then nothing holds the instances.
                 await feed.finish()
@@ -246,7 +246,7 @@ class AnswerStage:
         feed.add_journal(self._writer.directory.journal_path, index)
         return feed
 
-    def _judge_ending(self) -> None:
+    def _set_status(self) -> None:
         if self._writer.num_owed == 0:
             self.status = None
         elif self.status is None and any(each.sender.interrupted for each in self._executors.values()):

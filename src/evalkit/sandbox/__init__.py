@@ -1,1 +1,1 @@
-"""The one place where model-written programs run: `judge` runs one, `require_sandbox` says whether it can."""
+"""The one place where model-written programs run: `run_program` runs one in a sandbox."""

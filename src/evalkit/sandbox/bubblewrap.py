@@ -21,7 +21,7 @@ from types import CodeType
 from evalkit.errors import UsageError
 from evalkit.sandbox import supervisor, system_calls, values
 from evalkit.sandbox.backend import PROBE_TIMEOUT_S, Description, refusal
-from evalkit.sandbox.group import ControlGroup
+from evalkit.sandbox.cgroup import ControlGroup
 from evalkit.sandbox.interpreter import Interpreter, this_interpreter
 from evalkit.sandbox.process import (
     BESIDE_BYTES,

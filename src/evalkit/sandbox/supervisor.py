@@ -76,13 +76,13 @@ def supervise(settings: dict[str, Any]) -> NoReturn:
     _thread.start_new_thread(_end_with_evalkit, (os.dup(0), settings["ends_after_s"]))
     report = os.dup(1)
     _silence()  # what a test prints is not a report
-    problem = _judge(program, source, checks)
+    problem = _run_program(program, source, checks)
     message = "".join(char if char.isprintable() else " " for char in problem[:_MAX_MESSAGE])
     os.write(report, f"failed: {message}\n".encode("utf-8", "replace") if problem else b"passed\n")
     os._exit(0)
 
 
-def _judge(program: _Connection, source: bytes, checks: dict[str, Any] | None) -> str:
+def _run_program(program: _Connection, source: bytes, checks: dict[str, Any] | None) -> str:
     """Nothing if the program loads and its tests come to their end, else what stopped them."""
     try:
         program.send(source)

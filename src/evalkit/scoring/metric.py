@@ -19,7 +19,7 @@ from evalkit.instance import Instance
 from evalkit.parameters import bind_arguments
 from evalkit.plugins import load_builtins
 from evalkit.registry import ADAPTERS, METRICS, Output, metric_facts, origin_of
-from evalkit.scoring.extra import require_module
+from evalkit.scoring.optional_packages import require_module
 from evalkit.scoring.run_level import Row
 from evalkit.scoring.unit import Unit
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec

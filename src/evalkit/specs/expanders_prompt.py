@@ -11,9 +11,9 @@ from typing import Literal
 
 from evalkit.errors import UsageError
 from evalkit.registry import run_expander
-from evalkit.specs.answer_readers import with_robust_metrics
 from evalkit.specs.expanders import refuse_template, suffixed
 from evalkit.specs.model_names import ModelNames
+from evalkit.specs.robust_metrics import with_robust_metrics
 from evalkit.specs.run_spec import MetricSpec, RunSpec
 
 INSTRUCTION_FOLLOWING = "INSTRUCTION_FOLLOWING_MODEL_TAG"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.clients.client import ModelFacts
-from evalkit.clients.local.clock import asks_for_date, day_of
+from evalkit.clients.local.template_date import asks_for_date, day_of
 from evalkit.errors import UsageError
 from evalkit.models.tokenizers.beginning import beginning
 from evalkit.models.weights import (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from evalkit.clients.local.clock import DEFAULT_DAY, asks_for_date, on_day
+from evalkit.clients.local.template_date import DEFAULT_DAY, asks_for_date, on_day
 from evalkit.clients.local.tokenizers import beginning_of, tokens_without_rows
 from evalkit.errors import BadRequestError
 from evalkit.request import Request

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.clients.client import Client, ModelFacts
 from evalkit.clients.conversation import Conversation
-from evalkit.clients.local.clock import day_of
 from evalkit.clients.local.facts import model_facts, model_identity
 from evalkit.clients.local.library_logs import quiet
 from evalkit.clients.local.prompting import ChatStyle
+from evalkit.clients.local.template_date import day_of
 from evalkit.clients.transformers.job import NO_PROMPT, Job
 from evalkit.clients.transformers.loading import ModelSource, load
 from evalkit.clients.transformers.worker import Worker

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from evalkit.clients.allowance import Allowance
 from evalkit.clients.client import Client, ModelFacts
 from evalkit.clients.conversation import Conversation
-from evalkit.clients.local.clock import day_of
 from evalkit.clients.local.facts import model_facts, model_identity
+from evalkit.clients.local.template_date import day_of
 from evalkit.errors import UsageError
 from evalkit.models.weights import brings_tokenizer, read_json
 from evalkit.request import Request

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from evalkit.clients.local.clock import asks_for_date, on_day
+from evalkit.clients.local.template_date import asks_for_date, on_day
 from evalkit.clients.vllm.model import VllmModel
 from evalkit.clients.vllm.starting import environment_for, launching, with_log
 from evalkit.errors import BadRequestError, SystemicError, TransientError, UsageError

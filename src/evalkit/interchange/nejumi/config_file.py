@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from evalkit.errors import ConfigError, nearest_names
 from evalkit.interchange.nejumi.section import Section, rows, section_of, spellings
-from evalkit.models.entries import load_with_lines
+from evalkit.models.yaml_entries import load_with_lines
 from evalkit.redaction import shown_name
 from evalkit.specs.conf import Keys
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evalkit.file_limits import JSON_BYTES, limit_bytes, read_bytes
+from evalkit.bounded_reads import JSON_BYTES, limit_bytes, read_bytes
 
 _KEY = '"post_processor"'
 

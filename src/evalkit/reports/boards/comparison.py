@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from evalkit.reports.boards.node_values import NodeValues
 from evalkit.reports.cell import Estimate
-from evalkit.reports.overlap import cluster_of_each
 from evalkit.reports.pairing import ScoredRun, pairs_of, read_scores
+from evalkit.reports.shared_questions import cluster_of_each
 from evalkit.statistics.paired import Comparison, Differences, KnownDifference, compare
 
 _Part = Differences | KnownDifference

@@ -13,7 +13,7 @@ from evalkit.errors import UsageError
 from evalkit.leaderboards.resolved import Leaderboard, Node
 from evalkit.reports.boards.leaf_cells import LeafCells
 from evalkit.reports.cell import Correlations, Estimate, weighted_sum
-from evalkit.reports.overlap import correlations, sample_of
+from evalkit.reports.shared_questions import correlations, sample_of
 
 Weights = Mapping[str, float]
 """How much each leaf counts in a number; those that are not there have none."""

@@ -14,7 +14,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache
 
 from evalkit.clients.transformers.batching import is_out_of_memory
-from evalkit.clients.transformers.generate.families import PrefixStore, Tokens
+from evalkit.clients.transformers.generate.prefix_groups import PrefixStore, Tokens
 from evalkit.clients.transformers.loading import LoadedModel
 from evalkit.clients.transformers.row_cache import BufferSize, FreshLayer, RowCache
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from evalkit.results.manifest import RunStatus
 
 
-class LaneOwner(Protocol):
-    """What a lane needs of its stage."""
+class JudgeStreamOwner(Protocol):
+    """What a stream needs of its stage."""
 
     @property
     def answer_sources(self) -> Sequence[AnswerSource] | None:
@@ -40,10 +40,10 @@ class LaneOwner(Protocol):
         """Count an attempt that failed and that the server may bill."""
 
     def settle(self, judgement: UnitJudgement, num_waiting: int = 0) -> None:
-        """A unit has all its judgements of a lane, or gets no more in this start."""
+        """A unit has all its judgements of a stream, or gets no more in this start."""
 
     def stop(self, status: RunStatus, message: str) -> None:
-        """A lane could not go on."""
+        """A stream could not go on."""
 
 
 class UnitQueue:
@@ -74,7 +74,7 @@ class UnitQueue:
         return self._units.popleft()
 
 
-class Lane:
+class JudgeStream:
     """Asks one deployment for its opinions on the units of a queue.
 
     It holds the texts of as many units as its executor's window has requests, and it needs no feed lock: what
@@ -91,7 +91,9 @@ class Lane:
         queue: The units to judge.
     """
 
-    def __init__(self, stage: LaneOwner, name: str, executor: Executor, opinions: Sequence[Opinion]) -> None:
+    def __init__(
+        self, stage: JudgeStreamOwner, name: str, executor: Executor, opinions: Sequence[Opinion]
+    ) -> None:
         self.name, self.queue = name, UnitQueue()
         self._stage, self._executor, self._opinions = stage, executor, opinions
         self._pending: dict[UnitId, UnitJudgement] = {}
@@ -151,7 +153,7 @@ class Lane:
                 self._settle_if_done(unit.id, judgement)
                 await asyncio.sleep(0)
             stream.end()
-        except Exception as error:  # noqa: BLE001 - raised by the stream, to whoever runs the lane
+        except Exception as error:  # noqa: BLE001 - raised by the stream, to whoever runs the stream
             stream.fail(error)
 
     def _settle_if_done(self, unit: UnitId, judgement: UnitJudgement) -> None:

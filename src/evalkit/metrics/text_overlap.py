@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
-from evalkit.metrics.english import words
+from evalkit.metrics.english_words import words
 from evalkit.registry import metric
-from evalkit.scoring.extra import require_module
+from evalkit.scoring.optional_packages import require_module
 
 RougeVariant = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
 

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 # The parts of evalkit through which a plugin's code may read its own files.
-_PASSED_THROUGH = ("evalkit.data.rows", "evalkit.file_limits", "evalkit.scenarios", "evalkit.perturbations")
+_PASSED_THROUGH = ("evalkit.data.rows", "evalkit.bounded_reads", "evalkit.scenarios", "evalkit.perturbations")
 # What these read is not benchmark data: modules, vocabularies, models, the source lines of a traceback.
 _OWN_BUSINESS = frozenset(
     {

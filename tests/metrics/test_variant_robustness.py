@@ -4,7 +4,7 @@ import pytest
 
 import evalkit.metrics.jaster  # noqa: F401 - registers the metrics
 from evalkit.errors import DataError
-from evalkit.metrics.robustness import agreement
+from evalkit.metrics.variant_robustness import agreement
 from evalkit.scoring.unit import Unit
 from tests.scoring.units import built, instance, over_run, unit
 

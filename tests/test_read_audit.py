@@ -13,7 +13,7 @@ import pytest
 import evalkit
 from evalkit import Observer
 from evalkit.cli.plan import describe_run
-from evalkit.file_reads import watched_reads
+from evalkit.read_audit import watched_reads
 from evalkit.registry import isolated_registries
 from evalkit.results.run_result import RunResult
 from evalkit.runs.load import load_instances

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from evalkit.scoring.extra import require_module
+from evalkit.scoring.optional_packages import require_module
 
 _ABBREVIATIONS = (
     "a.m adm al approx apr aug av ave bros capt cf cmdr co col corp dec dept dr e.g est etc feb fig fri gen "

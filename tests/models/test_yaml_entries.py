@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from evalkit.errors import ConfigError
 from evalkit.models.deployment import ModelDeployment
-from evalkit.models.entries import read_entries
 from evalkit.models.metadata import ModelMetadata
+from evalkit.models.yaml_entries import read_entries
 from evalkit.specs.spec import Spec
 from tests.planted import KEYS, Planted, pieces
 

@@ -13,7 +13,7 @@ from evalkit.sandbox.backend import Backend, refusal
 from evalkit.sandbox.choice import BUBBLEWRAP, Choice, chosen
 from evalkit.sandbox.process import MARSHAL_VERSION, NoSandboxError
 from evalkit.sandbox.program import Program
-from evalkit.sandbox.verdict import Verdict
+from evalkit.sandbox.program_result import ProgramResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class _LostError(Exception):
     """What runs the sandbox failed after the program had started."""
 
 
-def judge(program: Program) -> Verdict:
+def run_program(program: Program) -> ProgramResult:
     """Run a program in its own sandbox.
 
     The sandbox has its own file system (Python's standard library, read-only, and an empty working
@@ -51,13 +51,13 @@ def judge(program: Program) -> Verdict:
     """
     backend = _backend()
     try:
-        return _judge(backend, program)
+        return _run_program(backend, program)
     except (UsageError, _LostError):  # it could be made before: the machine may be short of something
         pass
     try:
-        return _judge(backend, program)
+        return _run_program(backend, program)
     except _LostError as error:  # the program may be behind it, so it is not left out
-        return Verdict("failed", str(error))
+        return ProgramResult("failed", str(error))
 
 
 def require_sandbox() -> None:
@@ -79,11 +79,11 @@ def other_interpreter() -> str:
     return name and f"{name} (Python {_tried(chosen()).python})"
 
 
-def _judge(backend: Backend, program: Program) -> Verdict:
-    return _judged(backend, program)[0]
+def _run_program(backend: Backend, program: Program) -> ProgramResult:
+    return _ran(backend, program)[0]
 
 
-def _judged(backend: Backend, program: Program) -> tuple[Verdict, str]:
+def _ran(backend: Backend, program: Program) -> tuple[ProgramResult, str]:
     """The verdict, and the version of the interpreter that the program had."""
     limits = program.limits
     source = program.source.encode("utf-8", "surrogatepass")
@@ -97,10 +97,12 @@ def _judged(backend: Backend, program: Program) -> tuple[Verdict, str]:
     if not report and process.is_lost:
         raise _LostError(f"{backend.description.name} failed while the program ran")
     if report is None:
-        return Verdict("timeout", f"not finished after {limits.time_s:g} s"), process.python
+        return ProgramResult("timeout", f"not finished after {limits.time_s:g} s"), process.python
     if report == "passed":
-        return Verdict("passed"), process.python
-    return Verdict("failed", report.removeprefix("failed: ") or "the process was killed"), process.python
+        return ProgramResult("passed"), process.python
+    return ProgramResult(
+        "failed", report.removeprefix("failed: ") or "the process was killed"
+    ), process.python
 
 
 def _backend() -> Backend:
@@ -116,12 +118,12 @@ def _tried(choice: Choice) -> _Tried:
     try:
         for backend in _backends(choice):
             try:
-                verdict, python = _judged(backend, backend.probe)
+                verdict, python = _ran(backend, backend.probe)
             except UsageError as error:
                 missing = missing or str(error)
                 continue
             except _LostError as error:
-                verdict, python = Verdict("failed", str(error)), ""
+                verdict, python = ProgramResult("failed", str(error)), ""
             if verdict.has_passed:
                 return _Tried(backend, python=python)
             description = backend.description

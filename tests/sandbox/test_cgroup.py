@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from evalkit.sandbox import group
-from evalkit.sandbox.group import ControlGroup
-from evalkit.sandbox.judge import judge
+from evalkit.sandbox import cgroup
+from evalkit.sandbox.cgroup import ControlGroup
+from evalkit.sandbox.execute import run_program
 from evalkit.sandbox.process import SandboxProcess
 from evalkit.sandbox.program import Program
 
@@ -22,8 +22,8 @@ MEMORY_BYTES = 256 << 20
 @pytest.fixture
 def parents() -> tuple[Path, ...]:
     """Groups of this machine, below which others can be made."""
-    group._parents.cache_clear()
-    if not (found := group._parents()):
+    cgroup._parents.cache_clear()
+    if not (found := cgroup._parents()):
         pytest.skip("no control group can be made here")
     return found
 
@@ -76,7 +76,7 @@ def test_a_sandbox_is_in_a_group_and_leaves_none(
         return report(self, timeout_s)
 
     monkeypatch.setattr(SandboxProcess, "report", watched)
-    assert judge(Program("pass")).has_passed
+    assert run_program(Program("pass")).has_passed
     own = {name for line in members if (name := line.rpartition("/")[2]).startswith("evalkit-")}
     assert own
     assert not [parent / name for parent in parents for name in own if (parent / name).exists()]
@@ -90,10 +90,10 @@ def test_what_a_killed_evalkit_left_is_removed_later(
     place.mkdir()
     left.mkdir()
     try:
-        group._remove_old(place)
+        cgroup._remove_old(place)
         assert left.exists()
-        monkeypatch.setattr(group, "_LEFT_AFTER_S", 0.0)
-        group._remove_old(place)
+        monkeypatch.setattr(cgroup, "_LEFT_AFTER_S", 0.0)
+        cgroup._remove_old(place)
         assert not left.exists()
     finally:
         if left.exists():
@@ -113,7 +113,7 @@ def test_what_a_killed_evalkit_left_is_removed_later(
 def test_where_groups_are_made(
     membership: str, at: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In version 2, beside the own group, whose processes keep it from having limits below."""
+    """In version 2, beside the own cgroup, whose processes keep it from having limits below."""
     if at is not None:
         (tmp_path / at).mkdir(parents=True)
         (tmp_path / at / "cgroup.procs").touch()
@@ -131,10 +131,10 @@ def test_where_groups_are_made(
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
     monkeypatch.setattr(Path, "rmdir", rmdir)
-    monkeypatch.setattr(group, "_ROOT", tmp_path)
-    monkeypatch.setattr(group, "_MEMBERSHIP", tmp_path / "membership")
-    group._parents.cache_clear()
+    monkeypatch.setattr(cgroup, "_ROOT", tmp_path)
+    monkeypatch.setattr(cgroup, "_MEMBERSHIP", tmp_path / "membership")
+    cgroup._parents.cache_clear()
     try:
-        assert group._parents() == (() if at is None else (tmp_path / at,))
+        assert cgroup._parents() == (() if at is None else (tmp_path / at,))
     finally:
-        group._parents.cache_clear()
+        cgroup._parents.cache_clear()

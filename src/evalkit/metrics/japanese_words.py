@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from evalkit.scoring.extra import require_module
+from evalkit.scoring.optional_packages import require_module
 
 # The segmenter never cuts inside these two pairs of brackets.
 _BRACKETED = re.compile(r"「[^「」\n]*」|\([^()\n]*\)")

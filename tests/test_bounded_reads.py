@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
+from evalkit.bounded_reads import VARIABLE, copy_limited, limit_bytes, read_bytes, unpacked_limit_bytes
 from evalkit.data import rows
 from evalkit.data.file import Archive, DataFile
 from evalkit.data.store import DataStore
 from evalkit.errors import ConfigError, DataError, EvalkitError, UsageError
-from evalkit.file_limits import VARIABLE, copy_limited, limit_bytes, read_bytes, unpacked_limit_bytes
-from evalkit.models.entries import read_entries
 from evalkit.models.tokenizers.beginning import beginning
 from evalkit.models.weights import added_tokens, chat_template, max_length_tokens, read_json, special_tokens
+from evalkit.models.yaml_entries import read_entries
 from evalkit.runs.options import read_options
 from evalkit.specs.conf import read_conf
 
@@ -79,7 +79,7 @@ def test_what_unpacks_to_more_than_the_disk_is_to_take_is_refused(
             info = tarfile.TarInfo("m")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    monkeypatch.setattr("evalkit.file_limits._UNPACKED_BYTES", 1000)
+    monkeypatch.setattr("evalkit.bounded_reads._UNPACKED_BYTES", 1000)
     store = DataStore(cache=tmp_path / "cache")
     file = DataFile("d/m", archive=Archive(f"file://{path}", kind=kind), member="m")
     with pytest.raises(DataError, match="it has more than the"):

@@ -18,7 +18,7 @@ _NUM_RECENT = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class PrefixGroup:
     """Prompts with a common beginning.
 
     Attributes:
@@ -42,14 +42,14 @@ def common_length(one: Tokens, other: Tokens) -> int:
     return low
 
 
-def families(prompts: Sequence[Tokens]) -> list[Family]:
+def families(prompts: Sequence[Tokens]) -> list[PrefixGroup]:
     """Divide prompts, which are all different, so that few tokens are computed more than once."""
     order = sorted(range(len(prompts)), key=prompts.__getitem__)
     texts = [prompts[index] for index in order]
     # A prompt's last token is never shared: what comes after it is wanted.
     shared = [min(common_length(a, b), len(a) - 1) for a, b in pairwise(texts)]
     return [
-        Family(texts[first][:length], tuple(order[first:last]))
+        PrefixGroup(texts[first][:length], tuple(order[first:last]))
         for first, last, length in _division(shared, len(order))
     ]
 
@@ -96,7 +96,7 @@ class PrefixStore(Generic[Kept]):
         self._kept: OrderedDict[Tokens, Kept] = OrderedDict()
         self._recent: deque[Tokens] = deque(maxlen=_NUM_RECENT)
 
-    def plan(self, prompts: Sequence[Tokens]) -> list[Family]:
+    def plan(self, prompts: Sequence[Tokens]) -> list[PrefixGroup]:
         """Divide prompts, which are all different, by what they share with each other or earlier ones."""
         members: dict[Tokens, list[int]] = {}
         for family in families(prompts):
@@ -106,7 +106,7 @@ class PrefixStore(Generic[Kept]):
             for member in family.members:
                 members.setdefault(self._known(prompts[member]), []).append(member)
         self._remember(prompts)
-        return [Family(prefix, tuple(places)) for prefix, places in members.items()]
+        return [PrefixGroup(prefix, tuple(places)) for prefix, places in members.items()]
 
     def longest(self, prompt: Tokens) -> Tokens:
         """The longest prefix kept that the prompt begins with, and goes beyond; empty if there is none."""

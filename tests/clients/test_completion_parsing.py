@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.clients.completions import cut_at_stop, finish_reason, merged, seed_of, send_all
+from evalkit.clients.completion_parsing import cut_at_stop, finish_reason, merged, seed_of, send_all
 from evalkit.errors import TransientError
 from evalkit.response import Completion, Efficiency, Response, Token, Usage
 

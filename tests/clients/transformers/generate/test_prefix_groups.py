@@ -3,7 +3,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.clients.transformers.generate.families import Family, PrefixStore, common_length, families
+from evalkit.clients.transformers.generate.prefix_groups import (
+    PrefixGroup,
+    PrefixStore,
+    common_length,
+    families,
+)
 
 CONTEXT, OTHER = tuple(range(1000, 1100)), tuple(range(2000, 2100))
 
@@ -18,11 +23,11 @@ def test_common_length(one: list[int], other: list[int]) -> None:
 
 def test_a_context_is_found() -> None:
     prompts = [(*CONTEXT, 1, 2), (*CONTEXT, 3), (*CONTEXT, 1, 4)]
-    assert families(prompts) == [Family(CONTEXT, (0, 2, 1))]
+    assert families(prompts) == [PrefixGroup(CONTEXT, (0, 2, 1))]
 
 
 def test_a_prompt_s_last_token_is_not_shared() -> None:
-    assert families([CONTEXT, (*CONTEXT, 3)]) == [Family(CONTEXT[:-1], (0, 1))]
+    assert families([CONTEXT, (*CONTEXT, 3)]) == [PrefixGroup(CONTEXT[:-1], (0, 1))]
 
 
 def test_two_contexts_under_one_header_are_told_apart() -> None:
@@ -51,15 +56,15 @@ def test_a_prefix_that_is_kept_is_used_for_single_prompts() -> None:
     store: PrefixStore[str] = PrefixStore()
     (family,) = store.plan([(*CONTEXT, 1), (*CONTEXT, 2)])
     store.put(family.prefix, "computed")
-    assert store.plan([(*CONTEXT, 3)]) == [Family(CONTEXT, (0,))]
+    assert store.plan([(*CONTEXT, 3)]) == [PrefixGroup(CONTEXT, (0,))]
     assert store.get(CONTEXT) == "computed"
-    assert store.plan([(*OTHER, 3)]) == [Family((), (0,))]
+    assert store.plan([(*OTHER, 3)]) == [PrefixGroup((), (0,))]
 
 
 def test_a_beginning_that_comes_again_is_a_prefix() -> None:
     store: PrefixStore[str] = PrefixStore()
-    assert store.plan([(*CONTEXT, 1)]) == [Family((), (0,))]
-    assert store.plan([(*CONTEXT, 2)]) == [Family(CONTEXT, (0,))]
+    assert store.plan([(*CONTEXT, 1)]) == [PrefixGroup((), (0,))]
+    assert store.plan([(*CONTEXT, 2)]) == [PrefixGroup(CONTEXT, (0,))]
 
 
 def test_only_the_prefixes_used_last_are_kept() -> None:

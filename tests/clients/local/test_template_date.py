@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from evalkit.clients.local.clock import DEFAULT_DAY, asks_for_date, day_of, on_day
 from evalkit.clients.local.facts import model_identity
 from evalkit.clients.local.prompting import ChatStyle, Prompter
+from evalkit.clients.local.template_date import DEFAULT_DAY, asks_for_date, day_of, on_day
 from evalkit.errors import UsageError
 from evalkit.request import Message, Request
 

@@ -9,7 +9,7 @@ Ending = Literal["passed", "failed", "timeout"]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProgramResult:
     """How a program ended.
 
     Attributes:

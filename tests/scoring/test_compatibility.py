@@ -19,7 +19,7 @@ from evalkit.request import Request, RequestState
 from evalkit.response import Completion, Response, Token
 from evalkit.runs.options import RunOptions
 from evalkit.runs.plan import make_plan, open_plan_context
-from evalkit.scoring.fit import FITTING, refuse_unfitting, takes_of
+from evalkit.scoring.compatibility import FITTING, refuse_unfitting, takes_of
 from evalkit.scoring.metric import Metric, adapter_of, asks_per_reference, build_metric
 from evalkit.scoring.unit import Answer, Unit
 from evalkit.specs.run_spec import AdapterSpec, MetricSpec, metric_specs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evalkit.clients.echo import scored_prompt
+from evalkit.clients.prompt_logprobs import scored_prompt
 from evalkit.errors import BadRequestError, DataError
 from evalkit.response import Token
 from evalkit.scoring.unit import Answer
