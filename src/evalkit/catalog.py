@@ -28,11 +28,12 @@ BUILTIN_PACKAGES = {
     "evalkit.trackers",
     "evalkit.leaderboards",
 }
-# Engines are packages of their own; only these modules of theirs register something.
+# Engines, and trackers with a process, are packages; only these modules of theirs register something.
 BUILTIN_ENGINES = (
     "evalkit.clients.transformers.client",
     "evalkit.clients.vllm.client",
     "evalkit.clients.vllm.server",
+    "evalkit.trackers.wandb.tracker",
 )
 # Parameters that evalkit itself fills in; a user never gives them.
 _GIVEN = {

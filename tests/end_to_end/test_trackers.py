@@ -195,7 +195,7 @@ def test_track_ends_with_an_error_where_the_tracker_fails(workspace: Workspace, 
 def test_trackers_are_listed_like_other_plugins(workspace: Workspace) -> None:
     (workspace.path / "hangs.py").write_text(HANGS)
     listed = json.loads(workspace.evalkit("list", "trackers", "--plugin", "hangs.py", "--json").out)
-    assert [entry["name"] for entry in listed] == ["hangs", "jsonl", "raises"]
+    assert [entry["name"] for entry in listed] == ["hangs", "jsonl", "raises", "wandb"]
     (shown,) = json.loads(workspace.evalkit("show", "jsonl", "--json").out)
     assert shown["kind"] == "tracker"
     assert {p["name"]: p["required"] for p in shown["params"]} == {"path": True, "requests": False}

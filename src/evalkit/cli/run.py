@@ -40,21 +40,19 @@ def run_command(
     from evalkit.cli.console import lost_output
     from evalkit.cli.output import echo_note
     from evalkit.cli.table import show_results
-    from evalkit.runs.events import Emitter
     from evalkit.runs.runner import exit_code, run_all
     from evalkit.trackers.tracking import tracking
 
     # A run makes few reference cycles, so collecting them less often is safe and saves 5 to 15 % of the CPU.
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-    with (
-        progress_for(quiet=quiet) as observer,
-        tracking(context.trackers, Emitter((observer,)).note) as tracked,
-    ):
-        results = asyncio.run(run_all(plan, context, observer, *tracked))
-    show_results(results, options.suite_path, as_json=as_json, bad_entries=plan.bad_entries)
-    if not as_json:
-        show_row(context, results)
+    # The scores are printed before the trackers finish, which may take some seconds.
+    with tracking(context.trackers, echo_note) as tracked:
+        with progress_for(quiet=quiet) as observer:
+            results = asyncio.run(run_all(plan, context, observer, *tracked))
+        show_results(results, options.suite_path, as_json=as_json, bad_entries=plan.bad_entries)
+        if not as_json:
+            show_row(context, results)
     if why := lost_output():
         echo_note(f"can't write to standard output: {why}; the results are in {options.suite_path}")
     raise typer.Exit(max(exit_code(results), 1 if plan.bad_entries else 0))

@@ -102,6 +102,11 @@ class RunOptions(Spec):
         default=(),
         description="Trackers that report the runs elsewhere, such as jsonl:path=events.jsonl.",
     )
+    wandb: str | None = Field(
+        default=None,
+        pattern=r"^([A-Za-z0-9_.\-]+/)?[A-Za-z0-9_.\-]+$",
+        description="Report the runs to this W&B project, written entity/project or project.",
+    )
     sandbox: str | None = Field(
         default=None,
         description="Where model-written programs run: bubblewrap (the default), docker[:IMAGE] or "
@@ -153,6 +158,10 @@ class RunOptions(Spec):
         """The folder that holds the run directories of this suite."""
         return self.output_path / "runs" / self.suite
 
+    def tracker_calls(self) -> tuple[str, ...]:
+        """The trackers, that of `wandb` included."""
+        return (*self.trackers, *([wandb_call(self.wandb)] if self.wandb else []))
+
     def mirror(self) -> Path | None:
         """The local mirror of benchmark files, from the option or EVALKIT_DATA_DIR."""
         if self.data_dir is not None:
@@ -166,6 +175,12 @@ class RunOptions(Spec):
             return list(self.model_deployments)
         default = Path("model_deployments.yaml")
         return [default] if default.is_file() else []
+
+
+def wandb_call(place: str) -> str:
+    """The tracker for `entity/project` or `project` on W&B."""
+    entity, _, project = place.rpartition("/")
+    return f"wandb:entity={entity},project={project}" if entity else f"wandb:project={project}"
 
 
 def _listed(value: Any) -> Sequence[Any]:

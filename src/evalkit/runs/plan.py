@@ -151,7 +151,7 @@ def open_plan_context(
         verify=not options.unverified_data,
         downloader=Downloader(progress=on_download),
     )
-    trackers = tuple(parse_plugin_call("tracker", text) for text in options.trackers)
+    trackers = tuple(parse_plugin_call("tracker", text) for text in options.tracker_calls())
     if options.nejumi_config:
         models = ModelCatalog.load(options.deployment_files())
         nejumi = _read_nejumi(options, models)

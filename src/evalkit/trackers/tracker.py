@@ -20,9 +20,12 @@ class Tracker:
 
     Attributes:
         wants_requests: Whether it also hears of each single request (`RequestFinished`).
+        remark: What evalkit adds where it ends without waiting for this tracker any longer: what it waits
+            for, and how to make up for it. The tracker may change it at any time.
     """
 
     wants_requests: bool = False
+    remark: str = ""
 
     def open(self, session: str) -> None:
         """Get ready; called once, before the first event.

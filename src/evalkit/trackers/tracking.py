@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.plugins import described
+from evalkit.redaction import one_line
 from evalkit.runs.events import Event
 from evalkit.specs.plugin_call import PluginCall
 from evalkit.trackers.event_queue import EventQueue
@@ -68,9 +69,10 @@ class TrackedRuns:
             return f"tracker '{self._name}' failed and was switched off: {self._failure}; {_MAKE_UP}"
         if self._thread.is_alive():
             num_left = self._queue.clear()
+            remark = one_line(self._tracker.remark) or _MAKE_UP
             return (
                 f"tracker '{self._name}' was not ready {END_WAIT_S:g} s after the runs, with {num_left} more "
-                f"events to report; evalkit does not wait for it; {_MAKE_UP}"
+                f"events to report; evalkit does not wait for it; {remark}"
             )
         if dropped := self._queue.num_dropped:
             return (
