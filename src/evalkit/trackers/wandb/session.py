@@ -54,11 +54,16 @@ class Session:
 
     def finish(self) -> None:
         """Upload everything, and make sure that it is there."""
+        num_failed = 0
         for run in filter(None, self._runs.values()):
             try:
                 run.finish()
             except Exception as error:  # noqa: BLE001 - the others are still finished
+                num_failed += 1
                 self._report({"failed": run.name, "why": in_words(error)})
+        if not num_failed:
+            # Waits until the SDK's own process has written its files, and ended.
+            wandb.teardown()
 
     def _run_for(self, message: Mapping[str, Any]) -> DeploymentRun | None:
         key = str(Path(message["path"]).parent), message["deployment"]
