@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -287,3 +288,37 @@ def test_a_tree_is_frozen() -> None:
     tree = LeaderboardTree.model_validate({"parts": [{"name": "a", "runs": {"group": "g"}}]})
     with pytest.raises(ValueError, match="frozen"):
         tree.title = "x"
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("{each: {x: []}, name: 'a{x}', runs: {group: g}}", "'x' has no values"),
+        ("{name: '{nothing}', runs: {group: g}}", "a part needs a name; '{nothing}' is empty"),
+        ("{name: '{blank}', runs: {group: g}}", "a part needs a name"),
+        ("{name: a, runs: {group: '{nothing}'}}", "with the values filled in: say which runs"),
+        ("{name: a, runs: {group: '{blank}'}}", "with the values filled in: "),
+        ("{name: a, weight: 1.0e+308, runs: {group: g}}", "less than or equal to"),
+        ("{name: a, scale: [0, 5.0e-324], runs: {group: g}}", "two different scores"),
+        ("{name: a, scale: [0, 1.0e+300], runs: {group: g}}", "two different scores"),
+    ],
+)
+def test_values_that_make_no_tree_are_refused_with_their_line(tmp_path: Path, part: str, said: str) -> None:
+    text = f"parameters: {{nothing: null, blank: ''}}\nparts:\n  - {part}\n"
+    with pytest.raises(ConfigError, match=rf"tree\.yaml:3: .*{re.escape(said)}"):
+        loaded(tmp_path, text)
+
+
+def test_a_number_in_place_of_a_name_is_that_name() -> None:
+    part = {
+        "name": "{year}",
+        "runs": {"group": "{year}"},
+        "sub_split": "{year}",
+        "metric": "{year}",
+        "mean_over": ["{year}"],
+    }
+    (node,) = resolve(LeaderboardTree.model_validate({"parameters": {"year": 2024}, "parts": [part]})).leaves
+    taken = node.leaf
+    assert taken is not None
+    found = (node.name, taken.runs.group, taken.sub_split, taken.metrics, taken.mean_over)
+    assert found == ("2024", "2024", "2024", ("2024",), ("2024",))

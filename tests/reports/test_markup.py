@@ -15,6 +15,7 @@ from evalkit.reports.markup import (
     leaderboard_markdown,
     leaderboard_records,
     text_rows,
+    without_markup,
 )
 from tests.reports.suites import store_run
 
@@ -71,3 +72,17 @@ def test_records_are_one_per_number(board: Leaderboard) -> None:
         "exact_match",
     )
     assert comma_separated([], ("run", "metric")) == "run,metric\n"
+
+
+def test_no_text_of_a_csv_is_a_formula_and_numbers_stay_numbers() -> None:
+    names = ("=1+1", "+x", "-x", "@x", "  =1", "\t=1", "\n-1", "＝1", "－1", "a=b", "", "1-2")
+    records = [{"name": name, "value": -0.5, "-low": None, "n": -3} for name in names]
+    rows = list(csv.reader(io.StringIO(comma_separated(records))))
+    assert rows[0] == ["name", "value", "'-low", "n"]
+    assert all(row[1:] == ["-0.5", "", "-3"] for row in rows[1:])
+    shown = [row[0] for row in rows[1:]]
+    assert shown == ["'=1+1", "'+x", "'-x", "'@x", "'  =1", "' =1", "' -1", "'＝1", "'－1", "a=b", "", "1-2"]
+
+
+def test_a_name_is_no_link_in_markdown() -> None:
+    assert without_markup("[safe](https://elsewhere) [x]") == "[safe]\\(https://elsewhere) [x]"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from evalkit.plugins import load_plugins
+from evalkit.registry import METRICS, metric_facts
 from evalkit.reports.run_groups import RunGroup, lower_is_better, main_score, main_stat, run_group
 from tests.reports.suites import store_run
 
@@ -46,6 +48,23 @@ def test_less_is_better_for_these() -> None:
     assert lower_is_better("word_perplexity,none")
     assert lower_is_better("bias_metric:mode=representation")
     assert not lower_is_better("exact_match@5")
+    assert lower_is_better("pearson_unparsable")
+    assert lower_is_better("format_failure")
+
+
+def test_less_is_better_of_every_metric_with_full_marks_of_zero() -> None:
+    load_plugins()
+    downwards = [name for name in METRICS if metric_facts(name).full_marks == 0]
+    assert {"wer_score", "absolute_value_difference"} <= set(downwards)
+    assert [name for name in downwards if not lower_is_better(name)] == []
+
+
+def test_a_correlation_and_not_the_share_of_unparsable_answers_represents_a_run() -> None:
+    names = ["pearson_unparsable", "spearman_unparsable", "format_control", "pearson", "spearman"]
+    assert main_score(["jaster", "jaster_ja", "jsts"], names) == "pearson"
+    assert main_score(["of_my_own"], ["spearman_unparsable", "spearman"]) == "spearman"
+    # Where the correlation is not defined the run has only its share.
+    assert main_score(["of_my_own"], ["spearman_unparsable"]) == "spearman_unparsable"
 
 
 def test_mt_bench_is_its_mean_over_all_items() -> None:

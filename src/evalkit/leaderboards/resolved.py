@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from pydantic import ValidationError
+
 from evalkit.errors import UsageError, nearest_names
 from evalkit.leaderboards.tree import Combine, LeaderboardTree, Missing, Part, RadarSpec, RunsOf, Scalar
 
@@ -156,9 +158,11 @@ class _Writer:
 
     def written(self, part: Part, values: Mapping[str, Scalar], level: int, at: Keys) -> Iterator[Share]:
         """The nodes that a part is, as parts of the one above."""
-        for name in part.each:
+        for name, each in part.each.items():
             if name in values:
                 raise TreeError((*at, "each"), f"'{name}' has a value already; give it another name in each")
+            if not each:
+                raise TreeError((*at, "each", name), f"'{name}' has no values; list at least one")
         choices = [[_filled(value, values, at) for value in each] for each in part.each.values()]
         for chosen in product(*choices):
             known = {**values, **dict(zip(part.each, chosen, strict=True))}
@@ -171,7 +175,10 @@ class _Writer:
                 yield Share(self._node(part, known, level, at), part.weight)
 
     def _node(self, part: Part, values: Mapping[str, Scalar], level: int, at: Keys) -> str:
-        name = str(_filled(part.name, values, (*at, "name")))
+        filled = _filled(part.name, values, (*at, "name"))
+        name = "" if filled is None else str(filled)
+        if not name.strip():
+            raise TreeError((*at, "name"), f"a part needs a name; '{part.name}' is empty")
         if name in RESERVED:
             raise TreeError((*at, "name"), f"'{name}' is a field of every row; give the part another name")
         if name in self.nodes:
@@ -208,15 +215,26 @@ def _leaf(part: Part, values: Mapping[str, Scalar], at: Keys) -> LeafOf:
         "mean_over": part.mean_over,
     }
     filled = {key: _filled_all(value, values, (*at, key)) for key, value in plain.items()}
+    asked = {key: value if key == "args" else _text(value) for key, value in filled["runs"].items()}
+    try:
+        runs = RunsOf.model_validate(asked)
+    except ValidationError as invalid:
+        said = invalid.errors()[0]["msg"].removeprefix("Value error, ")
+        raise TreeError((*at, "runs"), f"with the values filled in: {said}") from None
     return LeafOf(
-        RunsOf.model_validate(filled["runs"]),
+        runs,
         tuple(map(str, filled["metrics"])),
         tuple(map(str, filled["pool"])),
-        filled["split"],
-        filled["sub_split"],
+        _text(filled["split"]),
+        _text(filled["sub_split"]),
         part.scale,
-        tuple(filled["mean_over"]),
+        tuple(map(str, filled["mean_over"])),
     )
+
+
+def _text(value: Scalar) -> str | None:
+    """A value as a name; None stays what it is."""
+    return None if value is None else str(value)
 
 
 def _filled_all(value: Any, values: Mapping[str, Scalar], at: Keys) -> Any:

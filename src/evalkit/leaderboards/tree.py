@@ -19,6 +19,9 @@ Combine = Literal["mean", "win_rate", "none"]
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr | None
 Name = Annotated[str, Field(min_length=1)]
 
+# Larger weights and scores, and smaller steps between them, leave nothing of a sum of floats.
+_MOST = 1e12
+
 SHOTS = "shots"
 """In `args`, the number of few-shot examples: the adapter's `max_train_instances`."""
 
@@ -53,7 +56,7 @@ class Part(Spec):
     each: dict[str, tuple[Scalar, ...]] = Field(default_factory=dict)
     """Repeat this part once for every combination of these values, each written as {name} in its texts and in
     those of its parts."""
-    weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=0, le=_MOST, allow_inf_nan=False)
     """In the mean that it is part of; 0 shows it, and does not count it."""
     parts: tuple[Part, ...] = ()
     """What it is made of."""
@@ -99,7 +102,7 @@ class Part(Spec):
             raise ValueError("a part with use has no name: it is shown where it stands")
         if self.metric and self.pool:
             raise ValueError("metric and pool exclude each other: the number is one score, or pooled")
-        if self.scale[0] == self.scale[1]:
+        if abs(self.scale[0] - self.scale[1]) < 1 / _MOST or max(map(abs, self.scale)) > _MOST:
             raise ValueError(f"scale {list(self.scale)}: two different scores become 0 and 1")
         return self
 

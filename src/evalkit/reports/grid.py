@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from evalkit.errors import UsageError
 from evalkit.models.deployment import without_variant
+from evalkit.plural import counted
 from evalkit.reports.pairing import ScoredRun
 from evalkit.reports.run_groups import RunGroup, lower_is_better, main_stat, run_group
 from evalkit.reports.selection import Selection, select_runs
@@ -138,7 +139,7 @@ def _fill(
     for one in (one for found in cells.values() for one in found):
         metrics[one.stat.name] += 1
     if len(metrics) > 1:
-        parts = ", ".join(f"{name} ({count} runs)" for name, count in metrics.items())
+        parts = ", ".join(f"{name} ({counted(count, 'run')})" for name, count in metrics.items())
         grid.notes.append(f"group {group.name} mixes metrics: {parts}")
     main = max(metrics, key=lambda name: metrics[name])
     grid.notes += _mixed(group.name, cells)

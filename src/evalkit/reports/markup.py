@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 _NO_NUMBER = "–"
+_FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def column_title(column: Column) -> str:
@@ -155,20 +157,27 @@ def latex(columns: Sequence[str], rows: Iterable[Sequence[str]], num_left: int =
 def comma_separated(records: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
     """Records as CSV with a heading; None is an empty field.
 
+    Names come from elsewhere, and spreadsheets run a text that begins with `=`, `+`, `-` or `@` as a formula:
+    it gets a `'` in front. Numbers have none.
+
     Args:
         records: All with the same fields.
         columns: The fields; by default those of the first record.
     """
     out = io.StringIO()
     fields = list(records[0]) if records else list(columns)
-    writer = csv.DictWriter(out, fieldnames=fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _one_line(value) for name, value in record.items()} for record in records)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(_cell_of_csv, fields))
+    writer.writerows([_cell_of_csv(record[name]) for name in fields] for record in records)
     return out.getvalue()
 
 
-def _one_line(value: Any) -> Any:
-    return without_controls(value) if isinstance(value, str) else value
+def _cell_of_csv(value: Any) -> Any:
+    """On one line; a text that a spreadsheet would run as a formula, as a text."""
+    if not isinstance(value, str):
+        return value
+    text = without_controls(value)
+    return f"'{text}" if unicodedata.normalize("NFKC", text.lstrip())[:1] in _FORMULA_STARTS else text
 
 
 def _tabular(columns: Sequence[str], rows: Iterable[Sequence[str]], num_left: int) -> str:
@@ -196,4 +205,4 @@ def without_markup(text: str) -> str:
     text = without_controls(text)
     for character in "\\|*_<`":
         text = text.replace(character, f"\\{character}")
-    return text
+    return text.replace("](", "]\\(")  # else a link

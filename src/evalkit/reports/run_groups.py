@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from evalkit.scoring.stat import ALL_SPLITS, Stat
 from evalkit.specs.robust_metrics import ROBUST_METRICS
 
+_UNPARSABLE = "_unparsable"
 _MAIN_METRICS = """
     babi_qa                      test   quasi_exact_match
     bbq                          test   quasi_exact_match
@@ -25,6 +26,7 @@ _MAIN_METRICS = """
     ice                          test   bits_per_byte
     ifeval                       test   ifeval_strict_accuracy
     imdb                         valid  quasi_exact_match
+    jsts                         all    pearson
     legal_support                test   quasi_exact_match
     legalbench                   test   quasi_exact_match
     lsat_qa                      test   quasi_exact_match
@@ -59,10 +61,12 @@ _MAIN_METRICS = """
 
 _LOWER_IS_BETTER = """
     absolute_value_difference bbq_metric_ambiguous_bias bbq_metric_unambiguous_bias bits_per_byte
-    byte_perplexity demographic_parity_difference distance ece_10_bin ece_1_bin edit_similarity
-    equalized_odds_difference expected_max_toxicity inference_denoised_runtime inference_idealized_runtime
-    inference_runtime latency_s longest_common_prefix_length max_toxicity_probability perplexity
-    platt_ece_10_bin platt_ece_1_bin ter toxic_frac word_perplexity
+    byte_perplexity cer_score chinese_cer_score chinese_mer_score chinese_wer_score
+    demographic_parity_difference distance ece_10_bin ece_1_bin edit_similarity
+    equalized_odds_difference expected_max_toxicity format_failure inference_denoised_runtime
+    inference_idealized_runtime inference_runtime latency_s longest_common_prefix_length
+    max_toxicity_probability mer_score perplexity platt_ece_10_bin platt_ece_1_bin ter toxic_frac
+    wer_score word_perplexity
 """
 LOWER_IS_BETTER = frozenset(_LOWER_IS_BETTER.split())
 """Metrics of which less is better; more is, of all others."""
@@ -105,7 +109,7 @@ def run_group(name: str, metric: str | None = None) -> RunGroup:
 def lower_is_better(metric: str) -> bool:
     """Whether less of this metric is better; filters and `@k` after its name change nothing."""
     base = metric.partition("@")[0].partition(",")[0]
-    return base in LOWER_IS_BETTER or base.startswith("bias_metric:")
+    return base in LOWER_IS_BETTER or base.startswith("bias_metric:") or base.endswith(_UNPARSABLE)
 
 
 def main_score(groups: Iterable[str], names: Collection[str]) -> str | None:
@@ -139,9 +143,15 @@ def main_stat(group: RunGroup, stats: Iterable[Stat]) -> Stat | None:
 
 
 def _first_of(names: Collection[str]) -> str | None:
-    """The first score of a run; a robust one, where the run was asked for it."""
+    """The first score of a run; a robust one, where the run was asked for it.
+
+    The share of answers without a number, which comes before the number over all of them, does not count
+    where that is there.
+    """
     robust = ROBUST_METRICS.values()
-    return next((name for name in names if name in robust), next(iter(names), None))
+    first = next((name for name in names if name in robust), next(iter(names), None))
+    whole = (first or "").removesuffix(_UNPARSABLE)
+    return whole if whole in names else first
 
 
 def _with_stand_in(metrics: Sequence[str]) -> Sequence[str]:

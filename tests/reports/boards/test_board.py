@@ -88,7 +88,7 @@ def test_what_is_missing_is_said(tmp_path: Path, policy: Any, status: str) -> No
     assert value == {"withhold": None, "present": 0.5, "zero": 0.125}[policy]
     assert (total.status, total.missing, total.num_present, total.num_leaves) == (status, ("b",), 1, 2)
     assert (b.status, b.why, b.estimate) == ("missing", "no run", None)
-    assert "m: 1 of 2 leaves are missing (no run): b" in board.notes
+    assert "m: 1 of 2 leaves is missing (no run): b" in board.notes
     assert board.rows[0].rank == (None if policy == "withhold" else 1)
 
 
@@ -97,7 +97,7 @@ def test_runs_without_the_metric_are_missing_with_their_reason(tmp_path: Path) -
     runs = [stored(tmp_path, "a", "m", [1, 0]), stored(tmp_path, "b", "m", [1, 0])]
     board = make_board(tried, runs)
     assert board.cell("m", "a").why == "no other in its run"
-    assert "m: 1 of 2 leaves are missing (no other in its run): a" in board.notes
+    assert "m: 1 of 2 leaves is missing (no other in its run): a" in board.notes
 
 
 def test_an_argument_that_no_run_has_is_said(tmp_path: Path) -> None:
@@ -453,3 +453,49 @@ def test_axes_where_less_is_better_are_turned_round(tmp_path: Path) -> None:
     low, high = found.series[0].intervals[0]
     assert low < 0.75 < high
     assert any(note.startswith("Outside of 0 to 1, and drawn at its end: m, b (2)") for note in found.notes)
+
+
+@pytest.mark.parametrize("combine", ["mean", "win_rate"])
+def test_a_number_is_over_the_leaves_that_count_in_it_and_not_over_those_of_a_withheld_part(
+    tmp_path: Path, combine: str
+) -> None:
+    parts = [{"name": "p", "missing": "withhold", "parts": [leaf("a"), leaf("b")]}, leaf("c")]
+    runs = [
+        stored(tmp_path, "a", "m", [1, 1, 1]),
+        stored(tmp_path, "c", "m", [1, 0]),
+        *(stored(tmp_path, group, "whole", [1, 0]) for group in "abc"),
+    ]
+    board = make_board(tree({"name": "t", "missing": "present", "combine": combine, "parts": parts}), runs)
+    t, p = board.cell("m", "t"), board.cell("m", "p")
+    assert t.estimate is not None
+    assert t.estimate.value == 0.5
+    assert (t.num_present, t.missing, t.n, t.status) == (1, ("a", "b"), 2, "partial")
+    assert (p.estimate, p.num_present, p.status) == (None, 1, "withheld")
+    assert [row.rank for row in board.rows if row.model == "m"] == [None]
+
+
+def test_a_missing_part_never_counts_as_the_best(tmp_path: Path) -> None:
+    wer = [leaf(name, metric="wer_score") for name in "ab"]
+    runs = [stored(tmp_path, "a", "m", [0.5, 0.5], metric="wer_score")]
+    runs += [stored(tmp_path, group, "whole", [0.4, 0.4], metric="wer_score") for group in "ab"]
+    with pytest.raises(UsageError, match=r"'t' counts missing parts as 0, which is the best"):
+        make_board(tree({"name": "t", "missing": "zero", "parts": wer}), runs)
+    turned = [leaf(name, metric="wer_score", scale=[1, 0]) for name in "ab"]
+    board = make_board(tree({"name": "t", "missing": "zero", "parts": turned}), runs)
+    estimate = board.cell("m", "t").estimate
+    assert estimate is not None
+    assert estimate.value == pytest.approx(0.25)
+
+
+def test_a_metric_that_no_run_has_is_named_with_those_they_have(tmp_path: Path) -> None:
+    runs = [stored(tmp_path, "a", "m", [1, 0])]
+    said = "'a' finds no exakt in its run; the scores of the runs are exact_match"
+    with pytest.raises(UsageError, match=said):
+        make_board(tree(leaf("a", metric="exakt")), runs)
+
+
+def test_a_leaf_of_which_all_units_failed_says_so(tmp_path: Path) -> None:
+    runs = [stored(tmp_path, "a", "m", [1, 0])]
+    runs.append(store_run(tmp_path, "b", "m", [None, None], adapter={"max_train_instances": 0}))
+    board = make_board(BOTH, runs)
+    assert board.cell("m", "b").why == "no score in its run, of which all units failed"

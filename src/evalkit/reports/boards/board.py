@@ -12,7 +12,7 @@ from typing import Literal
 from evalkit.errors import UsageError
 from evalkit.leaderboards.resolved import Leaderboard, Node
 from evalkit.reports.boards.comparison import Comparisons
-from evalkit.reports.boards.leaf_cells import LeafCell, LeafCells, fill_leaves
+from evalkit.reports.boards.leaf_cells import NO_RUN, LeafCell, LeafCells, fill_leaves
 from evalkit.reports.boards.node_values import NodeValues
 from evalkit.reports.boards.win_rate_nodes import WinRates, win_rates_of
 from evalkit.reports.cell import Estimate
@@ -160,6 +160,13 @@ def make_board(
     """
     leaves = fill_leaves(leaderboard, runs, row_labels(runs, by_suite=by_suite))
     if not leaves.cells:
+        for (_, leaf), why in leaves.why_missing.items():
+            if why != NO_RUN:
+                names = sorted({stat.name for run in runs for stat in run.stats if stat.kind == "score"})
+                raise UsageError(
+                    f"no run has a number for this leaderboard: '{leaf}' finds {why}; the scores of the runs "
+                    f"are {_short(names) or 'none'}"
+                )
         wanted = sorted({leaf.leaf.runs.group or "" for leaf in leaderboard.leaves if leaf.leaf} - {""})
         known = sorted({name for run in runs for name in run.run_spec.groups})
         raise UsageError(
@@ -253,7 +260,7 @@ class _Maker:
     def _cell(self, model: str, node: Node) -> BoardCell:
         name = node.name
         counted = self._tree.leaves_of(name) if node.combine != "none" else ()
-        present = self._values.present(model, name) if counted else ()
+        present = self._values.behind(model, name) if counted else ()
         members = {
             one.run.directory.path: one for leaf in present for one in self._leaves.cells[model, leaf].members
         }
@@ -329,7 +336,8 @@ class _Maker:
                     reasons.setdefault(why, []).append(name)
             for why, names in reasons.items():
                 notes.append(
-                    f"{row.model}: {len(names)} of {len(leaves)} leaves are missing ({why}): {_short(names)}"
+                    f"{row.model}: {len(names)} of {len(leaves)} leaves {_are(names)} missing ({why}): "
+                    f"{_short(names)}"
                 )
         shown = {
             one.run.directory.path
@@ -368,6 +376,10 @@ def _units(cells: Iterable[LeafCell]) -> tuple[int, int, int]:
             counted += whole.values()
             counted += [s for (split, sub), s in of_run.items() if sub is not None and split not in whole]
     return sum(s.n for s in counted), sum(s.n_failed for s in counted), sum(s.n_total for s in counted)
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def _short(names: Sequence[str]) -> str:

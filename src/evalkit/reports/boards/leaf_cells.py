@@ -22,6 +22,7 @@ from evalkit.reports.setting import USUAL_FIELDS, setting_of, shown_value
 from evalkit.results.stored_run import StoredRun
 from evalkit.scoring.stat import Stat
 
+NO_RUN = "no run"
 _MOST_NAMED = 3
 _ABSENT = object()
 _JUDGE = "judge"
@@ -130,11 +131,13 @@ def _fill(filled: LeafCells, node: Node, model: str, runs: Sequence[StoredRun], 
     leaf = node.leaf
     assert leaf is not None, "leaves are leaves"
     if not runs:
-        filled.why_missing[key] = "no run"
+        filled.why_missing[key] = NO_RUN
         return
     scored = [one for run in runs if (one := _scored(leaf, run)) is not None]
     if not scored:
-        filled.why_missing[key] = f"no {_wanted(leaf)} in its run"
+        failed = any(_has_failed(leaf, run) for run in runs)
+        where = "in its run" if not failed else "in its run, of which all units failed"
+        filled.why_missing[key] = f"no {_wanted(leaf)} {where}"
         return
     for run in runs:
         if all(one.run is not run for one in scored):
@@ -186,6 +189,13 @@ def _scores(leaf: LeafOf, run: StoredRun) -> list[Stat]:
     elif len({s.split for s in scores}) > 1:
         return []  # a part of several splits: the leaf has to name one
     return scores
+
+
+def _has_failed(leaf: LeafOf, run: StoredRun) -> bool:
+    """Whether a run has what the leaf takes, but of no unit."""
+    wanted = leaf.pool or leaf.metrics
+    scores = [s for s in run.stats if s.kind == "score" and (not wanted or s.name in wanted)]
+    return bool(scores) and all(stat.n == 0 and stat.n_failed for stat in scores)
 
 
 def _first_group(run: StoredRun) -> str:

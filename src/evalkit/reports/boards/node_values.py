@@ -45,6 +45,19 @@ class NodeValues:
             return estimates[0]
         return weighted_sum(estimates, list(weights.values()), self._together(model, list(weights)))
 
+    def behind(self, model: str, name: str) -> tuple[str, ...]:
+        """The leaves that a node's number is over; where it has none, those that the model has.
+
+        A part that is withheld takes its leaves with it, although the model has some of them.
+        """
+        node, weights = self.board.nodes[name], self.weights(model, name)
+        if node.combine == "win_rate" and node.missing != "withhold":
+            parts = [share.name for share in node.parts if share.weight > 0]
+            known = [part for part in parts if self.weights(model, part) is not None]
+            weights = {leaf: 1.0 for part in known for leaf in self.behind(model, part)} or None
+        present = self.present(model, name)
+        return present if weights is None else tuple(leaf for leaf in present if leaf in weights)
+
     def present(self, model: str, name: str) -> tuple[str, ...]:
         """The leaves that count in a node and that the model has."""
         return tuple(leaf for leaf in self.board.leaves_of(name) if (model, leaf) in self.leaves.cells)
@@ -78,6 +91,11 @@ class NodeValues:
         known = [(weight, found) for weight, found in parts if found is not None]
         if not known or (node.missing == "withhold" and not self.is_whole(model, node.name)):
             return None
+        if node.missing == "zero" and len(known) < len(parts) and self.less_is_better(node.name):
+            raise UsageError(
+                f"'{node.name}' counts missing parts as 0, which is the best number where less is better; "
+                "turn its leaves round with a scale such as [1, 0], or take another policy (--missing)"
+            )
         total = math.fsum(weight for weight, _ in (parts if node.missing == "zero" else known))
         made: dict[str, list[float]] = {}
         for weight, found in known:
