@@ -278,7 +278,7 @@ def test_a_new_leaderboard_is_valid_and_runs(call: Call) -> None:
     assert Path("all.svg").exists()
     none = call("leaderboard", "my_board.yaml", "--set", "num_shots=0")
     assert "multiple choice" in none.out
-    assert "1 of 3 leaves are missing (no run): multiple choice" in none.err
+    assert "1 of 3 leaves is missing (no run): multiple choice" in none.err
 
 
 def test_a_new_leaderboard_replaces_nothing(call: Call) -> None:
