@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.end_to_end.servers import solve_two_of_three
 from tests.end_to_end.test_planted_keys import STYLES, deploy, plant, repeating
 from tests.end_to_end.workspace import PROC, Workspace, until
 from tests.planted import Planted
+from tests.scenarios.jaster_files import write_dataset
 from tests.wandb_server.faults import Fault
 from tests.wandb_server.sdk import Sdk, needs_wandb, surroundings
 from tests.wandb_server.server import WandbServer
@@ -271,3 +273,60 @@ def test_no_key_is_in_what_is_uploaded(workspace: Workspace, wandb: WandbServer)
     assert tracked.code == 0, done.err + tracked.err
     (run,) = read_back(wandb, workspace)
     assert '"failed", "bad_request"' in json.dumps(run["tables"])
+
+
+KINDS = ("output", "leaderboard", "radar")
+
+
+def test_neos_tables_are_made_on_request(workspace: Workspace, serve: Serve, wandb: WandbServer) -> None:
+    for dataset in ("jnli", "janli", "jcommonsenseqa"):
+        write_dataset(workspace.path / "data", dataset)
+    workspace.deploy("test/a", serve(answers=lambda prompt: "neutral").url)
+    entries = [
+        f"{entry},model=test/a"
+        for entry in (
+            *("jnli:shots=0", "janli:shots=0", "jcommonsenseqa:shots=0"),
+            *("jnli:shots=4", "jnli:shots=0,split=dev"),
+        )
+    ]
+    tracker = "wandb:project=p,entity=team,name=My Model,nejumi=true"
+    done = workspace.evalkit("run", "-q", "--data-dir", "data", "-r", *entries, "--tracker", tracker)
+    assert (done.code, done.err) == (0, ""), done.err
+    (run,) = read_back(wandb, workspace)
+    tables = {name: (columns, rows) for name, (_, columns, rows) in run["tables"].items()}
+    made = {name for name in tables if name.startswith(("jaster_", "leaderboard", "mtbench"))}
+    assert made == {
+        *(f"jaster_{kind}_table_ja_{shots}shot" for kind in KINDS for shots in (0, 4)),
+        *("jaster_output_table_dev_ja_0shot", "leaderboard_table"),
+    }
+    columns, rows = tables["jaster_output_table_ja_0shot"]
+    assert columns[:6] == ["run_name", "basemodel_name", "target_dataset", "num_few_shots", "data_type", "id"]
+    assert {row[2] for row in rows} == {"jnli", "janli", "jcommonsenseqa"}
+    assert {(row[0], row[1], row[3], row[4], row[7]) for row in rows} == {
+        ("My Model", "test/a", 0, "test", "neutral")
+    }
+    assert {row[4] for row in tables["jaster_output_table_dev_ja_0shot"][1]} == {"dev"}
+    exact = columns.index("exact")
+    means = {
+        dataset: fmean(row[exact] for row in rows if row[2] == dataset)
+        for dataset in {row[2] for row in rows}
+    }
+    assert means["jnli"] > 0
+    columns, (row,) = tables["jaster_leaderboard_table_ja_0shot"]
+    cells = dict(zip(columns, row, strict=True))
+    nli = (means["jnli"] + means["janli"]) / 2
+    assert cells == {
+        "model_name": "My Model",
+        **{dataset: pytest.approx(mean) for dataset, mean in means.items()},
+        "NLI": pytest.approx(nli),
+        "MC": pytest.approx(means["jcommonsenseqa"]),
+        "AVG": pytest.approx((nli + means["jcommonsenseqa"]) / 2),
+    }
+    columns, axes = tables["jaster_radar_table_ja_0shot"]
+    assert columns == ["category", "score"]
+    assert dict(axes) == {"NLI": cells["NLI"], "MC": cells["MC"]}
+    columns, (row,) = tables["leaderboard_table"]
+    whole = dict(zip(columns, row, strict=True))
+    assert whole["AVG_jaster_ja_0shot"] == cells["AVG"]
+    columns, (row,) = tables["jaster_leaderboard_table_ja_4shot"]
+    assert whole["jnli_jaster_ja_4shot"] == row[columns.index("jnli")]

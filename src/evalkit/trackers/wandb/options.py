@@ -13,6 +13,7 @@ class Options:
     """Where runs go on W&B, and what they are called; empty texts leave the choice to evalkit or the SDK.
 
     Attributes:
+        nejumi: Whether the tables of the Nejumi leaderboard are made too.
         session: A name for this start of evalkit.
     """
 
@@ -24,4 +25,5 @@ class Options:
     tags: tuple[str, ...]
     mode: Mode
     directory: str
+    nejumi: bool
     session: str

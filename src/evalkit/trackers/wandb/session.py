@@ -15,6 +15,7 @@ from evalkit.results.stored_run import StoredRun
 from evalkit.scoring.stat import Stat
 from evalkit.trackers.wandb.failure import in_words
 from evalkit.trackers.wandb.names import task_name, wandb_run_id
+from evalkit.trackers.wandb.nejumi_tables import nejumi_tables
 from evalkit.trackers.wandb.options import Options
 from evalkit.trackers.wandb.tables import MOST_ROWS, Table, float_of, instance_tables, stats_table, text_of
 
@@ -113,6 +114,7 @@ class DeploymentRun:
         self._tasks: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._stats: list[tuple[str, Stat]] = []
+        self._stored: list[StoredRun] = []
         self._tables: list[str] = []
         self._run = wandb.init(
             entity=options.entity or None,
@@ -162,6 +164,7 @@ class DeploymentRun:
         self._run.config.update({task: cleaned(values)}, allow_val_change=True)
         self._run.summary[task] = {"status": status, **summary_of(stored.stats)}
         self._stats += [(task, stat) for stat in stored.stats]
+        self._stored.append(stored)
         for number, table in enumerate(instance_tables(stored), start=1):
             self._log_table(f"{task}_output_table" + (f"_{number}" if number > 1 else ""), table)
 
@@ -178,11 +181,19 @@ class DeploymentRun:
             EvalkitError: W&B lacks something.
             TimeoutError: It does not take it in time.
         """
-        if self._stats:
-            self._log_table("scores_table", stats_table(self._stats))
-        self._run.finish()
+        try:
+            self._log_numbers()
+        finally:
+            self._run.finish()
         if self._options.mode == "online":
             self._check()
+
+    def _log_numbers(self) -> None:
+        if self._stats:
+            self._log_table("scores_table", stats_table(self._stats))
+        if self._options.nejumi:
+            for name, table in nejumi_tables(self._stored, self.name):
+                self._log_table(name, table)
 
     def _check(self) -> None:
         """Make sure that W&B has the tables, and knows that the run has ended."""

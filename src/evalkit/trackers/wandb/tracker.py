@@ -45,6 +45,7 @@ class WandbTracker(Tracker):
         tags: Tags of the W&B run, written `a|b`.
         mode: `offline` writes folders for `wandb sync`, `disabled` does nothing.
         directory: The folder for the SDK's files; the working directory with `offline`, else a temporary one.
+        nejumi: Also make the tables of the Nejumi leaderboard, under Neo's names.
     """
 
     def __init__(  # noqa: PLR0913 - one argument per option
@@ -57,6 +58,7 @@ class WandbTracker(Tracker):
         tags: tuple[str, ...] = (),
         mode: Mode = "online",
         directory: str | None = None,
+        nejumi: bool = False,
     ) -> None:
         named = {"project": project, "entity": entity}
         for what, value in named.items():
@@ -64,9 +66,18 @@ class WandbTracker(Tracker):
                 raise UsageError(f"tracker 'wandb': '{one_line(value)}' is not the name of a W&B {what}")
         if mode != "disabled" and find_spec("wandb") is None:
             raise UsageError("tracker 'wandb' needs W&B's package: pip install 'evalkit[wandb]'")
-        self._arguments = {"name": name, "group": group, "tags": "|".join(tags)}
+        self._arguments = {"name": name, "group": group, "tags": "|".join(tags), "nejumi": nejumi and "true"}
         self._options = Options(
-            project, entity or "", name or "", group or "", job_type, tags, mode, directory or "", ""
+            project=project,
+            entity=entity or "",
+            name=name or "",
+            group=group or "",
+            job_type=job_type,
+            tags=tags,
+            mode=mode,
+            directory=directory or "",
+            nejumi=nejumi,
+            session="",
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._failures: dict[str, str] = {}
