@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from evalkit.errors import UnclearVerdict
-from evalkit.judges.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from evalkit.judges.verdicts import Verdict
 
 JuryRule = Literal["majority", "mean", "median"]
 
@@ -85,7 +86,7 @@ class Jury(BaseModel):
                 f"{len(given)} of {len(opinions)} judges gave a verdict, {needed} are needed{who}"
             )
         ratings = [_rating(each) for each in given.values()]
-        verdict = math.fsum(ratings) / len(ratings) if self.rule == "mean" else statistics.median(ratings)
+        verdict = math.fsum(ratings) / len(ratings) if self.rule == "mean" else _median(ratings)
         return JuryVerdict(verdict, len(given), len(opinions))
 
 
@@ -96,6 +97,11 @@ def _majority(given: list[Verdict], num_judges: int, missing: str) -> JuryVerdic
     votes = ", ".join(f"{verdict}: {count}" for verdict, count in counts) or "none"
     who = f" ({missing})" if missing else ""
     raise UnclearVerdict(f"no verdict has more than half of {num_judges} judges: {votes}{who}")
+
+
+def _median(ratings: list[float]) -> float:
+    ordered, middle = sorted(ratings), len(ratings) // 2
+    return ordered[middle] if len(ratings) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def _rating(verdict: Verdict) -> float:
