@@ -96,6 +96,8 @@ def test_each_public_name_is_there(name: str) -> None:
         ("plan", "-r", "simple_mcqa:model=evalkit/echo", "--requests", "--json"),
         ("plan", "-r", "gsm:model=openai/gpt-4o", "mmlu:subject=anatomy,model=anthropic/claude-x"),
         ("run", "--dry-run", "-r", "arithmetic:model=openai/gpt-4o"),
+        ("plan", "-r", "simple_mcqa:model=evalkit/echo", "--wandb", "team/project"),
+        ("show", "wandb"),
     ],
     ids=" ".join,
 )

@@ -241,20 +241,23 @@ def _finite(scores: Mapping[str, float]) -> dict[str, float]:
 
 def _settings(options: Options) -> wandb.Settings:
     """What keeps the SDK from blocking, from printing, and from sending what is not of the runs."""
-    return wandb.Settings(
-        mode=options.mode,
-        init_timeout=_INIT_S,
-        finish_timeout=_FINISH_S,
-        finish_timeout_raises=True,
-        silent=True,
-        console="off",
-        disable_code=True,
-        disable_git=True,
-        x_disable_machine_info=True,
-        x_disable_meta=True,
-        x_disable_stats=True,
-        x_disable_viewer=True,
-        x_file_stream_transmit_interval=5,
-        x_save_requirements=False,
-        x_transaction_log_flush_interval=1,
-    )
+    wanted = {
+        "mode": options.mode,
+        "init_timeout": _INIT_S,
+        "finish_timeout": _FINISH_S,
+        "finish_timeout_raises": True,
+        "silent": True,
+        "console": "off",
+        "disable_code": True,
+        "disable_git": True,
+        "x_disable_machine_info": True,
+        "x_disable_meta": True,
+        "x_disable_stats": True,
+        "x_disable_viewer": True,
+        "x_file_stream_transmit_interval": 5,
+        "x_save_requirements": False,
+        "x_transaction_log_flush_interval": 1,
+    }
+    # 0.30 lacks the interval at which offline files are written; a kill loses some seconds more there.
+    known = wandb.Settings.model_fields
+    return wandb.Settings(**{name: value for name, value in wanted.items() if name in known})
