@@ -8,15 +8,41 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from evalkit.cli.app import COMMANDS, command, single_command
 from evalkit.cli.options import spread_values
 from evalkit.plugins import builtin_catalog
 from evalkit.registry import JUDGES, isolated_registries
 from tests.cli.conftest import Call
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def _spelled(made: Any) -> tuple[Any, ...]:
+    """A command's help and parameters, and those of the commands in it."""
+    within = sorted(getattr(made, "commands", {}).items())
+    parameters = [(each.name, each.opts, each.default, getattr(each, "help", "")) for each in made.params]
+    return made.name, made.help, parameters, [_spelled(each) for _, each in within]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_made_alone_is_the_one_among_all(name: str) -> None:
+    alone, among_all = single_command(name), command()
+    assert list(alone.commands) == [name]
+    assert _spelled(alone.commands[name]) == _spelled(among_all.commands[name])
+    assert alone.params[0].name == among_all.params[0].name == "version"
+
+
+def test_a_command_imports_no_other() -> None:
+    code = (
+        "from evalkit.cli.app import single_command; single_command('list'); import sys; print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "evalkit.cli.list" in loaded.split()
+    assert {"evalkit.cli.run", "evalkit.cli.judge", "evalkit.cli.data"}.isdisjoint(loaded.split())
 
 
 def test_helms_flags_take_several_values() -> None:

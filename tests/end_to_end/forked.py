@@ -166,10 +166,12 @@ def prepare() -> None:
         found = importlib.import_module(f"evalkit.{package}")
         for module in walk_packages(found.__path__, f"{found.__name__}."):
             importlib.import_module(module.name)
-    from evalkit.cli.app import command
+    from evalkit.cli.app import COMMANDS, command, single_command
     from evalkit.models.catalog import ModelCatalog
 
     command()
+    for name in COMMANDS:
+        single_command(name)
     ModelCatalog.load()
 
 

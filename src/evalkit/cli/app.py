@@ -7,61 +7,40 @@ Exit codes: 0 complete · 1 some instances failed · 2 usage · 3 stopped (wrong
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from functools import cache
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from evalkit import __version__
-from evalkit.cli.agreement import agreement_command
-from evalkit.cli.check_engines import check_engines_command
 from evalkit.cli.console import lost_output, prepared_streams
-from evalkit.cli.data import data_app
-from evalkit.cli.export import export_app
-from evalkit.cli.import_command import import_app
-from evalkit.cli.judge import judge_command
-from evalkit.cli.leaderboard import leaderboard_command
-from evalkit.cli.list import list_command
-from evalkit.cli.new import new_app
 from evalkit.cli.options import spread_values
 from evalkit.cli.output import echo, remark
-from evalkit.cli.plan import plan_command
-from evalkit.cli.rank import rank_command
-from evalkit.cli.run import run_command
-from evalkit.cli.score import score_command
-from evalkit.cli.show import show_command
-from evalkit.cli.summarize import summarize_command
-from evalkit.cli.track import track_command
-from evalkit.cli.validate import validate_command
-from evalkit.cli.verify import verify_command
 from evalkit.errors import EvalkitError, os_error_in_words
 
-app = typer.Typer(
-    name="evalkit",
-    help="Evaluate language models: send the requests of run entries, keep every answer, and score them.",
-    epilog="Exit codes: 0 complete, 1 some instances failed, 2 usage, 3 stopped, 130 interrupted.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command("run")(run_command)
-app.command("plan")(plan_command)
-app.command("list")(list_command)
-app.command("show")(show_command)
-app.command("validate")(validate_command)
-app.command("check-engines")(check_engines_command)
-app.command("judge")(judge_command)
-app.command("score")(score_command)
-app.command("verify")(verify_command)
-app.command("track")(track_command)
-app.command("summarize")(summarize_command)
-app.command("leaderboard")(leaderboard_command)
-app.command("agreement")(agreement_command)
-app.command("rank")(rank_command)
-app.add_typer(export_app, name="export")
-app.add_typer(import_app, name="import")
-app.add_typer(new_app, name="new")
-app.add_typer(data_app, name="data")
+COMMANDS = {
+    "run": "run:run_command",
+    "plan": "plan:plan_command",
+    "list": "list:list_command",
+    "show": "show:show_command",
+    "validate": "validate:validate_command",
+    "check-engines": "check_engines:check_engines_command",
+    "judge": "judge:judge_command",
+    "score": "score:score_command",
+    "verify": "verify:verify_command",
+    "track": "track:track_command",
+    "summarize": "summarize:summarize_command",
+    "leaderboard": "leaderboard:leaderboard_command",
+    "agreement": "agreement:agreement_command",
+    "rank": "rank:rank_command",
+    "export": "export:export_app",
+    "import": "import_command:import_app",
+    "new": "new:new_app",
+    "data": "data:data_app",
+}
+"""Where each command is, in the order of the help: a function, or an app with commands of its own."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -70,7 +49,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
@@ -81,7 +59,33 @@ def _root(
 
 @cache
 def command() -> Any:
-    """The commands as they are called; made once, which takes longer than most of them."""
+    """All commands as they are called; made once, which takes longer than most of them."""
+    return _made(COMMANDS)
+
+
+@cache
+def single_command(name: str) -> Any:
+    """The same with one command only, whose module alone is imported."""
+    return _made((name,))
+
+
+def _made(names: Iterable[str]) -> Any:
+    app = typer.Typer(
+        name="evalkit",
+        help="Evaluate language models: send the requests of run entries, keep every answer, and score them.",
+        epilog="Exit codes: 0 complete, 1 some instances failed, 2 usage, 3 stopped, 130 interrupted.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    for name in names:
+        module, _, target = COMMANDS[name].partition(":")
+        found = getattr(import_module(f"evalkit.cli.{module}"), target)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
     return typer.main.get_command(app)
 
 
@@ -96,8 +100,11 @@ def main() -> None:
 
 
 def _run() -> int:
+    arguments = sys.argv[1:]
+    wanted = arguments[0] if arguments else ""
     try:
-        command()(args=spread_values(sys.argv[1:]))
+        made = single_command(wanted) if wanted in COMMANDS else command()
+        made(args=spread_values(arguments))
     except EvalkitError as error:
         echo(remark("error", error), err=True)
         return error.exit_code
