@@ -24,6 +24,8 @@ MAX_COUNT = 20_000_000
 """Of instances, train trials, samples, outputs: as many units as are scored at once."""
 MAX_INTEGER = 2**63 - 1
 _COUNTS = frozenset({"max_eval_instances", "max_train_instances"})
+# Parameters of run specs by which an entry says how many items are evaluated.
+_HOW_MANY = frozenset({"items", "num_test", "question_end", "testmode"})
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -116,6 +118,11 @@ def check_count(name: str, value: Any) -> None:
     is_count = name.startswith("num_") or name in _COUNTS
     if is_count and type(value) is int and value > MAX_COUNT:
         raise ValueProblem(f"{value} is too large: at most {MAX_COUNT:,}")
+
+
+def says_how_many(name: str, value: Any) -> bool:
+    """Whether an argument of a run spec says how many items are evaluated, as `items=20` does."""
+    return name in _HOW_MANY and (value == "all" or (isinstance(value, int) and value is not False))
 
 
 def check_value(value: Any, wanted: Any) -> Any:

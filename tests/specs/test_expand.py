@@ -288,6 +288,22 @@ def test_a_limit_in_the_entry_or_the_benchmark_wins(models: FakeModels) -> None:
         assert made.adapter_spec.max_eval_instances == limit
 
 
+@pytest.mark.parametrize(
+    "number", ["jamp:items=20", "jnli:items=all", "jamp:testmode=true", "arithmetic:num_test=9"]
+)
+def test_a_number_of_items_in_the_entry_wins(models: FakeModels, number: str) -> None:
+    name, _, said = number.partition(":")
+    (run,) = expand(models, f"{number},model=openai/gpt2", max_eval_instances=5).run_specs
+    assert run.run_spec == the_one(expand(models, f"{number},model=openai/gpt2"))
+    assert run.notes == (f"{name}: -m 5 has no effect, since the entry says {said}",)
+
+
+@pytest.mark.parametrize("free", ["jamp:items=edition,", "jamp:testmode=false,", "jamp:", "mt_bench_ja:"])
+def test_a_default_number_of_items_is_no_number_of_the_entry(models: FakeModels, free: str) -> None:
+    made = the_one(expand(models, f"{free}model=openai/gpt2", max_eval_instances=5))
+    assert made.adapter_spec.max_eval_instances == 5
+
+
 def test_every_run_keeps_its_entry_and_a_name_without_slashes(models: FakeModels) -> None:
     entry = ConfEntry("gsm:model=together/meta/llama-2-7b", source="x.conf:1")
     (run,) = expand(models, entry).run_specs

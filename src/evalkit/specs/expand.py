@@ -22,7 +22,7 @@ from evalkit.errors import (
     nearest_names,
     without_nearest_names,
 )
-from evalkit.parameters import parameters_of
+from evalkit.parameters import parameters_of, says_how_many
 from evalkit.registry import ADAPTERS, EXPANDERS, RUN_SPECS, SCENARIOS
 from evalkit.specs.conf import ConfEntry
 from evalkit.specs.entry import Arg, RunEntry, Span, parse_run_entry
@@ -166,7 +166,8 @@ def _expand_entry(
         for steps in _with_models(call, models, options.models_to_run)
         for run_spec in _fan_out(call, steps, models)
     ]
-    return *_filtered(run_specs, options), call.notes
+    limited, notes = _limited(run_specs, call, options)
+    return *_filtered(limited, options), (*call.notes, *notes)
 
 
 # Looking up and checking
@@ -192,12 +193,14 @@ class _Call:
     """An entry in which every name and value has been checked.
 
     Attributes:
+        number: Its argument that says how many items are evaluated, such as `items=20`; "" if none does.
         notes: Which of its arguments have no effect; they are none of the steps.
     """
 
     entry: RunEntry
     base: RunSpec
     steps: tuple[_Step, ...]
+    number: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -228,7 +231,10 @@ def _resolve(entry: RunEntry) -> _Call:
     check_once(entry, [(step.expander, step.name, step.span) for step in steps])
     if missing := [p.name for p in parameters.values() if p.required and p.name not in given]:
         raise entry.error(f"run spec '{entry.name}' needs {' and '.join(missing)}", entry.name_span)
-    return _without_examples(_Call(entry, _base(entry, function, given), tuple(steps)))
+    numbers = (f"{name}={value}" for name, value in given.items() if says_how_many(name, value))
+    return _without_examples(
+        _Call(entry, _base(entry, function, given), tuple(steps), number=next(numbers, "").lower())
+    )
 
 
 def _without_examples(call: _Call) -> _Call:
@@ -376,11 +382,29 @@ def _with_named_judges(run_spec: RunSpec) -> tuple[RunSpec, tuple[str, ...]]:
     return (run_spec.with_judges(*named) if run_spec.judge_specs else run_spec), notes
 
 
+def _limited(
+    run_specs: list[RunSpec], call: _Call, options: ExpandOptions
+) -> tuple[list[RunSpec], tuple[str, ...]]:
+    """The run specs with the user's most instances, where neither entry nor benchmark sets a number."""
+    most = options.max_eval_instances
+    if most is None:
+        return run_specs, ()
+    if call.number:
+        benchmark = call.entry.name
+        return run_specs, (f"{benchmark}: -m {most} has no effect, since the entry says {call.number}",)
+    limited = [
+        run_spec.with_adapter(max_eval_instances=most)
+        if run_spec.adapter_spec.max_eval_instances is None
+        else run_spec
+        for run_spec in run_specs
+    ]
+    return limited, ()
+
+
 def _with_numbers(run_spec: RunSpec, options: ExpandOptions) -> RunSpec:
+    """The run spec with the user's number of draws of examples."""
     adapter = run_spec.adapter_spec
     changes: dict[str, int] = {}
-    if adapter.max_eval_instances is None and options.max_eval_instances is not None:
-        changes["max_eval_instances"] = options.max_eval_instances
     if adapter.max_train_instances == 0:
         # Without examples to draw, every trial would ask the same.
         changes["num_train_trials"] = 1
