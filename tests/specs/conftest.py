@@ -4,12 +4,15 @@ from typing import ClassVar
 
 import pytest
 
-import evalkit.run_specs.arithmetic
-import evalkit.run_specs.gsm
-import evalkit.run_specs.mmlu
-import evalkit.run_specs.simple  # noqa: F401
 from evalkit.errors import UnknownNameError
 from evalkit.models.metadata import DEFAULT_TAGS
+from evalkit.plugins import load_builtins
+
+
+@pytest.fixture(autouse=True, scope="session")
+def known_names() -> None:
+    """The names of evalkit's own plugins, whichever test comes first."""
+    load_builtins()
 
 
 class FakeModels:
