@@ -108,6 +108,10 @@ class ModelCatalog:
         """Whether a file of the user, not evalkit or the name alone, defines the deployment of this name."""
         return ("model deployment", name) in self._places
 
+    def given(self) -> list[str]:
+        """The names of all deployments that a file of the user defines."""
+        return [name for kind, name in self._places if kind == "model deployment"]
+
     def is_described(self, name: str) -> bool:
         """Whether a file of the user describes the model of this name."""
         return ("model", name) in self._places

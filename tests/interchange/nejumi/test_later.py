@@ -295,3 +295,12 @@ def test_which_files_are_meant(folder: Path) -> None:
         config_files([base, mine, other], [])
     with pytest.raises(UsageError, match=r"has no base_config.yaml"):
         config_files([folder], [])
+
+
+def test_a_misspelled_deployment_is_no_model_of_the_hub(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"model.{PATH}: 'local/mm' is neither .* 'local/m'"):
+        read(folder, replaced(MODEL, (f"{PATH}: org/small-7b", f"{PATH}: local/mm")))
+    for judge, key in (("judge_model: local/jj", "judge_model"), ("judge: {model: local/jj}", "judge.model")):
+        base = replaced(BASE, ("judge_model: 'gpt-4o-2024-05-13'", judge))
+        with pytest.raises(ConfigError, match=rf"mtbench.{key}: 'local/jj' is not .* 'local/j'"):
+            read(folder, base=base)

@@ -328,3 +328,39 @@ def test_an_empty_config_has_the_templates_values(folder: Path) -> None:
     whole["model"]["pretrained_model_name_or_path"] = "local/m"
     whole["mtbench"]["judge_model"] = "local/j"
     assert runs.settings == whole
+
+
+def test_a_misspelled_deployment_is_no_model_of_the_hub(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HF_HOME", str(folder / "hub"))
+    text = replaced(
+        NEO, ("pretrained_model_name_or_path: local/m", "pretrained_model_name_or_path: local/mm")
+    )
+    place = r"config.yaml:\d+: model.pretrained_model_name_or_path: 'local/mm' is neither a deployment"
+    with pytest.raises(ConfigError, match=place + r".*; did you mean 'local/m'"):
+        read_neo(folder, text)
+    (folder / "local/mm").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"folder with a config\.json"):
+        read_neo(folder, text)
+    (folder / "local/mm/config.json").write_text("{}")
+    runs = read_neo(folder, text)
+    assert runs.deployments[0].client_spec.args["model"] == "local/mm"
+    assert not [note for note in runs.notes if "did you mean" in note]
+
+
+def test_a_misspelled_judge_is_no_model_of_openai(folder: Path) -> None:
+    text = replaced(NEO, ("judge_model: local/j", "judge_model: local/jj"))
+    with pytest.raises(ConfigError, match=r"mtbench.judge_model: 'local/jj' is not .* 'local/j'"):
+        read_neo(folder, text)
+
+
+@pytest.mark.parametrize("api", ["false", "openai"])
+def test_a_name_like_a_deployments_has_a_note(folder: Path, api: str) -> None:
+    models = catalog(openai("mine/small-model-7b"))
+    for name, is_like in (("mine/large", True), ("mime/small-model-7b", True), ("org/large", False)):
+        text = replaced(NEO, ("path: local/m", f"path: {name}"), ("api: false", f"api: {api}"))
+        notes = [note for note in read_neo(folder, text, models=models).notes if "did you mean" in note]
+        meant = f"'{name}' is not a deployment of yours, and evalkit uses the name as given; did you mean "
+        assert notes == ([f"{meant}'mine/small-model-7b'?"] if is_like else [])

@@ -10,6 +10,7 @@ from evalkit.interchange.nejumi.artifacts import find_artifact, own_files
 from evalkit.interchange.nejumi.config_file import Config, ConfigText, checked
 from evalkit.interchange.nejumi.later_config import LaterConfig
 from evalkit.interchange.nejumi.later_models import LaterModels, later_models
+from evalkit.interchange.nejumi.misspelled import doubtful
 from evalkit.interchange.nejumi.nejumi_runs import NejumiRuns, written
 from evalkit.interchange.nejumi.positions import positions_of
 from evalkit.models.catalog import ModelCatalog
@@ -77,7 +78,7 @@ def later_runs(
         deployments=models.made,
         models=models.described,
         settings=config.values.model_dump(mode="json"),
-        notes=tuple(making.notes),
+        notes=(*doubtful(config.values.model.pretrained_model_name_or_path, catalog), *making.notes),
         left_out=left_out,
         parameters={"num_few_shots": config.values.num_few_shots},
         has_row=run.aggregate,

@@ -16,6 +16,7 @@ from evalkit.interchange.nejumi.apis import ENGINES, ApiKind, api_deployment, ap
 from evalkit.interchange.nejumi.artifacts import find_artifact
 from evalkit.interchange.nejumi.config_file import Config
 from evalkit.interchange.nejumi.later_config import LaterConfig
+from evalkit.interchange.nejumi.misspelled import refuse_misspelled, refuse_misspelled_judge
 from evalkit.models.catalog import ModelCatalog
 from evalkit.models.deployment import ClientSpec, ModelDeployment
 from evalkit.models.metadata import ModelMetadata, undescribed
@@ -57,9 +58,11 @@ class LaterModels:
         if self.catalog.is_given(name) or name.startswith(_SHIPPED):
             return name
         try:
+            refuse_misspelled_judge(name, self.catalog)
             return api_deployment(api_kind("openai"), name, self.catalog).name
         except UsageError as error:
-            self.config.fail("mtbench.judge_model", str(error))
+            given_as = "mtbench.judge.model" if settings.judge.model else "mtbench.judge_model"
+            self.config.fail(given_as, str(error))
 
 
 def later_models(config: Config[LaterConfig], catalog: ModelCatalog, mirror: Path | None) -> LaterModels:
@@ -74,7 +77,7 @@ def later_models(config: Config[LaterConfig], catalog: ModelCatalog, mirror: Pat
         _refuse_engine_settings(config, f"'{name}' says itself how it is loaded")
         answers = catalog.deployment(name)
     elif values.api in ENGINES:
-        answers = _vllm(config, mirror)
+        answers = _vllm(config, catalog, mirror)
     else:
         answers = _of_api(config, catalog)
         if not catalog.is_given(answers.name):
@@ -144,7 +147,7 @@ def _thinking(plain: ModelDeployment, kind: ApiKind, config: Config[LaterConfig]
     return plain.model_copy(update={"client_spec": spec.model_copy(update={"args": args})})
 
 
-def _vllm(config: Config[LaterConfig], mirror: Path | None) -> ModelDeployment:
+def _vllm(config: Config[LaterConfig], catalog: ModelCatalog, mirror: Path | None) -> ModelDeployment:
     """The deployment of weights that vLLM loads here."""
     values, settings, vllm = config.values, config.values.model, config.values.vllm
     source = settings.pretrained_model_name_or_path
@@ -157,6 +160,11 @@ def _vllm(config: Config[LaterConfig], mirror: Path | None) -> ModelDeployment:
         config.fail("base_url", f"api is {values.api}, which is loaded here; write api: openai-compatible")
     if not source:
         config.fail(_PATH, "it is empty; name a deployment, a folder or a model of the Hub")
+    if not settings.artifacts_path:
+        try:
+            refuse_misspelled(source, catalog)
+        except UsageError as error:
+            config.fail(_PATH, str(error))
     lora = settings.lora
     if lora.enable and not lora.adapter_path:
         config.fail("model.lora.adapter_path", "lora.enable is true; name the adapter's folder")

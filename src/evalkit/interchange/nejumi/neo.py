@@ -10,6 +10,7 @@ from typing import Any
 from evalkit.errors import nearest_names
 from evalkit.interchange.nejumi.artifacts import JASTER_VERSIONS, NEO, Found, find_artifact, own_files
 from evalkit.interchange.nejumi.config_file import Config
+from evalkit.interchange.nejumi.misspelled import doubtful
 from evalkit.interchange.nejumi.nejumi_runs import NejumiRuns, written
 from evalkit.interchange.nejumi.neo_config import EnData, JaData, NeoConfig
 from evalkit.interchange.nejumi.neo_models import Language, NeoModels, neo_models, weights_folder
@@ -49,7 +50,7 @@ def neo_runs(config: Config[NeoConfig], catalog: ModelCatalog, mirror: Path | No
     values = config.values
     _check(config)
     models = neo_models(config, catalog, weights_folder(config, mirror))
-    notes: list[str] = []
+    notes = doubtful(values.model.pretrained_model_name_or_path, catalog)
     entries: list[ConfEntry] = []
     jaster = _Jaster(config, models, mirror)
     parts: tuple[tuple[bool, Language, int], ...] = (

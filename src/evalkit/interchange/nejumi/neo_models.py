@@ -15,6 +15,7 @@ from evalkit.interchange.nejumi.artifacts import find_artifact
 from evalkit.interchange.nejumi.config_file import Config
 from evalkit.interchange.nejumi.later_models import known_metadata
 from evalkit.interchange.nejumi.literals import listed
+from evalkit.interchange.nejumi.misspelled import refuse_misspelled, refuse_misspelled_judge
 from evalkit.interchange.nejumi.neo_config import NeoConfig
 from evalkit.models.catalog import ModelCatalog
 from evalkit.models.deployment import ClientSpec, ModelDeployment
@@ -131,6 +132,11 @@ def _loaded(
             config.fail(_PATH, str(error))
         _refuse_loading(config, f"'{source}' comes with evalkit, which knows how it is loaded")
         return shipped, shipped
+    if weights is None:
+        try:
+            refuse_misspelled(source, catalog)
+        except UsageError as error:
+            config.fail(_PATH, str(error))
     if settings.load_in_8bit and settings.load_in_4bit:
         config.fail("model.load_in_4bit", "load_in_8bit is true too; set one of them to false")
     args: dict[str, Any] = {"model": source}
@@ -213,6 +219,10 @@ def _judge(config: Config[NeoConfig], catalog: ModelCatalog) -> ModelDeployment:
                 "mtbench.use_azure", f"judge_model '{name}' is a deployment of yours; set it to false"
             )
         return catalog.deployment(name)
+    try:
+        refuse_misspelled_judge(name, catalog)
+    except UsageError as error:
+        config.fail("mtbench.judge_model", str(error))
     try:
         return api_deployment(api_kind("azure-openai" if is_azure else "openai"), name, catalog)
     except UsageError as error:
