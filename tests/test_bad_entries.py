@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,8 +86,47 @@ def test_what_only_the_plan_finds_wrong_is_left_out_too() -> None:
     plan = make_plan(open_plan_context(RunOptions(run_entries=entries, skip_bad_entries=True)))
     assert len(plan.runs) == 1
     assert [bad.entry for bad in plan.bad_entries] == [entries[0], entries[2]]
-    with pytest.raises(EntryError, match="no metric of this run fits"):
+    with pytest.raises(EntryError, match="no metric of this run fits") as caught:
         make_plan(open_plan_context(RunOptions(run_entries=entries[::2], skip_bad_entries=True)))
+    assert "--skip-bad-entries" not in str(caught.value)
+    with pytest.raises(EntryError, match=r"no metric of this run fits.*; --skip-bad-entries leaves"):
+        make_plan(open_plan_context(RunOptions(run_entries=entries)))
+
+
+def test_the_flag_is_named_where_it_helps() -> None:
+    wrong, other_wrong, right = (f"simple_mcqa:{each}model=evalkit/echo" for each in ("x=1,", "y=2,", ""))
+    for entries, helps in (
+        ((wrong, right), True),
+        ((wrong, other_wrong, right), True),
+        ((wrong,), False),
+        ((wrong, other_wrong), False),
+    ):
+        with pytest.raises(UsageError) as caught:
+            make_plan(open_plan_context(RunOptions(run_entries=entries)))
+        said = "; --skip-bad-entries leaves such an entry out and runs the others"
+        assert (said in str(caught.value)) is helps
+
+
+def test_a_package_that_one_metric_needs_stops_only_its_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *args: None if name == "MeCab" else found(name, *args)
+    )
+    (tmp_path / "1.2.6/evaluation/test").mkdir(parents=True)
+    for name in ("jnli", "alt-e-to-j"):
+        jaster = {"instruction": "i", "samples": [{"input": "a", "output": "neutral"}]}
+        (tmp_path / f"1.2.6/evaluation/test/{name}.json").write_text(json.dumps(jaster))
+    options: dict[str, Any] = {
+        "run_entries": ("alt-e-to-j:model=evalkit/echo", "jnli:model=evalkit/echo"),
+        "data_dir": tmp_path,
+        "output_path": tmp_path / "out",
+    }
+    with pytest.raises(EntryError, match=r"evalkit\[japanese\]'; --skip-bad-entries leaves"):
+        evalkit.run(**options)
+    (result,) = evalkit.run(**options, skip_bad_entries=True)
+    assert result.status == "complete"
 
 
 def test_where_nothing_is_left_it_is_an_error() -> None:

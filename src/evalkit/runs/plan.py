@@ -17,7 +17,7 @@ from evalkit.runs.plan_notes import changed_for_models, left_out, likely_typos
 from evalkit.sandbox.choice import choose
 from evalkit.specs.conf import ConfEntry, read_conf_file
 from evalkit.specs.digest import RunDigest, differing_fields, identity, run_digest
-from evalkit.specs.expand import BadEntry, ExpandOptions, expand_entries, first_of
+from evalkit.specs.expand import TO_SKIP, BadEntry, ExpandOptions, expand_entries, first_of
 from evalkit.specs.fixups import AppliedFixUp
 from evalkit.specs.plugin_call import PluginCall, parse_plugin_call
 from evalkit.specs.run_spec import RunSpec
@@ -217,7 +217,9 @@ def make_plan(context: PlanContext, *, fetch: bool = False) -> Plan:
             bad.append(BadEntry(entry.description, str(error), entry.source))
             if not options.skip_bad_entries or (expanded is expansion.run_specs[-1] and not runs):
                 whole = (0, len(entry.description))
-                raise EntryError(str(error), entry.description, whole, entry.source) from None
+                others = {each.entry.description for each in expansion.run_specs} - {entry.description}
+                more = f"; {TO_SKIP}" if others and not options.skip_bad_entries else ""
+                raise EntryError(f"{error}{more}", entry.description, whole, entry.source) from None
     kept, more_notes = _with_distinct_names(runs)
     notes += likely_typos(kept, context.models)
     moved = context.models.moved

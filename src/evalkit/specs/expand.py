@@ -36,6 +36,8 @@ from evalkit.specs.spec import Spec
 
 MAX_WRONG_SHOWN = 20
 """How many wrong entries an error shows; it counts the rest."""
+TO_SKIP = "--skip-bad-entries leaves such an entry out and runs the others"
+"""What to do if only some entries are wrong."""
 _MODEL, _DEPLOYMENT = "model", "model_deployment"
 
 
@@ -138,10 +140,12 @@ def expand_entries(entries: Sequence[ConfEntry], models: ModelNames, options: Ex
     if options.skip_bad_entries and expansion.run_specs:
         expansion.bad.extend(BadEntry(error.entry, error.message, error.source) for error in errors)
         return expansion
+    more = f"; {TO_SKIP}" if expansion.run_specs else ""
     if len(errors) == 1:
-        raise errors[0]
+        (wrong,) = errors
+        raise EntryError(f"{wrong.message}{more}", wrong.entry, wrong.span, wrong.source)
     if errors:
-        raise UsageError("\n".join([f"{len(errors):,} run entries are wrong", *first_of(errors)]))
+        raise UsageError("\n".join([f"{len(errors):,} run entries are wrong{more}", *first_of(errors)]))
     if not expansion.run_specs:
         raise UsageError(_nothing_left(expansion.skipped))
     return expansion
