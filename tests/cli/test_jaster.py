@@ -193,3 +193,22 @@ def test_wrong_arguments_are_refused(call: Call, tmp_path: Path) -> None:
     assert (wrong.code, "is not a folder" in wrong.err) == (3, True)
     wrong = call("data", "build", "jaster", "--data-dir", tmp_path, "-o", tmp_path, "--version", "../x")
     assert wrong.code == 2
+
+
+def test_a_run_that_its_data_stopped_is_not_damaged(call: Call, tmp_path: Path) -> None:
+    root, out = write_dataset(tmp_path, "jnli"), tmp_path / "out"
+    given = ("--data-dir", root, "-o", out, "-q")
+    done = call("run", "-r", "jnli:shots=13,model=evalkit/echo", *given)
+    assert done.code == 3
+    assert "12 items, 13 are to be shown; give shots=12 or fewer" in done.err
+    checked = call("verify", out, "--json")
+    assert checked.code == 0
+    (run,) = json.loads(checked.out)
+    (finding,) = run["findings"]
+    assert not finding["is_damage"]
+    assert finding["problem"].startswith("the run has not begun, since: ")
+    assert "shots=12 or fewer" in finding["problem"]
+    # A run that has asked something and lost its journal is damaged.
+    assert call("run", "-r", "jnli:shots=12,model=evalkit/echo", *given).code == 0
+    (out / "runs/default/jnli:max_train_instances=12,model=evalkit_echo/journal.jsonl").unlink()
+    assert call("verify", out).code == 1

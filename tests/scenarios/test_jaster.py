@@ -57,7 +57,9 @@ def test_without_a_train_file_examples_are_refused_by_its_name(tmp_path: Path) -
 
 
 def test_more_examples_than_the_train_split_has_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"train/jnli\.json: 12 items, 13 are to be shown"):
+    with pytest.raises(
+        DataError, match=r"train/jnli\.json: 12 items, 13 are to be shown; give shots=12 or fewer"
+    ):
         made(write_dataset(tmp_path, "jnli"), "jnli", shots=13)
 
 

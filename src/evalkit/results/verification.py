@@ -123,6 +123,13 @@ def verify_run(directory: RunDirectory, *, is_ours: bool = False) -> RunReport:
     return report
 
 
+def _has_asked_nothing(manifest: Manifest) -> bool:
+    """Whether a run was killed or stopped before it made a journal, for want of its data for example."""
+    has_ended = manifest.status in ("complete", "partial")
+    was_begun = manifest.starts > 0 or bool(manifest.counts) or "journal.jsonl" in manifest.files
+    return not was_begun and not has_ended
+
+
 class _Verification:
     """One look at a run, file by file."""
 
@@ -255,8 +262,9 @@ class _Verification:
         """Every line: is it whole, is it about a unit of this run, and is everything there that was?"""
         path, manifest = self._directory.journal_path, self._manifest
         if not path.exists():
-            if manifest is not None and manifest.starts == 0 and manifest.status == "running":
-                self._tell(path.name, "the run has not begun", self._again, is_damage=False)
+            if manifest is not None and _has_asked_nothing(manifest):
+                why = f", since: {manifest.message}" if manifest.message else ""
+                self._tell(path.name, f"the run has not begun{why}", self._again, is_damage=False)
             else:
                 self._tell(path.name, "is missing", self._again)
             return None

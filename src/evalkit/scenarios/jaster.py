@@ -80,7 +80,8 @@ class JasterScenario(Scenario):
     def _train(self, path: Path, name: str) -> Iterator[Instance]:
         content = _content(path)
         if len(content["samples"]) < self.shots:
-            raise DataError(f"{path}: {len(content['samples'])} items, {self.shots} are to be shown")
+            most = len(content["samples"])
+            raise DataError(f"{path}: {most} items, {self.shots} are to be shown; give shots={most} or fewer")
         for position, sample in enumerate(content["samples"]):
             references = (Reference(sample["output"], (CORRECT,)),)
             extra = self._pool(name) or None
