@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,30 @@ def test_train_items_come_first_and_only_where_examples_are_shown(tmp_path: Path
 def test_without_a_train_file_examples_are_refused_by_its_name(tmp_path: Path) -> None:
     root = write_dataset(tmp_path, "jnli", ("test",))
     assert len(made(root, "jnli")) == 12
-    with pytest.raises(DataError, match=r"1\.2\.6/evaluation/train/jnli\.json.* is missing"):
+    message = r"evaluation/train/jnli\.json.* is missing.*jnli` makes .* jglue/jnli-v1\.3/train-v1\.3\.json$"
+    with pytest.raises(DataError, match=message):
         made(root, "jnli", shots=4)
+    with pytest.raises(DataError, match=r"jnli` makes it below --output.*jnli-v1\.3/train"):
+        made(root, "jnli", shots=4, folder=str(root / "1.2.6/evaluation"))
+
+
+def test_without_any_file_each_dataset_says_how_it_is_made(tmp_path: Path) -> None:
+    for dataset in DATASETS:
+        for split in ("test", "dev"):
+            with pytest.raises(DataError) as caught:
+                made(tmp_path, dataset, split=split)
+            said = str(caught.value)
+            makes = f"`evalkit data build jaster --dataset {dataset}` makes it below --output, and needs the"
+            assert (makes in said) is not (f"upstream, {dataset} has no such split" in said), said
+
+
+def test_the_first_example_of_the_page_has_examples_to_show() -> None:
+    page = (Path(__file__).parents[2] / "docs/japanese.md").read_text(encoding="utf-8")
+    (dataset,) = re.findall(r"^\$ evalkit run .* (\w+):shots=4,model=local/m$", page, re.MULTILINE)
+    row, *_ = re.findall(rf"^\| {dataset} \|(.*)\|$", page, re.MULTILINE)
+    _, train, _, _, here = (cell.strip() for cell in row.split("|"))
+    assert train.isdigit()
+    assert here == "real"
 
 
 def test_more_examples_than_the_train_split_has_are_refused(tmp_path: Path) -> None:

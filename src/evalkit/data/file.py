@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -61,6 +62,7 @@ class DataFile:
         member: and its name in there.
         hub: Instead of `url`: the split of a Hugging Face dataset that it holds as JSON lines.
         folder: It is a folder of files, taken from a tar archive; `member` is the folder's name in there.
+        how_made: How a user makes one that can't be downloaded, in words; asked only where it is missing.
 
     Raises:
         DataError: `path` leads out of the folder, or an archive comes without member.
@@ -73,6 +75,7 @@ class DataFile:
     member: str | None = None
     hub: HubSplit | None = None
     folder: bool = False
+    how_made: Callable[[], str] | None = field(default=None, compare=False, repr=False)
 
     @staticmethod
     def local(path: str | os.PathLike[str]) -> DataFile:

@@ -66,6 +66,13 @@ class Upstream:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         return f"{mirror / absent[0]}{more}"
 
+    def needed(self, split: str) -> str:
+        """The files that a split needs, in words; "" for a split that there is not."""
+        if split in self.absent:
+            return ""
+        first, *others = (*self._files(split), *self.also_read)
+        return f"{first} and {len(others)} more" if others else first
+
     def make(self, split: str, mirror: Path) -> list[Sample]:
         """The samples of one split.
 

@@ -158,6 +158,8 @@ class DataStore:
         elif file.source is None:
             why = "it has no download address"
         if why:
+            if file.how_made is not None:
+                why = file.how_made()
             looked = " and ".join(str(path) for path in self._places(file))
             raise DataError(f"data file '{file.path}' is missing: looked at {looked}; {why}")
         target = self._cached(file)

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +116,23 @@ class JasterScenario(Scenario):
         if self.dataset.name == "mgsm" and split == "dev":
             split = TRAIN  # it has no dev split, and Nejumi 4 shows its train items
         place = f"{self.folder.rstrip('/')}/{split}/{name}.json"
+        how_made = partial(_how_made, self.dataset.name, split, name)
         if self.folder.startswith(("/", "~", ".")):
             local = DataFile.local(os.path.expanduser(place))
-            return DataFile(f"{split}/{name}.json", url=local.url)
-        return DataFile(place)
+            return DataFile(f"{split}/{name}.json", url=local.url, how_made=how_made)
+        return DataFile(place, how_made=how_made)
+
+
+def _how_made(dataset: str, split: str, name: str) -> str:
+    from evalkit.data.jaster_upstream import UPSTREAMS  # reads formats that no run reads
+
+    upstream = UPSTREAMS.get(name)
+    if upstream is None or not (needed := upstream.needed(split)):
+        return f"upstream, {dataset} has no such split"
+    return (
+        f"`evalkit data build jaster --dataset {dataset}` makes it below --output, and needs the upstream's "
+        f"{needed}"
+    )
 
 
 def _content(path: Path) -> Mapping[str, Any]:
