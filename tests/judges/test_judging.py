@@ -126,7 +126,7 @@ def test_an_unclear_reply_is_asked_again_twice_and_then_fails_alone(script: Scri
     script.reply = reply
     (result,) = run(tmp_path, ENTRY)
     assert result.status == "partial"
-    assert result.message == "2 not scored (rating: 2)"
+    assert result.message == "2 not scored (rating: 2 unclear)"
     clear = [number for number in range(20) if number not in never_clear]
     assert means_of(result)["rating"] == (sum(clear) / 18, 18, 2)
     assert means_of(result)["exact_match"] == (1.0, 20, 0)

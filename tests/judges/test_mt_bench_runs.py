@@ -114,7 +114,7 @@ def test_an_unclear_reply_costs_its_own_score_only(script: Script, tmp_path: Pat
     script.reply = reply
     (result,) = run(tmp_path, entry(tmp_path))
     assert result.status == "partial"
-    assert result.message == "1 not scored (rating_turn_2: 1)"
+    assert result.message == "1 not scored (rating_turn_2: 1 unclear)"
     assert numbers(result) == {
         "rating_turn_1": (6, 4, 0),
         "rating_turn_2": (6, 3, 1),

@@ -463,3 +463,33 @@ def test_a_reader_is_what_its_configuration_says_and_back() -> None:
         reader = verdict_reader(plain, "here")
         again = verdict_reader(reader.model_dump(by_alias=True, exclude_unset=True), "here")
         assert again == reader
+
+
+@pytest.mark.parametrize(
+    ("reader", "text", "verdict"),
+    [
+        (RatingReader(), "Rating: 1", UNCLEAR),  # would have been 10
+        (RatingReader(), "I give it 8/10. Overall rating: 7", UNCLEAR),
+        (RatingReader(), "Helpfulness score: 6. The tone", UNCLEAR),  # an overall score may have followed
+        (RatingReader(), "8\n", UNCLEAR),
+        (RatingReader(), "[[1", UNCLEAR),
+        (RatingReader(), "[[8]] The answer is", 8),
+        (RatingReader(), "評価：［［８］］", 8),
+        (PreferenceReader(), "Verdict: A", UNCLEAR),
+        (PreferenceReader(), "Verdict: [[B]]", "B"),
+        (PatternReader(patterns=(r"score (\d+)",)), "score 1", UNCLEAR),
+        (PatternReader(patterns=(r"score ([\d.]+)",)), "score 7.", UNCLEAR),
+        (PatternReader(patterns=(r"score (\d+)",)), "score 1 of", 1),
+        (PatternReader(patterns=(r"\[\[(\d+)\]\]",)), "so [[8]]", 8),
+        (JsonReader(), '{"rating": 1', UNCLEAR),
+        (JsonReader(), '{"rating": 1} I', 1),
+    ],
+)
+def test_a_reply_that_was_cut_off_has_no_verdict_that_may_go_on(
+    reader: VerdictReader, text: str, verdict: Verdict | None
+) -> None:
+    if verdict is UNCLEAR:
+        with pytest.raises(UnclearVerdict, match="it was cut off at its length limit"):
+            reader.read(text, is_cut=True)
+    else:
+        assert reader.read(text, is_cut=True) == verdict

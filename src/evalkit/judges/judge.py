@@ -71,6 +71,11 @@ class Reply:
     text: str
     response: Response
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether it ends where the length limit was."""
+        return any(each.finish_reason == "length" for each in self.response.completions[:1])
+
 
 class Judge:
     """Grades units of answers. Parameters of `__init__` are what a judge spec may set.

@@ -132,9 +132,9 @@ class MtBenchJudge(Judge):
             UnclearVerdict: The reply can't be read.
         """
         if self._grading == "single":
-            rating = self._reader.read(reply.text)
+            rating = self._reader.read(reply.text, is_cut=reply.is_cut)
             return {f"rating_{reply.question}": float(rating)}
-        points = _POINTS[str(PreferenceReader().read(reply.text))]
+        points = _POINTS[str(PreferenceReader().read(reply.text, is_cut=reply.is_cut))]
         return {reply.question: 1 - points if reply.question.endswith(_SWAPPED) else points}
 
     def combine(self, verdicts: Mapping[str, Mapping[str, float]]) -> Mapping[str, float]:

@@ -133,7 +133,7 @@ class PairwiseJudge(Judge):
         Raises:
             UnclearVerdict: The reply names no winner, or several.
         """
-        preferred = self._reader.read(reply.text)
+        preferred = self._reader.read(reply.text, is_cut=reply.is_cut)
         if preferred == "tie":
             won = 0.5
         else:

@@ -98,7 +98,7 @@ class RatingJudge(Judge):
         Raises:
             UnclearVerdict: The reply has none, or several that differ.
         """
-        return {"rating": float(self._reader.read(reply.text))}
+        return {"rating": float(self._reader.read(reply.text, is_cut=reply.is_cut))}
 
 
 def _reader(plain: Mapping[str, Any], scale: Mapping[str, float]) -> VerdictReader:

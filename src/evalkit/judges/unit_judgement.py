@@ -15,6 +15,7 @@ from evalkit.redaction import one_line
 from evalkit.request import JudgementPlace, RequestState, request_key
 from evalkit.response import Failure, Outcome, Response
 from evalkit.scoring.judged import JUDGE_ERROR, JudgedScores
+from evalkit.scoring.run_level import is_finite, shown_value
 from evalkit.scoring.unit import Unit
 
 ASKS = 3
@@ -264,8 +265,17 @@ def scores_of(judge: Judge, readings: Mapping[str, Reading]) -> JudgedScores:
     if strange := scores.numbers.keys() - set(judge.names):
         message = f"judge '{judge.name}' gave '{min(strange)}', which is not among its names"
         scores, failure = JudgedScores(), Failure(JUDGE_ERROR, message)
+    # Here rather than in the table: the median of NaN and two numbers would be one of the two.
+    for name, value in tuple(scores.numbers.items()):
+        if is_finite(value):
+            scores.numbers[name] = float(value)
+            continue
+        del scores.numbers[name]
+        problem = f"gave {shown_value(value)} for '{name}'; scores must be finite numbers"
+        scores.failures[name] = Failure(JUDGE_ERROR, f"judge '{judge.name}': {problem}")
     if failure is not None:
-        scores.failures = {name: failure for name in judge.names if name not in scores.numbers}
+        lacking = (name for name in judge.names if name not in scores.numbers)
+        scores.failures = dict.fromkeys(lacking, failure) | scores.failures
     return scores
 
 

@@ -43,8 +43,13 @@ class _Reader(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    def read(self, reply: str) -> Verdict:
+    def read(self, reply: str, *, is_cut: bool = False) -> Verdict:
         """The verdict of a reply.
+
+        Args:
+            reply: What the judge said.
+            is_cut: Whether it ends where the length limit was: what is at its end may have gone on, and
+                another verdict may have followed one in words.
 
         Raises:
             UnclearVerdict: There is none, or several that differ, or one that the scale does not have.
@@ -53,9 +58,14 @@ class _Reader(BaseModel):
         if not answer.strip():
             ending = "ends within its thinking" if is_only_thinking(reply) else "is empty"
             raise UnclearVerdict(f"the reply {ending}")
-        return self._verdict(answer)
+        try:
+            return self._verdict(answer, is_cut)
+        except UnclearVerdict as error:
+            if is_cut:
+                raise UnclearVerdict(f"{error}; it was cut off at its length limit") from None
+            raise
 
-    def _verdict(self, answer: str) -> Verdict:
+    def _verdict(self, answer: str, is_cut: bool) -> Verdict:
         raise NotImplementedError
 
 
@@ -107,13 +117,13 @@ class RatingReader(_Scale):
     kind: Literal["rating"] = "rating"
     prose: bool = True
 
-    def _verdict(self, answer: str) -> float:
+    def _verdict(self, answer: str, is_cut: bool) -> float:
         found = bracketed_ratings(answer)
-        if not found and self.prose:
+        if not found and self.prose and not is_cut:
             found = stated_ratings(answer)
         if not found:
             raise UnclearVerdict(
-                "the reply states no rating" if self.prose else "the reply has no [[rating]]"
+                "the reply states no rating" if self.prose and not is_cut else "the reply has no [[rating]]"
             )
         values = {self._value(rating): rating for rating in distinct(found)}
         if len(values) > 1:
@@ -141,13 +151,15 @@ class PreferenceReader(_Reader):
     ties: bool = True
     prose: bool = True
 
-    def _verdict(self, answer: str) -> Preference:
+    def _verdict(self, answer: str, is_cut: bool) -> Preference:
         found = bracketed_preferences(answer)
-        if not found and self.prose:
+        if not found and self.prose and not is_cut:
             found = stated_preferences(answer)
         if not found:
             raise UnclearVerdict(
-                "the reply states no preference" if self.prose else "the reply has no [[A]] or [[B]]"
+                "the reply states no preference"
+                if self.prose and not is_cut
+                else "the reply has no [[A]] or [[B]]"
             )
         different = list(dict.fromkeys(found))
         if len(different) > 1:
@@ -183,9 +195,11 @@ class PatternReader(_Scale):
                 raise ValueError(f"pattern {position + 1} is not a regular expression: {error}") from None
         return patterns
 
-    def _verdict(self, answer: str) -> float:
+    def _verdict(self, answer: str, is_cut: bool) -> float:
+        goes_on = is_cut and (answer[-1].isalnum() or answer[-1] in ".,/")
         for pattern in self.patterns:
-            found = [_captured(match) for match in re.finditer(pattern, answer)]
+            matches = re.finditer(pattern, answer)
+            found = [_captured(match) for match in matches if not (goes_on and match.end() == len(answer))]
             if not found:
                 continue
             chosen = found if self.which == "only" else [found[0 if self.which == "first" else -1]]
@@ -228,7 +242,7 @@ class JsonReader(_Reader):
 
     _LONGEST_REASONS: ClassVar[int] = 3
 
-    def _verdict(self, answer: str) -> Verdict:
+    def _verdict(self, answer: str, is_cut: bool) -> Verdict:
         try:
             objects = json_objects(answer)
         except RepeatedKeyError as error:

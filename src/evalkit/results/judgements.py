@@ -23,7 +23,8 @@ from evalkit.results.complete_units import InstancesById, UnitTracker, by_id, co
 from evalkit.results.integrity import fingerprint, units_of
 from evalkit.results.run_directory import JUDGEMENTS
 from evalkit.results.units import IsOver, end_of_conversations
-from evalkit.scoring.judged import JudgeColumns, JudgedRunLevel, JudgedScores, UnitId
+from evalkit.results.unmade_questions import FailuresBefore, with_failures_before
+from evalkit.scoring.judged import JUDGE_ERROR, JudgeColumns, JudgedRunLevel, JudgedScores, UnitId
 from evalkit.scoring.run_level import Row
 from evalkit.specs.digest import asked_part, digest, run_digest
 from evalkit.specs.judge_identity import judge_specs_of
@@ -145,6 +146,13 @@ class StoredJudgements:
         """
         return self._named(_pooled(self._spec, self._judge, self._all_opinions(unit_id, unit, reader)))
 
+    def completed(self, scores: JudgedScores, before: Mapping[str, Failure]) -> JudgedScores:
+        """Scores of a unit with the failures of questions that could not be made when the run was judged."""
+        names = [self._spec.score_name(name) for name in self._judge.names]
+        completed = with_failures_before(scores, names, before)
+        self.read.failures[JUDGE_ERROR] += len(completed.failures) > len(scores.failures)
+        return completed
+
     def opinions(
         self, unit_id: UnitId, unit: Unit, reader: JournalReader
     ) -> list[tuple[Opinion, JudgedScores]]:
@@ -227,7 +235,7 @@ def _pooled(spec: JudgeSpec, judge: Judge, opinions: Sequence[tuple[Opinion, Jud
             pooled.numbers[name] = float(verdict)
         except UnclearVerdict as error:
             reasons = [failure.reason for _, each in opinions if (failure := each.failures.get(name))]
-            reason = reasons[0] if len(reasons) == len(opinions) else UNCLEAR
+            reason = next((each for each in reasons if each != UNCLEAR), UNCLEAR)
             pooled.failures[name] = Failure(reason, one_line(str(error)))
     return pooled
 
@@ -239,6 +247,7 @@ def enter_judgements(
     identity: Mapping[str, Any],
     answers: JournalIndex,
     instances: Sequence[Instance],
+    before: FailuresBefore | None = None,
 ) -> dict[str, ReadJudgements]:
     """Enter all that judges have said into a scorer that has seen the answers.
 
@@ -249,6 +258,7 @@ def enter_judgements(
         identity: What identifies it.
         answers: Of the journal of answers.
         instances: The evaluated instances.
+        before: Why judges could not make their questions when the run was judged; None: not known.
 
     Returns:
         What each journal comes to, by what the stage of its judge is called.
@@ -278,7 +288,10 @@ def enter_judgements(
         known = by_id(instances)
         for unit_id, unit in units_with_answers(answers, known, is_over):
             for number, judgements, reader in stored:
-                scorer.judge(number, unit_id, judgements.scores(unit_id, unit, reader))
+                scores = judgements.scores(unit_id, unit, reader)
+                if unit_before := (before or {}).get(unit_id):
+                    scores = judgements.completed(scores, unit_before)
+                scorer.judge(number, unit_id, scores)
     return found
 
 
@@ -310,6 +323,13 @@ def num_replies(manifest: Manifest, stage: str) -> int:
         return 0
     report = manifest.stages.get(f"judge:{stage}", {})
     return int(report.get("num_answered", 0)) + int(report.get("failures", {}).get(UNCLEAR, 0))
+
+
+def owe_unmade(manifest: Manifest, judged: Mapping[str, ReadJudgements]) -> None:
+    """Count as owed what judges could not ask, where only the counts of the run know of it any more."""
+    for stage, read in judged.items():
+        had = manifest.stages.get(f"judge:{stage}", {}).get("failures", {}).get(JUDGE_ERROR, 0)
+        read.num_owed += max(0, had - read.failures[JUDGE_ERROR])
 
 
 def read_anew(manifest: Manifest, judged: Mapping[str, ReadJudgements]) -> Manifest:

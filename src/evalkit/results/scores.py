@@ -27,11 +27,13 @@ from evalkit.results.judgements import (
     enter_judgements,
     judgement_problems,
     num_replies,
+    owe_unmade,
     read_anew,
 )
 from evalkit.results.manifest import Manifest
 from evalkit.results.run_directory import RunDirectory, read_lines, write_lines
 from evalkit.results.units import end_of_conversations
+from evalkit.results.unmade_questions import failures_before
 from evalkit.scoring.compatibility import refuse_machine
 from evalkit.scoring.metric import build_metric
 from evalkit.scoring.scorer import Scorer, Unscored
@@ -126,7 +128,10 @@ def score_run(directory: RunDirectory, *, allow_fewer: bool = False) -> Rescored
     scorer, index = _scored(directory, manifest, run_spec, instances)
     judged: Mapping[str, ReadJudgements] = {}
     if run_spec.judge_specs:
-        judged = enter_judgements(scorer, directory, run_spec, manifest.identity, index, instances)
+        before = failures_before(directory, manifest)
+        judged = enter_judgements(scorer, directory, run_spec, manifest.identity, index, instances, before)
+        if before is None:
+            owe_unmade(manifest, judged)
         problems += judgement_problems(manifest, judged)
     problems += _journal_problems(manifest, index)
     fewer = () if allow_fewer else _fewer(directory, manifest, scorer, judged)

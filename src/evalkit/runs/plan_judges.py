@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import EvalkitError, UsageError
+from evalkit.plural import counted
 from evalkit.specs.judge_identity import judge_identity
 from evalkit.specs.run_spec import JudgeSpec, RunSpec
 
@@ -83,6 +84,16 @@ def _deployments_of(spec: JudgeSpec, run_spec: RunSpec, prepared: Prepared) -> t
     if not spec.deployments:
         raise UsageError(
             f"the judge '{spec.stage}' of '{run_spec.name}' names no deployment; add judge=<deployment>"
+        )
+    if twice := [name for name in spec.deployments if spec.deployments.count(name) > 1]:
+        raise UsageError(
+            f"the judge '{spec.stage}' names '{twice[0]}' twice; num_opinions asks one several times"
+        )
+    num_opinions = len(spec.deployments) * spec.num_opinions
+    if spec.min_opinions is not None and spec.min_opinions > num_opinions:
+        raise UsageError(
+            f"the judge '{spec.stage}' needs min_opinions={spec.min_opinions}, but gives "
+            f"{counted(num_opinions, 'opinion')} on each answer: name more deployments, or lower it"
         )
     return tuple(prepared(name)[0] for name in spec.deployments)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -39,25 +40,31 @@ _RESERVED = frozenset((*_USAGE_IS_SHARE, *UNIT_STATS, *RUN_STATS))
 
 @dataclass(frozen=True, slots=True)
 class Unscored:
-    """Answered units that lack a score because a metric failed.
+    """Answered units that lack a score because a metric or a judge failed.
 
     Attributes:
         num_units: How many units.
         by_score: How many of them lack each score; of a unit that fails as a whole none is named.
+        by_reason: Of the scores that judges should have given, how many are missing for each reason.
     """
 
     num_units: int = 0
     by_score: Mapping[str, int] = field(default_factory=dict)
+    by_reason: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """In words: `3 not scored (bleu_4: 3)`; empty if there are none."""
+        """In words: `3 not scored (bleu_4: 3)`, `1 not scored (rating: 1 unclear)`; else empty."""
         if not self.num_units:
             return ""
-        names = [f"{name}: {count}" for name, count in self.by_score.items()]
+        names = [f"{name}: {self._counted(name)}" for name in self.by_score]
         if more := len(names[_MOST_SHOWN:]):
             names[_MOST_SHOWN:] = [f"{more} more"]
         listed = f" ({', '.join(names)})" if names else ""
         return f"{self.num_units} not scored{listed}"
+
+    def _counted(self, name: str) -> str:
+        reasons = self.by_reason.get(name, {})
+        return " and ".join(f"{n} {why}" for why, n in reasons.items()) or str(self.by_score[name])
 
 
 @dataclass(slots=True)
@@ -212,13 +219,18 @@ class Scorer:
             columns = [(name, table.columns[name]) for name in judge.names]
             for slot in range(table.num_slots):
                 given = {name: column.values[slot] for name, column in columns if not column.lacks(slot)}
-                row = judge.run_level.row(table.instance_at(slot), given) if given else None
-                if row is not None:
-                    scores.rows[slot] = row
-                    continue
                 failure = next(
                     (column.failures[slot] for _, column in columns if slot in column.failures), None
                 )
+                try:
+                    row = judge.run_level.row(table.instance_at(slot), given) if given else None
+                except Exception as error:  # noqa: BLE001 - plugin code: what it raises is kept as the reason
+                    problem = one_line(f"judge '{judge.stage}': {type(error).__name__}: {error}")
+                    row, failure = None, Failure(JUDGE_ERROR, problem)
+                    self._unscored.add(slot)
+                if row is not None:
+                    scores.rows[slot] = row
+                    continue
                 if failure is not None:
                     scores.failures[slot] = failure
 
@@ -241,14 +253,17 @@ class Scorer:
     @property
     def run_level_problems(self) -> list[str]:
         """Why numbers over all units are missing, in words; known after `stats`."""
+        givers = [f"metric '{metric.name}'" for metric in self.metrics]
+        givers += [f"judge '{judge.stage}'" for judge in self._judges]
         return [
-            f"metric '{self.metrics[scores.metric].name}' gave no {name} over all units: {problem}"
+            f"{givers[scores.metric]} gave no {name} over all units: {problem}"
             for scores in self._table.run_level
             for name, problem in scores.problems.items()
         ]
 
     def rows(self) -> Iterator[ScoreRow]:
         """What became of every unit, by train trial, then instance, then sample."""
+        self._enter_judged_rows()
         return self._table.rows()
 
     @property
@@ -271,13 +286,23 @@ class Scorer:
     def unscored(self) -> Unscored:
         """Answered units that lack a score since a metric failed; of numbers over all units after `stats`."""
         table = self._table
-        counts = {name: len(failures) for name, failures in table.failed_scores().items()}
+        failed = table.failed_scores()
+        counts = {name: len(failures) for name, failures in failed.items()}
+        judged = {name for judge in self._judges for name in judge.all_names}
+        by_reason = {
+            name: dict(Counter(failure.reason for failure in failures.values()).most_common())
+            for name, failures in failed.items()
+            if name in judged
+        }
         units = set(self._unscored)
         for scores in table.run_level:
             if scores.problems:
                 units.update(scores.rows)
                 counts |= {name: counts.get(name, 0) + len(scores.rows) for name in scores.problems}
-        return Unscored(len(units), dict(sorted(counts.items())))
+                for name in judged & scores.problems.keys():
+                    reasons = by_reason.setdefault(name, {})
+                    reasons[JUDGE_ERROR] = reasons.get(JUDGE_ERROR, 0) + len(scores.rows)
+        return Unscored(len(units), dict(sorted(counts.items())), by_reason)
 
     @property
     def n_answered(self) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,33 @@ def test_a_tokenizer_that_adds_nothing(tmp_path: Path) -> None:
     assert prompt_of(bare, Request("it was")).ids == tuple(bare("it was")["input_ids"])
     (empty,) = Prompter(bare, ChatStyle()).prompts([Request("")])
     assert isinstance(empty, BadRequestError)
+
+
+class Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_transformers_says_nothing_of_long_prompts(folder: Path, is_fast: bool) -> None:
+    """It would write to stderr that errors will follow; the client fits prompts into the window itself."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=4)
+    if not is_fast:
+        type_of = type(tokenizer)
+        tokenizer.__class__ = type("Slow", (type_of,), {"is_fast": False})
+    kept, logger = Kept(), logging.getLogger("transformers")
+    logger.addHandler(kept)
+    try:
+        assert len(prompt_of(tokenizer, Request("it was it was it was it was")).ids) > 4
+    finally:
+        logger.removeHandler(kept)
+    assert not kept.messages
 
 
 def test_an_empty_prompt_is_the_beginning_token(tokenizer: Any) -> None:

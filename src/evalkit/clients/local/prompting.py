@@ -153,10 +153,13 @@ class Prompter:
         """Tokens of each text, and where in the text each ends."""
         tokenizer = self._tokenizer
         if tokenizer.is_fast:
-            encoded = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
+            encoded = tokenizer(
+                list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False
+            )
             offsets = [[end for _, end in spans] for spans in encoded["offset_mapping"]]
             return list(zip(encoded["input_ids"], offsets, strict=True))
-        many = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        # Not verbose: the client itself says what becomes of prompts that are too long.
+        many = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         # Without offsets the text of the first k tokens says where the k-th ends.
         ends = [[len(tokenizer.decode(ids[: k + 1])) for k in range(len(ids))] for ids in many]
         return list(zip(many, ends, strict=True))

@@ -73,12 +73,12 @@ def open_tokenizer(
 def beginning_of(tokenizer: Any) -> tuple[int, ...]:
     """What a tokenizer puts before every text, whatever it is and however long; empty: nothing."""
     for text in ("x y z", "7, 8"):
-        own = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        whole = list(tokenizer(text)["input_ids"])
+        own = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        whole = list(tokenizer(text, verbose=False)["input_ids"])
         for start in range(len(whole) - len(own) + 1):
             if own and whole[start : start + len(own)] == own:
                 return tuple(whole[:start])
-    added = tokenizer("")["input_ids"]
+    added = tokenizer("", verbose=False)["input_ids"]
     return tuple(added[:1]) if added and added[0] == tokenizer.bos_token_id else ()
 
 
@@ -123,7 +123,7 @@ def _difference(tokenizer: Any, file: Any, path: Path) -> str | None:
     for text in [*_TEXTS, *_with_special(path)]:
         wanted = file.encode(text, add_special_tokens=False).ids
         try:
-            made = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+            made = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
         except Exception:  # noqa: BLE001 - whatever a tokenizer raises, it makes no tokens of this
             made = []
         if made != wanted:
