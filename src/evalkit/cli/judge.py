@@ -53,23 +53,17 @@ def judge_command(  # noqa: PLR0913 - one argument per flag
     """Judge the answers of stored runs. Each gets a new run next to it; the stored run stays as it is."""
     import asyncio
 
-    from evalkit.cli.output import echo_note
     from evalkit.cli.progress import progress_for
     from evalkit.cli.table import show_results
-    from evalkit.results.run_directory import find_runs
     from evalkit.runs.pairs import plan_pairs
     from evalkit.runs.plan import open_plan_context
     from evalkit.runs.runner import exit_code, run_all
-    from evalkit.runs.same_answers import without_copies
     from evalkit.runs.stored_answers import place_of, plan_judging
 
     pairs = all_pairs or against is not None
     _refuse_contradictions(pairs, all_pairs=all_pairs and against is not None, judge_spec=judge_spec,
                            template=template)  # fmt: skip
-    found = without_copies([run.path for path in paths for run in find_runs(path)], against)
-    for note in found.notes:
-        echo_note(note)
-    directories = found.paths
+    directories = _directories(paths, against)
     output_path, suite = place_of(directories)
     options = options.model_copy(update={"output_path": output_path, "suite": suite})
     context = open_plan_context(options)
@@ -82,6 +76,18 @@ def judge_command(  # noqa: PLR0913 - one argument per flag
         results = asyncio.run(run_all(plan, context, observer))
     show_results(results, options.suite_path, as_json=as_json, bad_entries=())
     raise typer.Exit(exit_code(results))
+
+
+def _directories(paths: list[Path], against: Path | None) -> list[Path]:
+    """The runs whose answers are judged; a note says which are left out."""
+    from evalkit.cli.output import echo_note
+    from evalkit.results.run_directory import find_runs
+    from evalkit.runs.same_answers import without_copies
+
+    found = without_copies([run.path for path in paths for run in find_runs(path)], against)
+    for note in found.notes:
+        echo_note(note)
+    return found.paths
 
 
 def _refuse_contradictions(

@@ -25,7 +25,7 @@ from evalkit.specs.run_spec import RunSpec
 if TYPE_CHECKING:
     from evalkit.execution.journal_index import JournalIndex
     from evalkit.request import RequestState
-    from evalkit.scoring.scorer import Unscored
+    from evalkit.scoring.unscored import Unscored
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,9 @@ from evalkit.results.units import end_of_conversations
 from evalkit.results.unmade_questions import failures_before
 from evalkit.scoring.compatibility import refuse_machine
 from evalkit.scoring.metric import build_metric
-from evalkit.scoring.scorer import Scorer, Unscored
+from evalkit.scoring.scorer import Scorer
 from evalkit.scoring.stat import Stat, StatPlace
+from evalkit.scoring.unscored import Unscored
 from evalkit.specs.run_spec import RunSpec
 
 # How the manifest of a run ends its message where metrics have failed; before evalkit 0.2 without names.

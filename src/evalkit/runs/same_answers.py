@@ -70,7 +70,7 @@ def _requests_of(path: Path) -> str:
 
 
 def _is_copy(path: Path) -> bool:
-    """Whether none of a run's answers came in answer to a request of its own."""
+    """Whether a run took all its answers from other runs."""
     journal = RunDirectory(path).journal_path
     try:
         index = scan_journal(journal) if journal.exists() else None
