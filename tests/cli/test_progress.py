@@ -172,3 +172,15 @@ def test_what_was_found_is_done_and_takes_no_part_in_rate_and_tokens() -> None:
     assert run.num_done == 8
     assert run.num_tokens == 0
     assert run.rate_per_s(run.began_s + 1e6) is None
+
+
+def test_questions_that_are_asked_again_are_never_more_than_there_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY_S", 0.0)
+    shown = PlainProgress()
+    opened(shown, "a", 2, 0)
+    for _ in range(3):
+        finished_request(shown, "a", ANSWER, None)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "3/3 done" in last

@@ -159,20 +159,27 @@ class ProgressObserver(QuietProgress):
                 super().on_event(event)
 
     def _count(self, event: RequestFinished) -> RunProgress:
-        run, outcome = self.runs[event.run.name], event.outcome
+        run = self.runs[event.run.name]
+        self._count_outcome(run, event)
+        # Questions that follow unclear replies of a judge come on top of what was announced.
+        run.num_requests = max(run.num_requests, run.num_done)
+        return run
+
+    @staticmethod
+    def _count_outcome(run: RunProgress, event: RequestFinished) -> None:
+        outcome = event.outcome
         if isinstance(outcome, Failure):
             run.num_failed += 1
-            return run
+            return
         if outcome.origin is not None:
             run.num_before += 1  # at no cost, and at no rate that could go on
-            return run
+            return
         run.num_answered += 1
         usage = outcome.usage
         run.num_tokens += usage.total_tokens
         run.num_without_usage += not (usage.is_reported or outcome.cached)
         if event.cost_usd is not None:
             run.cost_usd = (run.cost_usd or 0.0) + event.cost_usd
-        return run
 
     def _begin(self, event: StageStarted) -> None:
         name = event.run.name

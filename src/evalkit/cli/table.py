@@ -105,6 +105,8 @@ def show_results(
             echo_note(line)
     for line in _problem_lines(results):
         echo(line, err=True)
+    if unclear := _unclear_note(results):
+        echo_note(unclear)
     if bad_entries:
         # What is wrong with each was said at the start.
         entries = ", ".join(dict.fromkeys(bad.entry for bad in bad_entries))
@@ -168,7 +170,23 @@ def _problem_lines(results: Sequence[RunResult]) -> list[str]:
     return lines
 
 
+def _unclear_note(results: Sequence[RunResult]) -> str | None:
+    """What to do about replies of judges that stayed unclear; None where there are none."""
+    from evalkit.judges.unit_judgement import UNCLEAR
+    from evalkit.plural import counted
+
+    num_unclear = sum(stage.failures.get(UNCLEAR, 0) for result in results for stage in result.stages)
+    if not num_unclear:
+        return None
+    return (
+        f"judges gave no clear verdict on {counted(num_unclear, 'question')}, though each was repeated; "
+        "--retry-unclear asks again"
+    )
+
+
 def _describe(result: RunResult) -> dict[str, Any]:
+    from evalkit.results.run_result import stages_to_json
+
     return {
         "run": result.name,
         "status": result.status,
@@ -176,6 +194,7 @@ def _describe(result: RunResult) -> dict[str, Any]:
         "path": str(result.path) if result.path else None,
         "counts": dict(result.counts),
         "failures": dict(result.failures),
+        "stages": stages_to_json(result.stages),
         "cost_usd": result.cost_usd,
         "reported_cost_usd": result.reported_cost_usd,
     }
