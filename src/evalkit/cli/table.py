@@ -172,10 +172,15 @@ def _problem_lines(results: Sequence[RunResult]) -> list[str]:
 
 def _unclear_note(results: Sequence[RunResult]) -> str | None:
     """What to do about replies of judges that stayed unclear; None where there are none."""
+    from evalkit.results.run_result import ANSWERS
+
+    failures = [each.failures for result in results for each in result.stages if each.stage != ANSWERS]
+    if not any(failures):
+        return None  # judges take time to import
     from evalkit.judges.unit_judgement import UNCLEAR
     from evalkit.plural import counted
 
-    num_unclear = sum(stage.failures.get(UNCLEAR, 0) for result in results for stage in result.stages)
+    num_unclear = sum(each.get(UNCLEAR, 0) for each in failures)
     if not num_unclear:
         return None
     return (

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from evalkit.cli.app import app
 from evalkit.plugins import load_builtins
 from evalkit.registry import isolated_registries
 from evalkit.results.run_directory import RunDirectory, find_runs
 from evalkit.runs.same_answers import without_copies
+from tests.cli.conftest import Call
 from tests.judges.scripted import Script, ScriptedClient, register, run
 
 
@@ -37,49 +37,58 @@ def names(suite: Path) -> set[str]:
     return {each.path.name for each in find_runs(suite)}
 
 
-def judged(tmp_path: Path, *words: object) -> str:
-    """Run `evalkit judge`; returns what it printed to stderr."""
-    from typer.testing import CliRunner
+Judge = Callable[..., str]
 
-    deployments = ["--model-deployments", str(tmp_path / "deployments.yaml"), "-q"]
-    result = CliRunner().invoke(app, ["judge", *map(str, words), *deployments])
-    assert result.exit_code == 0, result.output
-    return result.stderr
+
+@pytest.fixture
+def judged(call: Call, tmp_path: Path) -> Judge:
+    """Runs `evalkit judge`; gives what it printed to stderr."""
+
+    def judge(*words: object) -> str:
+        result = call("judge", *words, "--model-deployments", tmp_path / "deployments.yaml", "-q")
+        assert result.code == 0, result.err
+        return result.err
+
+    return judge
 
 
 @pytest.mark.parametrize("by_name", [False, True], ids=["suite", "each run"])
-def test_a_suite_is_judged_by_one_after_the_other(by_name: bool, script: Script, tmp_path: Path) -> None:
+def test_a_suite_is_judged_by_one_after_the_other(
+    by_name: bool, script: Script, judged: Judge, tmp_path: Path
+) -> None:
     suite = suite_of(tmp_path)
     original = names(suite)
     for number, who in enumerate(("own/judge", "own/other", "own/judge")):
         before = len(script.requests)
         paths = sorted(suite.iterdir()) if by_name else [suite]
-        said = judged(tmp_path, *paths, "--judge", who)
+        said = judged(*paths, "--judge", who)
         assert ("left out that took all answers from another run here" in said) == (number > 0)
         assert len(script.requests) - before == (10, 10, 0)[number]
     assert len(names(suite) - original) == 4
 
 
-def test_pairs_are_compared_once_however_often_the_suite_is_given(script: Script, tmp_path: Path) -> None:
+def test_pairs_are_compared_once_however_often_the_suite_is_given(
+    script: Script, judged: Judge, tmp_path: Path
+) -> None:
     suite = suite_of(tmp_path)
     before = len(script.requests)
     for _ in range(2):
-        judged(tmp_path, suite, "--all-pairs", "--judge", "own/judge")
+        judged(suite, "--all-pairs", "--judge", "own/judge")
         assert len(script.requests) - before == 10
         assert len(names(suite)) == 3
     # With a baseline that was judged itself.
     (baseline,) = (path for path in suite.iterdir() if path.name.endswith("own_other"))
-    judged(tmp_path, baseline, "--judge", "own/judge")
+    judged(baseline, "--judge", "own/judge")
     before, known = len(script.requests), names(suite)
-    judged(tmp_path, suite, "--against", baseline, "--judge", "own/judge")
+    judged(suite, "--against", baseline, "--judge", "own/judge")
     assert (len(script.requests) - before, len(names(suite) - known)) == (0, 0)
 
 
-def test_what_is_no_copy_stays(script: Script, tmp_path: Path) -> None:
+def test_what_is_no_copy_stays(script: Script, judged: Judge, tmp_path: Path) -> None:
     suite = suite_of(tmp_path)
     first, second = sorted(suite.iterdir())
     assert without_copies([first, second, first]).paths == [first, second]
-    judged(tmp_path, first, "--judge", "own/judge")
+    judged(first, "--judge", "own/judge")
     (copy,) = (path for path in suite.iterdir() if path not in (first, second))
     assert without_copies([copy]) == ([copy], ())
     assert without_copies([copy, first, second]).paths == [first, second]
