@@ -65,6 +65,12 @@ def test_helms_flags_take_several_values() -> None:
     assert spread_values(given) == spread
 
 
+def test_datasets_to_build_follow_one_flag() -> None:
+    given = ["data", "build", "jaster", "--dataset", "jnli", "mgsm", "-o", "out"]
+    spread = ["data", "build", "jaster", "--dataset", "jnli", "--dataset", "mgsm", "-o", "out"]
+    assert spread_values(given) == spread
+
+
 @pytest.mark.parametrize("command", ["score", "verify", "track", "summarize", "export", "import"])
 def test_a_path_behind_a_flag_of_several_values_stays_a_path(command: str) -> None:
     given = [command, "--plugin", "p.py", "PATH"]

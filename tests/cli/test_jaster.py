@@ -212,3 +212,36 @@ def test_a_run_that_its_data_stopped_is_not_damaged(call: Call, tmp_path: Path) 
     assert call("run", "-r", "jnli:shots=12,model=evalkit/echo", *given).code == 0
     (out / "runs/default/jnli:max_train_instances=12,model=evalkit_echo/journal.jsonl").unlink()
     assert call("verify", out).code == 1
+
+
+def test_datasets_are_one_line_each_and_what_is_missing_is_below(call: Call, tmp_path: Path) -> None:
+    upstream = tmp_path / "upstream/jamp"
+    upstream.mkdir(parents=True)
+    rows = "".join(f"p{n}\th{n}\tentailment\n" for n in range(20))
+    for name in ("train_all", "test_2"):
+        (upstream / f"{name}.tsv").write_text(f"premise\thypothesis\tgold_label\n{rows}")
+    given = ("data", "build", "jaster", "--data-dir", upstream.parent, "-o", tmp_path / "root")
+    built = call(*given, "--dataset", "jamp", "jmmlu", "jamp", "alt-e-to-j")
+    assert built.code == 1
+    lines = [" ".join(line.split()) for line in built.out.splitlines()]
+    assert lines[:1] + lines[2:6] == [
+        "dataset train dev test",
+        "jamp 18 2 20",
+        "jmmlu (53 files) - - -",
+        "jmmlu.json - - -",
+        "alt-e-to-j - - -",
+    ]
+    said = [line.replace(f"{upstream.parent}/", "") for line in lines[6:-1]]
+    assert said[0] == (
+        "not built: jmmlu (53 files), train and dev and test: jmmlu/abstract_algebra.csv is missing (and 52 "
+        "more files are not built)"
+    )
+    assert said[1] == (
+        "not built: jmmlu.json, train and dev and test: jmmlu/abstract_algebra.csv and 52 more are missing"
+    )
+    assert said[2] == "not built: alt-e-to-j, train: alt/URL-train.txt and 2 more are missing"
+    assert len(said) == 5
+    assert call(*given, "--dataset", "jamp", "--dataset", "jamp").code == 0
+    everything = call(*given)
+    assert everything.code == 0
+    assert len(everything.out.splitlines()) < 140

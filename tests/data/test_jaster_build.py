@@ -82,7 +82,7 @@ def test_a_missing_upstream_file_is_named(data_dir: Path, tmp_path: Path) -> Non
     assert found["mgsm", "train"].refused.endswith("mgsm/exemplars.py is missing")
     assert found["jcola-out-of-domain", "train"].refused == "its upstream has no such split"
     assert found["wiki_ner", "test"].refused.endswith("wikipedia_annotated_corpus/id/test.id is missing")
-    assert found["alt-e-to-j", "test"].refused.endswith("alt/URL-test.txt and 2 more is missing")
+    assert found["alt-e-to-j", "test"].refused.endswith("alt/URL-test.txt and 2 more are missing")
 
 
 def outputs(tmp_path: Path, name: str) -> list[dict[str, str]]:

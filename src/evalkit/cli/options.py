@@ -63,6 +63,10 @@ def takes_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 # The commands that take run options, and nothing else.
 _WITHOUT_ARGUMENTS = ("run", "plan", "validate", "check-engines")
+# Flags of several values of other commands without arguments.
+_MANY_VALUED_OF: dict[tuple[str, ...], frozenset[str]] = {
+    ("data", "build", "jaster"): frozenset({"--dataset"})
+}
 
 
 def spread_values(arguments: Sequence[str]) -> list[str]:
@@ -70,10 +74,12 @@ def spread_values(arguments: Sequence[str]) -> list[str]:
 
     Only where all values belong to flags: `score --plugin P PATH` gives one plugin and a path.
     """
-    if not arguments or arguments[0] not in _WITHOUT_ARGUMENTS:
+    many = _MANY_VALUED_OF.get(tuple(arguments[:3]), frozenset[str]())
+    if arguments and arguments[0] in _WITHOUT_ARGUMENTS:
+        many = frozenset(f"--{name.replace('_', '-')}" for name in MANY_VALUED)
+        many |= {alias for name in MANY_VALUED for alias in ALIASES.get(name, ())}
+    if not many:
         return list(arguments)
-    many = {f"--{name.replace('_', '-')}" for name in MANY_VALUED}
-    many |= {alias for name in MANY_VALUED for alias in ALIASES.get(name, ())}
     spread: list[str] = []
     flag = ""
     fresh = False

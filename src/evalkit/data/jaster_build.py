@@ -75,7 +75,7 @@ def _samples(upstream: Upstream, split: str, mirror: Path) -> tuple[list[Sample]
     """The samples of a split, or why there are none."""
     try:
         if missing := upstream.missing(split, mirror):
-            return [], f"{missing} is missing"
+            return [], missing
         samples = upstream.make(split, mirror)
     except DataError as error:
         return [], str(error)

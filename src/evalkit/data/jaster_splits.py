@@ -52,7 +52,7 @@ class Upstream:
     listed: Callable[[Path], Sequence[str]] | None = None
 
     def missing(self, split: str, mirror: Path) -> str:
-        """The first file that a split lacks, in words; "" if all are there.
+        """Which file is missing for a split, and how many more are, in words; "" if all are there.
 
         Raises:
             DataError: A list of files is damaged.
@@ -63,8 +63,8 @@ class Upstream:
             absent = [name for name in self._sources(split, mirror) if not (mirror / name).is_file()]
         if not absent:
             return ""
-        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        return f"{mirror / absent[0]}{more}"
+        more = f"and {len(absent) - 1} more are" if len(absent) > 1 else "is"
+        return f"{mirror / absent[0]} {more} missing"
 
     def needed(self, split: str) -> str:
         """The files that a split needs, in words; "" for a split that there is not."""
