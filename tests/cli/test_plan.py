@@ -86,6 +86,8 @@ def test_data_that_is_not_local_is_not_fetched(
     (row,) = lines(called.out)
     assert row["num_requests"] is None
     assert row["digest"], "the pinned checksums are enough to know the digest"
+    shown = call("plan", "-r", "gsm:model=evalkit/echo").out
+    assert shown.splitlines()[-1].split()[-6:] == ["?"] * 6
 
 
 @pytest.mark.parametrize("name", ["gsm", "mmlu", "simple"])

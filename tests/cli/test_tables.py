@@ -248,3 +248,11 @@ def test_runs_with_the_same_trouble_are_counted(capsys: pytest.CaptureFixture[st
     assert line(1) == "stopped: a0: wrong key"
     assert line(2) == "stopped: a0 and 1 more run: wrong key"
     assert line(3) == "stopped: a0 and 2 more runs: wrong key"
+
+
+def test_a_plus_minus_stays_with_its_word() -> None:
+    columns = (TableColumn("run", is_label=True), TableColumn("± stderr"), TableColumn("95 % interval"))
+    for width in range(46, 64):
+        table = TextTable(columns, (("x" * 40, "0.001", "0.1 – 0.2"),), width=width)
+        (part,) = table.parts()
+        assert "± stderr" in part.heading[-1]

@@ -71,8 +71,8 @@ def show_plan(plan: Plan, context: PlanContext, *, as_json: bool) -> int:
                 (row["digest"] or "?")[:8],
                 _number(row["num_instances"]),
                 _number(row["num_requests"]),
-                "≈ " + _number(row["prompt_tokens"]),
-                "≤ " + _number(row["max_completion_tokens"]),
+                _bound("≈", row["prompt_tokens"]),
+                _bound("≤", row["max_completion_tokens"]),
                 _usd("≈", row["max_cost_usd"]),
                 _usd("≤", row["max_cost_usd_by_bytes"]),
             )
@@ -325,6 +325,10 @@ def describe_requests(run: PlannedRun, context: PlanContext) -> Iterator[dict[st
 
 def _usd(sign: str, value: float | None) -> str:
     return "?" if value is None else f"{sign} ${value:.4f}"
+
+
+def _bound(sign: str, value: int | None) -> str:
+    return "?" if value is None else f"{sign} {value:,}"
 
 
 def _number(value: int | None) -> str:

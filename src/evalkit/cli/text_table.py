@@ -207,11 +207,11 @@ def _folded_width(title: str) -> int:
 
 
 def _pieces(title: str) -> Iterator[tuple[str, str]]:
-    """Where a heading may be folded: at blanks, and in brackets (a metric) behind marks as well.
+    """Where a heading may be folded: at blanks, but not behind `±`, and in brackets (a metric) behind marks.
 
     Each piece comes with what joins it to the one before.
     """
-    for word in title.split():
+    for word in re.findall(r"(?:± )?\S+", title):
         glue = " "
         for piece in _MARKED.findall(word) if word.startswith("(") else (word,):
             yield glue, piece
