@@ -394,8 +394,8 @@ def _limited(
     if most is None:
         return run_specs, ()
     if call.number:
-        benchmark = call.entry.name
-        return run_specs, (f"{benchmark}: -m {most} has no effect, since the entry says {call.number}",)
+        # Without the benchmark's name, so that many entries have one note.
+        return run_specs, (f"-m {most} has no effect where an entry says {call.number}",)
     limited = [
         run_spec.with_adapter(max_eval_instances=most)
         if run_spec.adapter_spec.max_eval_instances is None
