@@ -174,3 +174,17 @@ def test_the_models_file_from_a_list(pair: Path) -> None:
     assert code == 3, said  # jaster's files are not here
     assert "   1  config-a" in said
     assert "model=nejumi/other-7b" in said
+
+
+def test_to_conf_replaces_no_file_that_holds_something_else(folder: Path) -> None:
+    config = replaced(SMALL, ("MODEL", "local/m"))
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
+    words = ("plan", "--nejumi-config", "config.yaml", "--data-dir", "data", "--offline", "--to-conf")
+    code, _, said = evalkit_says(*words, "config.yaml")
+    assert (code, "config.yaml: it is there already, with other content; remove it" in said) == (2, True)
+    assert (folder / "config.yaml").read_text(encoding="utf-8") == config
+    code, _, said = evalkit_says(*words, "neo.yaml")
+    assert "wrote neo.yaml" in said, said
+    written = (folder / "neo.yaml").read_bytes()
+    assert "wrote neo.yaml" in evalkit_says(*words, "neo.yaml")[2]
+    assert (folder / "neo.yaml").read_bytes() == written

@@ -179,3 +179,18 @@ def test_a_ranking_over_judged_runs(script: Script, tmp_path: Path) -> None:
     assert ranking.fit.num_questions == N
     assert list(ranking.fit.strengths) == ["own/resident_model", "own/model"]
     assert json.loads((result.path / "run_spec.json").read_text())["judge_specs"][0]["name"] == "pairwise"
+
+
+def test_a_win_rate_has_one_interval_in_both_tables(script: Script, tmp_path: Path) -> None:
+    against = base(script, tmp_path)
+    script.reply = prefers_longer
+    # One tie in many wins: Student's interval would go on beyond 1.
+    script.answer = lambda request: "It is number " + "y" * 60 * (number_in(request.prompt) != 12)
+    (result,) = run(tmp_path, f"paired:against={against},model=own/resident_model,judge=own/judge")
+    assert result.path is not None
+    stored = StoredRun.open(result.path)
+    (stat,) = (s for s in stored.stats if s.name == "win_rate" and s.split == "all")
+    (contest,) = contests_of([stored])
+    assert contest.rate.rate.ci95 is not None
+    assert contest.rate.rate.ci95[1] == 1.0
+    assert stat.ci95 == pytest.approx(contest.rate.rate.ci95)

@@ -217,3 +217,10 @@ def test_several_right_answers_and_outputs() -> None:
     assert metric.names == ("char_f1", "char_f1@2")
     asked = instance("東京", "東京都")
     assert metric.score(unit(asked, "大阪", "東京都")) == {"char_f1": 0.0, "char_f1@2": 1.0}
+
+
+def test_scores_with_full_marks_lie_from_0_to_1() -> None:
+    assert built("char_f1").shares == {"char_f1"}
+    assert built("entity_labelling").shares == {"entity_labelling_acc", "entity_labelling_f1"}
+    assert built("pearson").shares == {"pearson_unparsable"}
+    assert built("comet_wmt22").shares == frozenset()

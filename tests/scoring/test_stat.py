@@ -69,3 +69,15 @@ def test_json_of_another_version_is_refused() -> None:
     del plain["n_total"]
     with pytest.raises(StoreError, match="no field 'n_total'"):
         Stat.from_json(plain)
+
+
+def test_the_interval_of_what_lies_from_0_to_1_ends_there() -> None:
+    values = [1.0, 0.5, 1.0, 1.0]
+    free = Stat.of(Label("win_rate"), observe(values))
+    cut = Stat.of(Label("win_rate", is_in_0_to_1=True), observe(values))
+    assert free.ci95 is not None
+    assert free.ci95[1] > 1
+    assert cut.ci95 == (free.ci95[0], 1.0)
+    assert (cut.mean, cut.stderr, cut.ci95_method) == (free.mean, free.stderr, "t")
+    turned = Stat.of(Label("win_rate", is_in_0_to_1=True), observe([1 - value for value in values]))
+    assert turned.ci95 == pytest.approx((0.0, 1 - free.ci95[0]))

@@ -95,6 +95,7 @@ class Judge:
             scores.
         reading_args: Parameters that change only how replies are read: other values ask nothing again.
         lower_is_better: The scores of which less is better.
+        shares: The scores that lie from 0 to 1 by their definition; their intervals end there.
         judges_turns: Whether `questions` takes conversations that go on, with the turns so far: what it asks
             then, it asks again of the whole conversation, with the same `num_turns`. Judging then need not
             wait for the last turn.
@@ -108,6 +109,7 @@ class Judge:
     run_level_names: tuple[str, ...] = ()
     reading_args: ClassVar[frozenset[str]] = frozenset()
     lower_is_better: frozenset[str] = frozenset()
+    shares: frozenset[str] = frozenset()
 
     def files(self) -> Sequence[DataFile]:
         """The files that the questions are made from; their content is part of the run's identity."""

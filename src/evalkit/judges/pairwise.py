@@ -69,6 +69,7 @@ class PairwiseJudge(Judge):
     """
 
     names = (WIN_RATE, WIN_AGREED, ORDER_CONSISTENT, FIRST_PLACE)
+    shares = frozenset(names)
     reading_args: ClassVar[frozenset[str]] = frozenset({"ties", "prose"})
 
     def __init__(

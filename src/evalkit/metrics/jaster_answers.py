@@ -136,6 +136,11 @@ class AnswerMetric(Metric):
         if self.mark is not None:
             self.full_marks = dict.fromkeys(self.names, self.mark)
 
+    @property
+    def shares(self) -> frozenset[str]:
+        """All scores with full marks: the others have a scale of their own."""
+        return frozenset(self.full_marks)
+
     def compare(self, gold: str, prediction: str) -> float:
         """The score of one answer against one right answer, both as the reader leaves them."""
         raise NotImplementedError

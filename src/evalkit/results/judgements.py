@@ -53,7 +53,8 @@ def judge_columns(spec: JudgeSpec, judge: Judge) -> JudgeColumns:
     """The scores of a judge, as they are called in the run."""
     lower = frozenset(map(spec.score_name, judge.lower_is_better))
     names = tuple(map(spec.score_name, judge.names))
-    return JudgeColumns(spec.stage, names, lower, _run_level(spec, judge))
+    shares = frozenset(map(spec.score_name, judge.shares))
+    return JudgeColumns(spec.stage, names, lower, _run_level(spec, judge), shares)
 
 
 def _run_level(spec: JudgeSpec, judge: Judge) -> JudgedRunLevel | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -39,6 +39,13 @@ class Spread:
     ci95: tuple[float, float] | None = None
     method: IntervalMethod | None = None
     num_clusters: int | None = None
+
+    def within_0_and_1(self) -> Spread:
+        """The same with an interval that ends where the values end."""
+        if self.ci95 is None:
+            return self
+        low, high = self.ci95
+        return replace(self, ci95=(min(1.0, max(0.0, low)), min(1.0, max(0.0, high))))
 
 
 def spread_of(values: Sequence[float], clusters: Sequence[int], may_be_share: bool = True) -> Spread:

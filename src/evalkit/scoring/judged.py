@@ -38,12 +38,14 @@ class JudgeColumns:
         names: Its scores, as they are called in this run.
         lower_is_better: Those of which less is better.
         run_level: Its numbers over all units; None: it has none.
+        shares: Those that lie from 0 to 1.
     """
 
     stage: str
     names: tuple[str, ...]
     lower_is_better: frozenset[str] = frozenset()
     run_level: JudgedRunLevel | None = None
+    shares: frozenset[str] = frozenset()
 
     @property
     def all_names(self) -> tuple[str, ...]:

@@ -75,6 +75,11 @@ class Metric:
         """
         return frozenset(name for name, mark in self.full_marks.items() if mark == 0)
 
+    @property
+    def shares(self) -> frozenset[str]:
+        """The scores that lie from 0 to 1 by their definition; the intervals of their means end there."""
+        return frozenset()
+
     def check(self, instance: Instance) -> None:
         """Refuse an instance that this metric can never score; called before anything is scored.
 

@@ -136,6 +136,7 @@ class ScoreTable:
         details: Slot to why its scores are what they are, where a metric says so.
         run_level: Rows for the numbers over all units, in the order in which these are listed.
         lower_is_better: Scores of which the worst value is the largest one.
+        shares: Scores that lie from 0 to 1 by their definition.
         awaits_judges: Whether an answered unit may still wait for its scores.
         answered: One byte per slot: 1 once all its answers are there and metrics have seen them.
 
@@ -153,6 +154,7 @@ class ScoreTable:
     details: dict[int, str] = field(default_factory=dict)
     run_level: list[RunLevelScores] = field(default_factory=list)
     lower_is_better: frozenset[str] = frozenset()
+    shares: frozenset[str] = frozenset()
     awaits_judges: bool = False
     answered: bytearray = field(init=False)
     _positions: dict[tuple[str, str | None], int] = field(init=False)
@@ -228,7 +230,13 @@ class ScoreTable:
                 if not is_score and part.is_comparison:
                     continue
                 label = Label(
-                    name, column.kind, part.split, part.sub_split, column.may_be_share, part.perturbation
+                    name,
+                    column.kind,
+                    part.split,
+                    part.sub_split,
+                    column.may_be_share,
+                    part.perturbation,
+                    is_in_0_to_1=name in self.shares,
                 )
                 worst = max if name in self.lower_is_better else min
                 by_kind[column.kind].append(Stat.of(label, self._observations(column, failures, part, worst)))

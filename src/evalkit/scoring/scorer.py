@@ -102,6 +102,8 @@ class Scorer:
             each.lower_is_better for each in judges
         ]
         self._table.lower_is_better = frozenset().union(*lower_is_better)
+        shares = [each.shares for each in metrics] + [each.shares for each in judges]
+        self._table.shares = frozenset().union(*shares)
         self._table.awaits_judges = bool(judges)
         self._partial: dict[int, _PartialUnit] = {}
         self._num_without = 0  # answered units without any number

@@ -61,6 +61,7 @@ class Label:
         sub_split: None: the whole split.
         may_be_share: Whether values of 0 and 1 mean no and yes (and not, say, token counts).
         perturbation: None for originals.
+        is_in_0_to_1: Whether no value can lie outside of 0 to 1; then no mean can.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Label:
     sub_split: str | None = None
     may_be_share: bool = True
     perturbation: StatPerturbation | None = None
+    is_in_0_to_1: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ class Stat:
         values = observed.values
         total = math.fsum(values)
         spread = spread_of(values, observed.clusters, label.may_be_share)
+        if label.is_in_0_to_1:
+            spread = spread.within_0_and_1()
         trial_means = _trial_means(observed)
         known_means = [mean for mean in trial_means if mean is not None]
         bounded = observed.n_blocked and observed.zero_is_worst and values and min(values) >= 0

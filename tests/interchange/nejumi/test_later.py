@@ -304,3 +304,33 @@ def test_a_misspelled_deployment_is_no_model_of_the_hub(folder: Path) -> None:
         base = replaced(BASE, ("judge_model: 'gpt-4o-2024-05-13'", judge))
         with pytest.raises(ConfigError, match=rf"mtbench.{key}: 'local/jj' is not .* 'local/j'"):
             read(folder, base=base)
+
+
+def test_what_is_called_a_key_is_not_kept(folder: Path) -> None:
+    base = BASE + "swebench: {api_server: {api_key: hush, endpoint: 'http://here'}}\n"
+    base = replaced(base, ('  dataset_dir: "jaster"', "  jhumaneval: {dify_sandbox: {api_key: hush}}"))
+    settings = read(folder, base=base).settings
+    assert settings["swebench"]["api_server"] == {"api_key": "…", "endpoint": "http://here"}
+    assert settings["jaster"]["jhumaneval"]["dify_sandbox"] == {"api_key": "…"}
+    assert "hush" not in str(settings)
+    assert settings["mtbench"]["max_new_token"] == 1024
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "<<: {model: {pretrained_model_name_or_path: org/small-7b}, api: vllm}\n",
+        "x: &x\n  pretrained_model_name_or_path: org/small-7b\nmodel: *x\napi: vllm\n",
+    ],
+)
+def test_sections_that_come_by_an_alias_are_merged(folder: Path, model: str) -> None:
+    if model.startswith("x:"):
+        with pytest.raises(ConfigError, match=r"yaml:1: unknown key 'x'"):
+            read(folder, model)
+    else:
+        assert "nejumi/small-7b" in descriptions(read(folder, model))[0]
+
+
+def test_keys_that_are_no_texts_are_unknown_keys_in_both_files(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'True'"):
+        read(folder, MODEL + "yes: {a: 1}\n", base=BASE + "yes: {b: 1}\n")

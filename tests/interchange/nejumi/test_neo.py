@@ -364,3 +364,25 @@ def test_a_name_like_a_deployments_has_a_note(folder: Path, api: str) -> None:
         notes = [note for note in read_neo(folder, text, models=models).notes if "did you mean" in note]
         meant = f"'{name}' is not a deployment of yours, and evalkit uses the name as given; did you mean "
         assert notes == ([f"{meant}'mine/small-model-7b'?"] if is_like else [])
+
+
+KEY = "sk-proj-" + "abcDEF0123456789" * 3
+
+
+@pytest.mark.parametrize(
+    ("before", "place"),
+    [
+        ("model_name: My Model", "config.yaml:2: model_name"),
+        ("  run_name: first", "config.yaml:6: wandb.run_name"),
+        ('  torch_dtype: "bf16"', "config.yaml:26: llm_jp_eval.torch_dtype"),
+        ("github_version: g-eval-v1.0", "config.yaml:72: github_version"),
+        ('    conv_system_message: "以下は、指示です。"', "config.yaml:52: mtbench.ja.conv_system_message"),
+    ],
+)
+def test_a_key_in_a_config_is_refused_with_its_place_and_not_shown(
+    folder: Path, before: str, place: str
+) -> None:
+    text = replaced(NEO, (before, f"{before.partition(':')[0]}: 'the key is {KEY}'"))
+    with pytest.raises(ConfigError, match=rf"{re.escape(place)}: it holds a key") as raised:
+        read_neo(folder, text)
+    assert KEY[:12] not in str(raised.value)

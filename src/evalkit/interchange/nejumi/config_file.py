@@ -11,11 +11,14 @@ from pydantic import ValidationError
 
 from evalkit.errors import ConfigError, nearest_names
 from evalkit.interchange.nejumi.section import Section, rows, section_of, spellings
+from evalkit.models.secret_names import says_secret
+from evalkit.models.secret_texts import holds_key
 from evalkit.models.yaml_entries import load_with_lines
 from evalkit.redaction import shown_name
 from evalkit.specs.conf import Keys
 
 C = TypeVar("C", bound=Section)
+_WHERE_KEYS_GO = "remove it, and put it into the environment variable of its API"
 _MOST_SHOWN = 20
 
 
@@ -117,7 +120,8 @@ def _merge(
     for key, value in data.items():
         here, before = (*at, key), merged.get(key)
         if isinstance(before, dict) and isinstance(value, dict):
-            places[here] = found[here]
+            # What comes by `<<`, or has another spelling than its value (`yes`), has no line of its own.
+            places[here] = found.get(here, next(iter(found.values())))
             _merge(before, {str(name): inner for name, inner in value.items()}, here, found, places)
             continue
         places.update((keys, place) for keys, place in found.items() if keys[: len(here)] == here)
@@ -133,8 +137,9 @@ def checked(kind: type[C], text: ConfigText) -> Config[C]:
     """
     places = dict(text.places)
     data, problems = _spelled(kind, text.data, (), places, text)
-    problems += [(text.place(at), problem) for at, problem in _interpolations(data, ())]
     respelled = ConfigText(text.paths, data, places)
+    problems += [(respelled.place(at), problem) for at, problem in _interpolations(data, ())]
+    problems += [(respelled.place(at), problem) for at, problem in _keys_in(data, ())]
     if not problems:
         try:
             return Config(kind.model_validate(data), respelled)
@@ -189,6 +194,28 @@ def _interpolations(value: Any, at: Keys) -> Iterator[tuple[Keys, str]]:
     elif isinstance(value, str) and "${" in value:
         name = ".".join(map(str, at))
         yield at, f"{name}: interpolations (${{…}}) are not read; write the value itself"
+
+
+def _keys_in(value: Any, at: Keys) -> Iterator[tuple[Keys, str]]:
+    """Where an API key stands: what a config says is kept with the runs, and shown."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _keys_in(inner, (*at, str(key)))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _keys_in(inner, (*at, index))
+    elif isinstance(value, str) and holds_key(value):
+        name = ".".join(shown_name(str(part)) for part in at)
+        yield at, f"{name}: it holds a key, which evalkit would keep with the runs; {_WHERE_KEYS_GO}"
+
+
+def without_secrets(value: Any, name: str = "") -> Any:
+    """What a config says, with … in place of texts whose name says that they are secret."""
+    if isinstance(value, Mapping):
+        return {key: without_secrets(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_secrets(inner, name) for inner in value]
+    return "…" if isinstance(value, str) and value and says_secret(name) else value
 
 
 def _problem(kind: type[Section], text: ConfigText, error: Any) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evalkit.errors import nearest_names
 from evalkit.interchange.nejumi.artifacts import find_artifact, own_files
-from evalkit.interchange.nejumi.config_file import Config, ConfigText, checked
+from evalkit.interchange.nejumi.config_file import Config, ConfigText, checked, without_secrets
 from evalkit.interchange.nejumi.later_config import LaterConfig
 from evalkit.interchange.nejumi.later_models import LaterModels, later_models
 from evalkit.interchange.nejumi.misspelled import doubtful
@@ -77,7 +77,7 @@ def later_runs(
         entries=entries,
         deployments=models.made,
         models=models.described,
-        settings=config.values.model_dump(mode="json"),
+        settings=without_secrets(config.values.model_dump(mode="json")),
         notes=(*doubtful(config.values.model.pretrained_model_name_or_path, catalog), *making.notes),
         left_out=left_out,
         parameters={"num_few_shots": config.values.num_few_shots},

@@ -94,7 +94,7 @@ def write_conf(runs: NejumiRuns, catalog: ModelCatalog, path: Path) -> None:
         path: The file; `.yaml` and `.yml` get YAML, all else HOCON.
 
     Raises:
-        ConfigError: The file can't be written.
+        ConfigError: The file can't be written, or is there with something else in it.
     """
     content: dict[str, Any] = {"entries": [_plain_entry(entry) for entry in runs.entries]}
     deployments = [_plain(each) for each in _needed(runs, catalog)]
@@ -108,9 +108,22 @@ def write_conf(runs: NejumiRuns, catalog: ModelCatalog, path: Path) -> None:
         text = "".join(_hocon(content))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size:
+            _refuse_other_content(path, title + text)
         path.write_text(title + text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: can't be written: {error.strerror}") from None
+
+
+def _refuse_other_content(path: Path, text: str) -> None:
+    """Nothing, if a file is what this config has become before; else it is somebody's work.
+
+    Raises:
+        ConfigError: It is something else, such as the config itself.
+    """
+    is_same = path.is_file() and path.read_bytes() == text.encode()
+    if not is_same:
+        raise ConfigError(f"{path}: it is there already, with other content; remove it, or name another file")
 
 
 def _sections(models: Sequence[Any], deployments: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:

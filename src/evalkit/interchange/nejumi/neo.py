@@ -9,7 +9,7 @@ from typing import Any
 
 from evalkit.errors import nearest_names
 from evalkit.interchange.nejumi.artifacts import JASTER_VERSIONS, NEO, Found, find_artifact, own_files
-from evalkit.interchange.nejumi.config_file import Config
+from evalkit.interchange.nejumi.config_file import Config, without_secrets
 from evalkit.interchange.nejumi.misspelled import doubtful
 from evalkit.interchange.nejumi.nejumi_runs import NejumiRuns, written
 from evalkit.interchange.nejumi.neo_config import EnData, JaData, NeoConfig
@@ -72,7 +72,7 @@ def neo_runs(config: Config[NeoConfig], catalog: ModelCatalog, mirror: Path | No
         entries=tuple(entries),
         deployments=models.made,
         models=models.described,
-        settings=values.model_dump(mode="json"),
+        settings=without_secrets(values.model_dump(mode="json")),
         notes=tuple(notes),
         parameters={
             "ja_num_shots": values.llm_jp_eval.ja_num_shots,
