@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.errors import UsageError
 from evalkit.registry import isolated_registries, run_spec_function
 from evalkit.reports.agreement import agreement_report
 from evalkit.reports.contests import contests_of, ranking_of
@@ -16,6 +17,9 @@ from evalkit.reports.raters import judged_answers
 from evalkit.request import Request
 from evalkit.results.stored_run import StoredRun
 from evalkit.run_specs.layouts import generation
+from evalkit.runs.options import RunOptions
+from evalkit.runs.pairs import plan_pairs
+from evalkit.runs.plan import open_plan_context
 from evalkit.specs.run_spec import JudgeSpec, RunSpec, ScenarioSpec, metric_specs
 from tests.judges.scripted import Script, ScriptedClient, number_in, register, run
 
@@ -194,3 +198,17 @@ def test_a_win_rate_has_one_interval_in_both_tables(script: Script, tmp_path: Pa
     assert contest.rate.rate.ci95 is not None
     assert contest.rate.rate.ci95[1] == 1.0
     assert stat.ci95 == pytest.approx(contest.rate.rate.ci95)
+
+
+def test_a_run_and_its_copy_are_compared_once(script: Script, tmp_path: Path) -> None:
+    against = base(script, tmp_path)
+    (ours,) = run(tmp_path, "judged:model=own/resident_model,judge=own/judge", suite="ours")
+    assert ours.path is not None
+    copy = ours.path.with_name("copy")
+    shutil.copytree(ours.path, copy)
+    options = RunOptions(output_path=tmp_path / "out", model_deployments=(tmp_path / "deployments.yaml",))
+    context = open_plan_context(options)
+    plan = plan_pairs([ours.path, copy], against, None, ("own/judge",), "mean", context)
+    assert [planned.entry for planned in plan.runs] == [f"judge {ours.path.name}"]
+    with pytest.raises(UsageError, match=r"is not the directory of a run; name one of those in it: "):
+        plan_pairs([ours.path], ours.path.parent, None, ("own/judge",), "mean", context)

@@ -125,3 +125,10 @@ def test_clusters() -> None:
     assert alone.rate.stderr is not None
     assert twice.rate.stderr == pytest.approx(alone.rate.stderr, rel=0.02)
     assert "one cluster" in length_controlled_win_rate(values, lengths, [0] * 100).rate.reason
+
+
+def test_ties_alone_have_a_length_controlled_rate_without_an_interval() -> None:
+    made = length_controlled_win_rate([0.5] * 4, [(1, 2), (3, 1), (2, 5), (4, 4)])
+    assert made.rate.value == pytest.approx(0.5)
+    assert (made.rate.ci95, made.slope.ci95) == (None, None)
+    assert "says nothing" in made.rate.reason

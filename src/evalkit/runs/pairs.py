@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evalkit.errors import UsageError
-from evalkit.results.run_directory import RunDirectory
+from evalkit.results.run_directory import RunDirectory, find_runs
 from evalkit.runs.plan import Plan, PlanContext
-from evalkit.runs.stored_answers import plan_judging
+from evalkit.runs.stored_answers import each_once, plan_judging
 from evalkit.specs.run_spec import JudgeSpec
 
 PAIRWISE = "pairwise"
+_MOST_NAMED = 4
 Pooling = Literal["mean", "median", "majority"]
 _Questions = dict[tuple[str, str | None], str]
 
@@ -53,13 +54,14 @@ def plan_pairs(
         _require_same(one, questions[one], other, questions[other])
         spec = JudgeSpec(name=PAIRWISE, args={"against": str(other), **args}, pooling=pooling)
         planned += plan_judging([one], [spec], judging, context).runs
-    return Plan(tuple(planned))
+    return Plan(each_once(planned))
 
 
 def _pairs(paths: Sequence[Path], against: Path | None) -> Iterator[tuple[Path, Path]]:
     resolved = list(dict.fromkeys(path.resolve() for path in paths))
     if against is not None:
         baseline = against.resolve()
+        _require_run(baseline, against)
         others = [path for path in resolved if path != baseline]
         if not others:
             raise UsageError(f"nothing to compare: give another run than {against}")
@@ -68,6 +70,20 @@ def _pairs(paths: Sequence[Path], against: Path | None) -> Iterator[tuple[Path, 
     if len(resolved) < 2:
         raise UsageError("--all-pairs compares two runs or more; there is one")
     yield from combinations(sorted(resolved), 2)
+
+
+def _require_run(path: Path, given: Path) -> None:
+    """Nothing, if this is the directory of a run.
+
+    Raises:
+        UsageError: It is not; names the runs below it.
+    """
+    if not path.is_dir():
+        return
+    found = [run.path for run in find_runs(path)]
+    if path not in found:
+        names = ", ".join(each.name for each in found[:_MOST_NAMED])
+        raise UsageError(f"{given} is not the directory of a run; name one of those in it: {names}")
 
 
 def _questions_of(path: Path) -> _Questions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +155,17 @@ def plan_judging(
         UsageError: A run has no answers, or no judge; or a judge is wrong.
         StoreError: A run can't be read.
     """
-    return Plan(tuple(_planned(RunDirectory(path), judge_specs, judging, context) for path in paths))
+    planned = [_planned(RunDirectory(path), judge_specs, judging, context) for path in paths]
+    return Plan(each_once(planned))
+
+
+def each_once(planned: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
+    """The runs without those that would be written where another one is: a run and its judged copies.
+
+    They have the same answers, so that the first judges for all.
+    """
+    by_digest = {run.digest.full if run.digest else id(run): run for run in reversed(list(planned))}
+    return tuple(reversed(by_digest.values()))
 
 
 def _planned(

@@ -110,6 +110,9 @@ def length_controlled_win_rate(
         reason = "one cluster has no interval"
         return LengthControlled(Figure(rate, n, reason=reason), Figure(beta, n, reason=reason))
     stderr = math.sqrt(var_alpha)
+    if stderr <= _SMALLEST_STEP:  # every question is tied
+        reason = "the standard error is 0, so it says nothing"
+        return LengthControlled(Figure(rate, n, 0.0, reason=reason), Figure(beta, n, 0.0, reason=reason))
     low, high = _sigmoid(alpha - Z95 * stderr), _sigmoid(alpha + Z95 * stderr)
     return LengthControlled(
         Figure(rate, n, stderr * rate * (1 - rate), (low, high)), normal_figure(beta, math.sqrt(var_beta), n)

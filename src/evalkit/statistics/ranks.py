@@ -15,6 +15,10 @@ class RankInterval:
     best: int
     worst: int
 
+    def with_ranks(self, best: int, worst: int) -> RankInterval:
+        """The smallest interval that holds this one and these ranks."""
+        return RankInterval(min(self.best, best), max(self.worst, worst))
+
     def __str__(self) -> str:
         return str(self.best) if self.best == self.worst else f"{self.best}–{self.worst}"
 

@@ -14,6 +14,8 @@ from evalkit.leaderboards.resolved import Leaderboard, resolve
 from evalkit.leaderboards.tree import LeaderboardTree
 from evalkit.reports.boards.board import Board, make_board
 from evalkit.reports.boards.board_radar import radar_of, radar_spec
+from evalkit.reports.boards.comparison import unpaired
+from evalkit.reports.cell import Estimate
 from evalkit.reports.leaderboard import make_leaderboard
 from evalkit.results.stored_run import StoredRun
 from evalkit.scoring.interval import wilson_interval
@@ -499,3 +501,34 @@ def test_a_leaf_of_which_all_units_failed_says_so(tmp_path: Path) -> None:
     runs.append(store_run(tmp_path, "b", "m", [None, None], adapter={"max_train_instances": 0}))
     board = make_board(BOTH, runs)
     assert board.cell("m", "b").why == "no score in its run, of which all units failed"
+
+
+def test_one_question_tells_no_models_apart(tmp_path: Path) -> None:
+    runs = [
+        stored(tmp_path, group, model, [score]) for group in "ab" for model, score in (("m", 1), ("k", 0))
+    ]
+    board = make_board(BOTH, runs)
+    assert [(row.model, row.rank, row.ranks) for row in board.rows] == [
+        ("m", 1, RankInterval(1, 2)),
+        ("k", 2, RankInterval(1, 2)),
+    ]
+    assert board.cell("k", "t").within_noise
+
+
+def test_numbers_without_questions_in_common_go_by_the_limits_that_face_each_other() -> None:
+    """Of two right and of two wrong answers the Wilson limits are 0.342 and 0.658: hardly a difference."""
+    right, wrong = Estimate(1.0, wilson_interval(1, 2)), Estimate(0.0, wilson_interval(0, 2))
+    for first, second, ahead in ((right, wrong, 1.0), (wrong, right, -1.0)):
+        found = unpaired(first, second)
+        assert found is not None
+        assert found[0].value == ahead
+        assert found[0].stderr == pytest.approx(math.hypot(1 - 0.34238, 0.65762) / 1.95996, rel=1e-4)
+    assert unpaired(right, Estimate(0.0, None)) is None
+
+
+@pytest.mark.parametrize("num_models", [2, 30])
+def test_a_rank_lies_in_its_interval_where_all_models_tie(tmp_path: Path, num_models: int) -> None:
+    runs = [stored(tmp_path, "a", f"m{k:02}", [0, 1] * 10) for k in range(num_models)]
+    for combine in ("mean", "win_rate"):
+        board = make_board(tree({"name": "t", "combine": combine, "parts": [leaf("a")]}), runs)
+        assert {(row.rank, row.ranks) for row in board.rows} == {(1, RankInterval(1, num_models))}

@@ -301,7 +301,10 @@ class _Maker:
         for row in rows:
             if row.model in values:
                 rank = 1 + sum(other > values[row.model] for other in values.values())
-                row = replace(row, rank=rank, ranks=intervals.get(row.model))
+                num_equal = sum(other == values[row.model] for other in values.values())
+                # Drawn tables break ties, and pull ranks towards the middle.
+                ranks = intervals[row.model].with_ranks(rank, rank + num_equal - 1)
+                row = replace(row, rank=rank, ranks=ranks)
             ranked.append(row)
 
         def order(row: BoardRow) -> tuple[float, float, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -69,13 +70,16 @@ class Comparisons:
             found.append(_weighted(part, share))
         if found and len(found) == len(pairs):
             return found
-        return _unpaired(ours.estimate, theirs.estimate)
+        return unpaired(ours.estimate, theirs.estimate)
 
     def _paired(self, first: ScoredRun, second: ScoredRun) -> Differences | None:
-        """The differences per question; None where too few questions are common."""
+        """The differences per question; None where too few questions are common.
+
+        Of one question there is a difference, which no test tells from chance.
+        """
         ours, theirs = self._scores_of(first), self._scores_of(second)
         common = [key for key in ours if key in theirs]
-        if len(common) < 2 or len(common) < _LEAST_COMMON * max(len(ours), len(theirs)):
+        if not common or len(common) < _LEAST_COMMON * max(len(ours), len(theirs)):
             return None
         clusters = self._clusters_of(first)
         return Differences(
@@ -105,9 +109,13 @@ def _weighted(part: _Part, by: float) -> _Part:
     return replace(part, weight=part.weight * by)
 
 
-def _unpaired(first: Estimate, second: Estimate) -> Sequence[KnownDifference] | None:
-    """As if the two numbers were independent."""
-    if first.ci95 is None or second.ci95 is None:
+def unpaired(first: Estimate, second: Estimate) -> Sequence[KnownDifference] | None:
+    """As if the two numbers were independent, by the limits that face each other.
+
+    Those of shares near 0 and 1 are far from symmetric: half their width would promise too much.
+    """
+    better, worse = (first, second) if first.value >= second.value else (second, first)
+    if better.ci95 is None or worse.ci95 is None:
         return None
-    variances = (((e[1] - e[0]) / 2 / _HALF_WIDTH_IN_SD) ** 2 for e in (first.ci95, second.ci95))
-    return [KnownDifference(first.value - second.value, sum(variances) ** 0.5)]
+    towards = math.hypot(better.value - better.ci95[0], worse.ci95[1] - worse.value)
+    return [KnownDifference(first.value - second.value, towards / _HALF_WIDTH_IN_SD)]
