@@ -138,7 +138,7 @@ class AnswerMetric(Metric):
 
     @property
     def shares(self) -> frozenset[str]:
-        """All scores with full marks: the others have a scale of their own."""
+        """All scores with full marks; the others, such as COMET, have other scales."""
         return frozenset(self.full_marks)
 
     def compare(self, gold: str, prediction: str) -> float:
