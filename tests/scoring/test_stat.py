@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import StoreError
+from evalkit.scoring.interval import wilson_interval
 from evalkit.scoring.stat import Label, Observations, Stat
 
 NUMBERS = st.lists(st.floats(-1e9, 1e9), max_size=20)
@@ -81,3 +82,10 @@ def test_the_interval_of_what_lies_from_0_to_1_ends_there() -> None:
     assert (cut.mean, cut.stderr, cut.ci95_method) == (free.mean, free.stderr, "t")
     turned = Stat.of(Label("win_rate", is_in_0_to_1=True), observe([1 - value for value in values]))
     assert turned.ci95 == pytest.approx((0.0, 1 - free.ci95[0]))
+
+
+def test_values_from_0_to_1_that_are_all_alike_have_no_interval_of_width_0() -> None:
+    ties = Stat.of(Label("win_rate", is_in_0_to_1=True), observe([0.5] * 4))
+    assert (ties.mean, ties.stderr, ties.ci95, ties.ci95_method) == (0.5, 0.0, None, None)
+    wins = Stat.of(Label("win_rate", is_in_0_to_1=True), observe([1.0] * 4))
+    assert wins.ci95 == pytest.approx(wilson_interval(1.0, 4))

@@ -41,9 +41,14 @@ class Spread:
     num_clusters: int | None = None
 
     def within_0_and_1(self) -> Spread:
-        """The same with an interval that ends where the values end."""
+        """The same with an interval that ends where the values end; none where all values are alike.
+
+        A standard error of 0 says nothing; where values are noes and yeses Wilson's interval does.
+        """
         if self.ci95 is None:
             return self
+        if self.stderr == 0 and self.method != "wilson":
+            return replace(self, ci95=None, method=None)
         low, high = self.ci95
         return replace(self, ci95=(min(1.0, max(0.0, low)), min(1.0, max(0.0, high))))
 
