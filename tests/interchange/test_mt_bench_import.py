@@ -14,6 +14,9 @@ from evalkit.execution.journal_index import read_journal
 from evalkit.execution.journal_line import Record
 from evalkit.interchange.import_writer import ImportReport, keep_runs
 from evalkit.interchange.mt_bench_import import MtBenchFiles, find_judgement_files, read_mt_bench
+from evalkit.leaderboards.resolved import resolve
+from evalkit.leaderboards.tree import LeaderboardTree
+from evalkit.reports.boards.board import make_board
 from evalkit.results.run_directory import RunDirectory
 from evalkit.results.scores import score_run
 from evalkit.results.stored_run import StoredRun
@@ -231,3 +234,31 @@ def test_the_published_judgements(data_dir: Path, tmp_path: Path) -> None:
     assert all(run.manifest.status == "complete" and run.stat("rating_turn_1").n == 80 for _, run in found)
     (twice,) = [report for report, _ in found if report.notes]
     assert twice.notes[0].startswith("81 judgements of 80 items, several of 58 (turn 1)")
+
+
+def test_a_number_has_one_interval_in_the_run_and_on_the_board(tmp_path: Path) -> None:
+    """By question, with Student's t."""
+    folder = bench(tmp_path, FULL)
+    categories = ("coding", "coding", "math", "math")
+    asked = [{**row, "category": name} for row, name in zip(QUESTIONS, categories, strict=True)]
+    write_lines(folder / "question_full.jsonl", asked)
+    _, run = the_one(folder, tmp_path)
+    parts = [
+        {
+            "name": name,
+            "runs": {"group": "mt_bench_ja"},
+            "pool": ["rating_turn_1", "rating_turn_2"],
+            "sub_split": name,
+        }
+        for name in ("coding", "math")
+    ]
+    items = {**parts[0], "name": "items", "sub_split": None}
+    tree = {"parts": [{"name": "categories", "parts": parts}, items]}
+    board = make_board(resolve(LeaderboardTree.model_validate(tree)), [run])
+    for column, name in (("categories", "rating_mean_of_categories"), ("items", "rating_mean_of_items")):
+        estimate = board.cell("m", column).estimate
+        assert estimate is not None
+        stat = run.stat(name)
+        assert stat.mean == pytest.approx(estimate.value)
+        assert stat.ci95 is not None
+        assert stat.ci95 == pytest.approx(estimate.ci95)

@@ -262,7 +262,7 @@ def test_nejumi3_with_four_shots() -> None:
     assert {"jnli_4shot", "jmmlu_robust_4shot", "AVG_jaster_4shots"} <= set(board.nodes)
     leaf = board.nodes["jnli_4shot"].leaf
     assert leaf is not None
-    assert leaf.runs.args == {"shots": 4, "split": "test"}
+    assert leaf.runs.args == {"shots": 4, "split": "test", "chat_style": "turns"}
     values = filled(board, {"jnli_0shot": 0.5, "jnli_4shot": 0.7})
     check(values, {"jnli": 0.6})
 

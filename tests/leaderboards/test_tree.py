@@ -322,3 +322,20 @@ def test_a_number_in_place_of_a_name_is_that_name() -> None:
     assert taken is not None
     found = (node.name, taken.runs.group, taken.sub_split, taken.metrics, taken.mean_over)
     assert found == ("2024", "2024", "2024", ("2024",), ("2024",))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "parts:\n  - name: a\n    runs: {group: g}\n    scale: 10\n",
+            "two scores that become 0",
+        ),
+        ("parts:\n  - name: a\n   runs: {group: g}\n", "indented as the keys next to it?"),
+    ],
+)
+def test_what_yaml_and_types_say_has_a_remedy(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        read_leaderboard(path)

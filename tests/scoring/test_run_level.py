@@ -11,10 +11,11 @@ from evalkit.instance import Instance, Reference
 from evalkit.request import Request, RequestState, request_key
 from evalkit.response import Completion, Failure, Response
 from evalkit.scoring.metric import Metric
-from evalkit.scoring.run_level import MAX_RESAMPLED_ROWS, NUM_RESAMPLES, Row, RunLevelRows
+from evalkit.scoring.run_level import MAX_RESAMPLED_ROWS, NUM_RESAMPLES, MeanOfParts, Row, RunLevelRows
 from evalkit.scoring.scorer import METRIC_ERROR, Scorer
-from evalkit.scoring.stat import Stat
+from evalkit.scoring.stat import Label, Observations, Stat
 from evalkit.scoring.unit import Unit
+from evalkit.statistics.student_t import two_sided_limit
 
 
 class Share(Metric):
@@ -52,6 +53,10 @@ def corpus_stats(scorer: Scorer) -> dict[str, Stat]:
     return {stat.split: stat for stat in scorer.stats() if stat.kind == "score"}
 
 
+T_19 = 2.093024
+"""Student's t, of the tables."""
+
+
 def test_a_number_over_all_units_is_computed_per_slice_with_a_bootstrapped_error() -> None:
     scorer = Scorer([Share()], instances(20))
     for i in range(20):
@@ -65,8 +70,8 @@ def test_a_number_over_all_units_is_computed_per_slice_with_a_bootstrapped_error
     assert overall.stderr is not None
     assert overall.ci95 is not None
     assert 0 < overall.stderr < 0.1
-    assert overall.ci95[1] - overall.mean == pytest.approx(1.96 * overall.stderr, rel=1e-4)
-    assert overall.mean - overall.ci95[0] == pytest.approx(1.96 * overall.stderr, rel=1e-4)
+    assert overall.ci95[1] - overall.mean == pytest.approx(T_19 * overall.stderr, rel=1e-4)
+    assert overall.mean - overall.ci95[0] == pytest.approx(T_19 * overall.stderr, rel=1e-4)
     assert overall.min is None
     assert overall.max is None
     assert overall.sum / overall.n == pytest.approx(overall.mean)
@@ -202,3 +207,43 @@ def test_two_metrics_of_one_number_are_refused() -> None:
     twin.name = "twin"
     with pytest.raises(UsageError, match="metric 'share' and metric 'twin' both give 'share'"):
         Scorer([Share(), twin], instances(1))
+
+
+def test_a_mean_of_parts_has_the_error_of_a_stratified_mean() -> None:
+    """Worked out by hand: parts of 8, 6 and of 3, 1, 2; two values of one cluster count as one."""
+    rows = RunLevelRows(1)
+    for number, (part, values) in enumerate(
+        [("x", (8.0,)), ("x", (6.0,)), ("y", (3.0, 3.0)), ("y", (1.0, 1.0)), ("y", (2.0, 2.0))]
+    ):
+        rows.add((part, values), number, 0)
+    found = rows.values(["both"], lambda given: {"both": MeanOfParts.of(given)})["both"]
+    stat = Stat.of_run_level(Label("both"), found, 5, 0, 5)
+    # s² is 2 over 2 clusters, and 1 over 3: variances 1 and 1/3.
+    assert stat.mean == 4.5
+    assert stat.stderr == pytest.approx(math.sqrt(1 + 1 / 3) / 2)
+    freedom = (1 + 1 / 3) ** 2 / (1 / 1 + (1 / 9) / 2)
+    assert found.degrees_of_freedom == pytest.approx(freedom)
+    assert stat.ci95 is not None
+    assert stat.ci95[1] - 4.5 == pytest.approx(two_sided_limit(0.05, freedom) * math.sqrt(4 / 3) / 2)
+    assert stat.ci95_method == "clustered_t"
+
+
+def test_a_part_of_one_question_has_no_error() -> None:
+    rows = RunLevelRows(1)
+    for number, part in enumerate("xxy"):
+        rows.add((part, (float(number),)), number, 0)
+    found = rows.values(["both"], lambda given: {"both": MeanOfParts.of(given)})["both"]
+    assert (found.value, found.stderr) == (1.25, None)
+
+
+@pytest.mark.parametrize("number", [0.0, 0.5])
+def test_numbers_that_never_vary_have_no_interval(number: float) -> None:
+    """A resample that gives the same says nothing of other questions."""
+    rows = RunLevelRows(1)
+    for position in range(8):
+        rows.add((position,), position, 0)
+    found = rows.values(["n"], lambda _: {"n": number})["n"]
+    stat = Stat.of_run_level(Label("n"), found, 8, 0, 8)
+    assert (stat.mean, stat.ci95, stat.ci95_method) == (number, None, None)
+    alike = Stat.of(Label("rating"), Observations([4.0] * 5, range(5), [0] * 5, 0, 5))
+    assert (alike.mean, alike.ci95) == (4.0, None)

@@ -81,4 +81,5 @@ def new_leaderboard(
     title = " ".join(name.split("_")).capitalize()
     path.write_text(_TREE.format(title=title, path=path), encoding="utf-8")
     echo(f"wrote {path}")
+    echo("it shows runs of three small benchmarks, which the beginning of the file makes; then:")
     echo(f"try: evalkit leaderboard {path}")

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import (
+    Field,
+    FiniteFloat,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
 
 from evalkit.specs.spec import Spec
 
@@ -81,6 +90,13 @@ class Part(Spec):
     mean_over: tuple[Name, ...] = ()
     """Of a leaf: arguments of the scenario in which several runs of one model may differ, which are then
     averaged (`subject`)."""
+
+    @field_validator("scale", mode="before")
+    @classmethod
+    def _has_two_scores(cls, value: object) -> object:
+        if not isinstance(value, list | tuple) or len(value) != 2:
+            raise ValueError("scale is the two scores that become 0 and 1, such as [0, 10]")
+        return value
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> Part:

@@ -138,9 +138,18 @@ def load_with_lines(path: Path, *, last_key_holds: bool = False) -> tuple[Any, d
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{path}{line}: {_without_quotes(error.problem or str(error))}") from None
+        raise ConfigError(
+            f"{path}{line}: {_without_quotes(error.problem or str(error))}{_remedy(error)}"
+        ) from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _remedy(error: Any) -> str:
+    """What is mostly wrong where YAML finds something else than it expects."""
+    structure = ("did not find expected", "expected <block end>", "mapping values are not allowed")
+    is_structure = any(words in (error.problem or "") for words in structure)
+    return "; is this line, or one above it, indented as the keys next to it?" if is_structure else ""
 
 
 def _without_quotes(problem: str) -> str:

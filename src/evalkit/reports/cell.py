@@ -7,7 +7,8 @@ Medicine 27:1693): for estimates m_i with limits l_i, u_i and weights w_i, Σ w_
 
 It asks for no symmetry, so shares near 0 and 1 keep their Wilson limits, and one estimate keeps its own.
 Estimates with correlation r_ij add 2 r_ij d_i d_j under the root, d being the weighted distance to the limit
-(Zou 2007, Psychological Methods 12:399).
+(Zou 2007, Psychological Methods 12:399). Where all intervals are Student's t, their variances add instead,
+with Satterthwaite's degrees of freedom: a mean over categories then has the interval of one stratified mean.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from evalkit.statistics.student_t import two_sided_limit
+
+_OUTSIDE = 0.05
 Interval = tuple[float, float]
 Correlations = Mapping[tuple[int, int], float]
 """The correlation of two estimates by their positions; those that are not there are independent."""
@@ -23,10 +27,18 @@ Correlations = Mapping[tuple[int, int], float]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number and its 95% confidence interval; None where there is none."""
+    """A number and its 95% confidence interval; None where there is none.
+
+    Attributes:
+        stderr: Where the interval is Student's t: the standard error. It may be 0, of values that are all
+            alike; then there is no interval.
+        freedom: The degrees of freedom of it.
+    """
 
     value: float
     ci95: Interval | None
+    stderr: float | None = None
+    freedom: float | None = None
 
     def differs_from_zero(self) -> bool:
         """Whether the interval leaves zero out; False where there is no interval."""
@@ -68,6 +80,10 @@ def weighted_sum(
 ) -> Estimate:
     """The sum of estimates, each times its weight, which may be negative where all are independent."""
     value = math.fsum(w * e.value for e, w in zip(estimates, weights, strict=True))
+    if (added := _student_sum(estimates, weights, correlations)) is not None:
+        stderr, freedom = added
+        margin = two_sided_limit(_OUTSIDE, freedom) * stderr
+        return Estimate(value, (value - margin, value + margin), stderr, freedom)
     below: list[float] = []
     above: list[float] = []
     for estimate, weight in zip(estimates, weights, strict=True):
@@ -77,6 +93,23 @@ def weighted_sum(
         below.append(min(low, high))
         above.append(max(low, high))
     return Estimate(value, (value - _length(below, correlations), value + _length(above, correlations)))
+
+
+def _student_sum(
+    estimates: Sequence[Estimate], weights: Sequence[float], correlations: Correlations | None
+) -> tuple[float, float] | None:
+    """The standard error and Satterthwaite's degrees of freedom of a sum; None unless all intervals are t."""
+    variances: list[float] = []
+    squares: list[float] = []
+    for estimate, weight in zip(estimates, weights, strict=True):
+        if estimate.stderr is None or not estimate.freedom:
+            return None
+        variances.append((weight * estimate.stderr) ** 2)
+        squares.append(variances[-1] ** 2 / estimate.freedom)
+    if not math.fsum(squares):
+        return None
+    errors = [weight * (e.stderr or 0.0) for e, weight in zip(estimates, weights, strict=True)]
+    return _length(errors, correlations), math.fsum(variances) ** 2 / math.fsum(squares)
 
 
 def mean_of(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evalkit.errors import UsageError
 from evalkit.models.deployment import without_variant
 from evalkit.plural import counted
+from evalkit.reports.judged_again import latest_names
 from evalkit.reports.pairing import ScoredRun
 from evalkit.reports.run_groups import RunGroup, lower_is_better, main_stat, run_group
 from evalkit.reports.selection import Selection, select_runs
@@ -90,6 +91,8 @@ def make_grid(runs: Sequence[StoredRun], question: Question) -> Grid:
             grid.columns.append(column)
     if not grid.columns:
         known = sorted({name for run in runs for name in run.run_spec.groups})
+        if why := _why_none(runs, question.groups):
+            raise UsageError(f"no numbers to show: {why}")
         raise UsageError(f"no numbers to show; the runs are in these groups: {', '.join(known) or 'none'}")
     if question.all_runs:
         _name_settings(grid, {name_of(run) for run in runs})
@@ -98,12 +101,26 @@ def make_grid(runs: Sequence[StoredRun], question: Question) -> Grid:
     return grid
 
 
+def _why_none(runs: Iterable[StoredRun], groups: Sequence[str]) -> str:
+    """Why runs of these groups, or of any, have no number; empty where there are no such runs."""
+    members = [run for run in runs if not groups or not set(groups).isdisjoint(run.run_spec.groups)]
+    scores = [stat for run in members for stat in run.stats if stat.kind == "score"]
+    judges = [spec for run in members for spec in run.run_spec.judge_specs]
+    if not scores and any(not spec.deployments for spec in judges):
+        return "the answers of these runs are not judged yet; evalkit judge RUN --judge DEPLOYMENT does it"
+    if scores and all(stat.n == 0 and stat.n_failed for stat in scores):
+        names = ", ".join(sorted({stat.name for stat in scores})[:_MOST_NAMED])
+        return f"all scores of these runs failed ({names}); scores.jsonl of a run has the reasons"
+    return ""
+
+
 def _by_row(
     grid: Grid, group: RunGroup, members: Iterable[StoredRun], name_of: Callable[[StoredRun], str]
 ) -> dict[str, list[ScoredRun]]:
     rows: dict[str, list[ScoredRun]] = defaultdict(list)
     for run in members:
-        stat = main_stat(group, run.stats)
+        again = replace(group, metrics=latest_names(run, group.metrics))
+        stat = main_stat(again, run.stats)
         if stat is None:
             grid.notes.append(
                 f"{run.directory.path.name}: no {' or '.join(group.metrics) or 'score'}; left out"

@@ -82,7 +82,18 @@ class ScoredRun:
         assert mean is not None, "runs without a number are not part of a table"
         value = math.fsum(known) / len(known) if known else mean
         shifted = None if ci95 is None else (ci95[0] + value - mean, ci95[1] + value - mean)
-        return Estimate(value, shifted)
+        if shifted is not None and shifted[0] == shifted[1]:
+            shifted = None  # runs of before have intervals of width 0
+        freedom = self._freedom
+        return Estimate(value, shifted, None if freedom is None else self.stat.stderr, freedom)
+
+    @property
+    def _freedom(self) -> float | None:
+        """One less than there are clusters; None for a mean of several parts, which has others."""
+        stat = self.stat
+        if stat.min is None or stat.stderr is None or stat.ci95_method not in ("t", "clustered_t", None):
+            return None
+        return float((stat.num_clusters or stat.n) - 1)
 
     @property
     def scores(self) -> tuple[str, ...]:

@@ -4,6 +4,9 @@ A model may have been asked the same questions several times: with another promp
 instances, or with the same answers scored by other metrics. Those runs are not independent evidence, and a
 mean over them is the score of nothing. So a cell takes one of them, and a note says how they differ. Runs on
 different questions (the subjects of a benchmark) are put together as ever.
+
+The one that a cell takes is the one with most of the benchmark: a try with a few questions never replaces a
+run over all of them, however new it is.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from pathlib import Path
 
 from evalkit.reports.pairing import ScoredRun
 from evalkit.reports.setting import (
+    JUDGE,
+    LONGEST_VALUE,
     METRICS,
     is_imported,
     metrics_of,
@@ -27,6 +32,7 @@ from evalkit.reports.shared_questions import questions_of
 # A run that ended, if not with all answers; one that was stopped has answers to the first few questions.
 _FINISHED = ("complete", "partial")
 _MOST_FIELDS = 6
+_LONGEST_JUDGE = 100
 # Above this share of common questions two imported runs asked the same thing.
 _SAME_QUESTIONS = 0.5
 
@@ -49,11 +55,28 @@ class Candidate:
     key: dict[str, str] = field(default_factory=dict)
 
     @property
-    def age(self) -> tuple[bool, str, int, str]:
-        """Sorts runs that ended behind those that did not, and newer ones behind older ones."""
+    def has_ended(self) -> bool:
+        """Whether the run ended, with a score of at least half of what it asked."""
+        stat = self.one.stat
+        return self.one.run.manifest.status in _FINISHED and 2 * stat.n >= stat.n_total
+
+    @property
+    def num_asked(self) -> float:
+        """The questions that it asks, each once, however many trials, samples and scores it has."""
+        adapter = self.one.run.run_spec.adapter_spec
+        return self.one.stat.n_total / (adapter.num_train_trials * adapter.num_trials * len(self.one.scores))
+
+    @property
+    def age(self) -> tuple[str, int, str]:
+        """Sorts newer runs behind older ones."""
         manifest, path = self.one.run.manifest, self.one.run.directory.path
         moment = manifest.finished_at or manifest.started_at
-        return manifest.status in _FINISHED, moment, _written_ns(path / "run_spec.json"), str(path)
+        return moment, _written_ns(path / "run_spec.json"), str(path)
+
+    @property
+    def rank(self) -> tuple[bool, float, tuple[str, int, str]]:
+        """The best choice has the greatest: it ended, asks the most questions, and is the newest."""
+        return self.has_ended, self.num_asked, self.age
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +114,8 @@ def select_runs(
 ) -> list[Selection]:
     """The settings of these runs of one model, the one to show first.
 
-    The one to show has runs for the most questions; of several such, the newest that ended.
+    The one to show has runs for the most sets of questions; of several such, the one whose runs ended, then
+    the one that asks the most questions, then the newest.
 
     Args:
         runs: Each with the number that it would bring into the cell.
@@ -109,19 +133,23 @@ def select_runs(
     if len(asked) == len(candidates):
         return [Selection(tuple(runs))]
     for same in asked.values():
-        same.sort(key=lambda one: one.age, reverse=True)
+        same.sort(key=lambda one: one.rank, reverse=True)
     differing = _set_keys(asked)
     for same in asked.values():
         same.sort(key=lambda one: one.one.stat.name != metric)
     found = _settings(asked)
     shown = {id(one) for one in found[0]}
-    differs = tuple(differing) or ((METRICS,) if _metrics_differ(asked) else ())
+    named = _named_once(differing)
+    differs = tuple(named) or ((METRICS,) if _metrics_differ(asked) else ())
     left_out = sum(id(one) not in shown for one in candidates)
-    how = _how(candidates, shown)
+    how = _how(candidates, shown, len(asked))
     if missing := len(asked) - len(found[0]):
         how += f", without {missing} of {len(asked)} question sets that have no such run"
-    first = Selection(_scored(found[0]), left_out, differs, how, _label(found[0], differing))
-    return [first, *(Selection(_scored(each), label=_label(each, differing)) for each in found[1:])]
+    first = Selection(_scored(found[0]), left_out, differs, how, _label(found[0], named))
+    return [
+        first,
+        *(Selection(_scored(each), label=_label(each, named)) for each in found[1:]),
+    ]
 
 
 def _set_keys(asked: Mapping[str, Sequence[Candidate]]) -> list[str]:
@@ -156,7 +184,7 @@ def _settings(asked: Mapping[str, Sequence[Candidate]]) -> list[list[Candidate]]
         for one in same if len(same) > 1 else ():
             seeds.setdefault(tuple(sorted(one.key.items())), one)
     found = [_around(seed, asked) for seed in seeds.values()]
-    found.sort(key=lambda chosen: (len(chosen), max(one.age for one in chosen)), reverse=True)
+    found.sort(key=_preference, reverse=True)
     used: set[int] = set()
     settings = []
     for chosen in found:
@@ -164,6 +192,12 @@ def _settings(asked: Mapping[str, Sequence[Candidate]]) -> list[list[Candidate]]
             used.update(map(id, fresh))
             settings.append(fresh)
     return settings
+
+
+def _preference(chosen: Sequence[Candidate]) -> tuple[int, int, float, tuple[str, int, str]]:
+    """The best setting has the greatest."""
+    num_ended = sum(one.has_ended for one in chosen)
+    return len(chosen), num_ended, sum(one.num_asked for one in chosen), max(one.age for one in chosen)
 
 
 def _around(seed: Candidate, asked: Mapping[str, Sequence[Candidate]]) -> list[Candidate]:
@@ -179,13 +213,21 @@ def _around(seed: Candidate, asked: Mapping[str, Sequence[Candidate]]) -> list[C
     return chosen
 
 
-def _how(candidates: Sequence[Candidate], shown: Collection[int]) -> str:
-    newest = max(candidates, key=lambda one: one.age[1:])
+def _how(candidates: Sequence[Candidate], shown: Collection[int], num_sets: int) -> str:
+    newest = max(candidates, key=lambda one: one.age)
     if id(newest) in shown:
         return "the newest"
-    if id(max(candidates, key=lambda one: one.age)) in shown:
+    ended = [one for one in candidates if one.has_ended]
+    if ended and id(max(ended, key=lambda one: one.age)) in shown:
         return "the newest that ended"
+    if num_sets == 1:
+        return "the newest of those with most questions"
     return "the newest of the setting with most questions"
+
+
+def _named_once(differing: Sequence[str]) -> list[str]:
+    """The fields to name: not the parts of a judge where the judge differs, which says enough."""
+    return [name for name in differing if name.partition(".")[0] not in (set(differing) - {name}) & {JUDGE}]
 
 
 def _metrics_differ(asked: Mapping[str, Sequence[Candidate]]) -> bool:
@@ -216,7 +258,8 @@ def _label(chosen: Sequence[Candidate], differing: Sequence[str]) -> str:
     for name in differing:
         values = {one.key[name] for one in chosen if name in one.key}
         if len(values) == 1 and not (value := values.pop()).startswith("\0"):
-            parts.append(f"{name}={shown_value(value)}")
+            longest = _LONGEST_JUDGE if name == JUDGE else LONGEST_VALUE
+            parts.append(f"{name}={shown_value(value, longest)}")
         elif values:
             parts.append(name)
     return ", ".join(parts[:_MOST_FIELDS])

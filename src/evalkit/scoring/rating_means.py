@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from evalkit.scoring.run_level import Row
+from evalkit.scoring.run_level import MeanOfParts, Row
 
 OF_ITEMS, OF_CATEGORIES = "mean_of_items", "mean_of_categories"
 
@@ -20,21 +20,17 @@ def turn_score(score: str, turn: int) -> str:
     return f"{score}_turn_{turn}"
 
 
-def means_of(score: str, rows: Sequence[Row]) -> dict[str, float]:
+def means_of(score: str, rows: Sequence[tuple[object, Sequence[float]]]) -> dict[str, float]:
     """Both means of a score; that of categories only where all items have one.
 
     Args:
         score: Its name.
         rows: The category of each question, or None, and the scores of its items: its turns.
     """
-    items = [(category, value) for category, values in rows for value in values]
     of_items, of_categories = mean_names(score)
-    means = {of_items: mean(value for _, value in items)}
-    if all(category is not None for category, _ in items):
-        by_category: dict[str, list[float]] = {}
-        for category, value in items:
-            by_category.setdefault(category, []).append(value)
-        means[of_categories] = mean(mean(values) for values in by_category.values())
+    means: dict[str, float] = {of_items: MeanOfParts.of([(None, values) for _, values in rows])}
+    if all(category is not None for category, _ in rows):
+        means[of_categories] = MeanOfParts.of(rows)
     return means
 
 

@@ -10,9 +10,10 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from evalkit.errors import PluginError
+from evalkit.scoring.interval import spread_of
 
 Row = tuple[Any, ...]
 RunLevelFunction = Callable[[Sequence[Row]], Mapping[str, float]]
@@ -23,21 +24,75 @@ MAX_RESAMPLED_ROWS = 1_000_000
 _SEED = 0
 
 
+class MeanOfParts(float):
+    """A mean over parts, each weighing the same, of the means of their values: its error needs no bootstrap.
+
+    Attributes:
+        rows: The part and the values of each row.
+    """
+
+    rows: Sequence[tuple[object, Sequence[float]]]
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[object, Sequence[float]]]) -> Self:
+        """The mean of these rows, of which at least one has a value."""
+        means = [math.fsum(values) / len(values) for values, _ in _by_part(rows, range(len(rows))).values()]
+        made = cls(math.fsum(means) / len(means))
+        made.rows = rows
+        return made
+
+    def error(self, clusters: Sequence[int]) -> tuple[float | None, float | None]:
+        """The standard error by clusters, and its degrees of freedom after Satterthwaite.
+
+        Parts share no clusters. None where some part has only one.
+        """
+        variances, freedom = [], []
+        for values, of_values in _by_part(self.rows, clusters).values():
+            stderr = spread_of(values, of_values, may_be_share=False).stderr
+            if stderr is None:
+                return None, None
+            variances.append(stderr**2)
+            freedom.append(len(set(of_values)) - 1)
+        total = math.fsum(variances)
+        if not total:
+            return 0.0, None
+        squares = math.fsum(v * v / df for v, df in zip(variances, freedom, strict=True))
+        return math.sqrt(total) / len(variances), total * total / squares
+
+
+def _by_part(
+    rows: Sequence[tuple[object, Sequence[float]]], clusters: Sequence[int]
+) -> dict[object, tuple[list[float], list[int]]]:
+    """The values of each part, and the cluster of each value."""
+    parts: dict[object, tuple[list[float], list[int]]] = {}
+    for (part, values), cluster in zip(rows, clusters, strict=True):
+        if values:
+            known, of_known = parts.setdefault(part, ([], []))
+            known += values
+            of_known += [cluster] * len(values)
+    return parts
+
+
 @dataclass(frozen=True, slots=True)
 class RunLevelValue:
     """One number over the rows of a slice.
 
     Attributes:
         value: The mean over the train trials that have rows; None without rows.
-        stderr: From a bootstrap over clusters; None for fewer than two clusters or too many rows.
+        stderr: By clusters for a mean of parts, else from a bootstrap over clusters; None for fewer than two
+            clusters or too many rows.
         trial_values: The number within each train trial; None for one without rows.
         problem: Why the metric could not make the number of these rows; None if it could.
+        degrees_of_freedom: Of the standard error; None where it has none.
+        is_mean: Whether the number is a mean of parts.
     """
 
     value: float | None
     stderr: float | None
     trial_values: tuple[float | None, ...]
     problem: str | None = None
+    degrees_of_freedom: float | None = None
+    is_mean: bool = False
 
 
 @dataclass(slots=True)
@@ -69,14 +124,24 @@ class RunLevelRows:
         if len(problems) == len(names):
             missing = (None,) * self.num_train_trials
             return {name: RunLevelValue(None, None, missing, problems[name]) for name in names}
-        errors = self._errors(names, function)
+        whole = (by_trial[0] or {}) if self.num_train_trials == 1 else {}
+        means = {name: value for name, value in whole.items() if isinstance(value, MeanOfParts)}
+        others = [name for name in names if name not in means]
+        errors = self._errors(names, function) if others else {}
+        freedom = float(len(set(self.clusters)) - 1)
         found = {}
         for name in names:
             trial_values = tuple(
                 None if given is None or name in problems else given.get(name) for given in by_trial
             )
             error = None if name in problems else errors.get(name)
-            found[name] = RunLevelValue(_mean(trial_values), error, trial_values, problems.get(name))
+            known = freedom if error is not None else None
+            if name in means:
+                error, known = means[name].error(self.clusters)
+            value = _mean(trial_values)
+            found[name] = RunLevelValue(
+                value, error, trial_values, problems.get(name), known, is_mean=name in means
+            )
         return found
 
     def _errors(self, names: Sequence[str], function: RunLevelFunction) -> dict[str, float]:

@@ -10,12 +10,13 @@ from typing import Any, Literal
 from evalkit.errors import StoreError
 from evalkit.scoring.interval import IntervalMethod, spread_of, stderr_of
 from evalkit.scoring.run_level import RunLevelValue
+from evalkit.statistics.student_t import two_sided_limit
 
 StatKind = Literal["score", "usage", "efficiency"]
 ComputedOn = Literal["perturbed", "original", "worst"]
 ALL_SPLITS = "all"
 NO_ANSWER = "no_answer"
-_NORMAL_975 = 1.959963984540054
+_OUTSIDE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ class Stat:
             spread = spread.within_0_and_1()
         trial_means = _trial_means(observed)
         known_means = [mean for mean in trial_means if mean is not None]
+        has_width = spread.ci95 is not None and spread.ci95[0] < spread.ci95[1]
         bounded = observed.n_blocked and observed.zero_is_worst and values and min(values) >= 0
         return Stat(
             name=label.name,
@@ -164,8 +166,8 @@ class Stat:
             n_total=observed.n_total,
             mean=total / len(values) if values else None,
             stderr=spread.stderr,
-            ci95=spread.ci95,
-            ci95_method=spread.method,
+            ci95=spread.ci95 if has_width else None,
+            ci95_method=spread.method if has_width else None,
             num_clusters=spread.num_clusters,
             sum=total,
             sum_squared=math.fsum(v * v for v in values),
@@ -189,7 +191,10 @@ class Stat:
         """
         value, stderr = measured.value, measured.stderr
         known = [v for v in measured.trial_values if v is not None]
-        margin = None if stderr is None else _NORMAL_975 * stderr
+        freedom = measured.degrees_of_freedom
+        # An error of 0 would promise that other questions give the same.
+        margin = two_sided_limit(_OUTSIDE, freedom) * stderr if stderr and freedom else None
+        method: IntervalMethod = "clustered_t" if measured.is_mean else "bootstrap"
         return Stat(
             name=label.name,
             kind=label.kind,
@@ -201,7 +206,7 @@ class Stat:
             mean=value,
             stderr=stderr,
             ci95=None if value is None or margin is None else (value - margin, value + margin),
-            ci95_method=None if margin is None else "bootstrap",
+            ci95_method=None if value is None or margin is None else method,
             num_clusters=None,
             sum=n * (value or 0.0),
             sum_squared=n * (value or 0.0) ** 2,

@@ -219,11 +219,12 @@ def test_sub_splits_and_pooled_scores(tmp_path: Path) -> None:
         {"t": 0.5, "x": 0.7, "y": 0.3}
     )
     assert {n: c.n for n, c in found.items()} == {"t": 4, "x": 2, "y": 2}
-    # Two categories of one run have no question in common: their mean is as sure as independent ones.
+    # Two categories of one run have no question in common: their variances add, each standard error being
+    # 0.1, and Student's t has the degrees of freedom of both.
     low = {
         n: c.estimate.value - c.estimate.ci95[0] for n, c in found.items() if c.estimate and c.estimate.ci95
     }
-    assert low["t"] == pytest.approx(math.hypot(low["x"], low["y"]) / 2)
+    assert low["t"] == pytest.approx(4.302653 * math.sqrt(2) * 0.1 / 2, rel=1e-6)
 
 
 def test_units_behind_several_leaves_are_counted_once(tmp_path: Path) -> None:
@@ -491,7 +492,7 @@ def test_a_missing_part_never_counts_as_the_best(tmp_path: Path) -> None:
 
 def test_a_metric_that_no_run_has_is_named_with_those_they_have(tmp_path: Path) -> None:
     runs = [stored(tmp_path, "a", "m", [1, 0])]
-    said = "'a' finds no exakt in its run; the scores of the runs are exact_match"
+    said = "'a': no exakt in its run; the scores of the runs are exact_match"
     with pytest.raises(UsageError, match=said):
         make_board(tree(leaf("a", metric="exakt")), runs)
 

@@ -164,7 +164,7 @@ def make_board(
             if why != NO_RUN:
                 names = sorted({stat.name for run in runs for stat in run.stats if stat.kind == "score"})
                 raise UsageError(
-                    f"no run has a number for this leaderboard: '{leaf}' finds {why}; the scores of the runs "
+                    f"no run has a number for this leaderboard: '{leaf}': {why}; the scores of the runs "
                     f"are {_short(names) or 'none'}"
                 )
         wanted = sorted({leaf.leaf.runs.group or "" for leaf in leaderboard.leaves if leaf.leaf} - {""})
