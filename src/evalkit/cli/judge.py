@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evalkit.cli.options import takes_run_options
 from evalkit.runs.options import RunOptions
+from evalkit.specs.run_spec import Pooling
 
 if TYPE_CHECKING:
     from evalkit.specs.run_spec import JudgeSpec
 
-Pooling = Literal["mean", "median", "majority"]
+
+# What the runs say themselves: what was asked, and where they are kept.
+_OF_THE_RUNS = (
+    "run_entries",
+    "conf_paths",
+    "nejumi_config",
+    "models_to_run",
+    "groups_to_run",
+    "priority",
+    "max_eval_instances",
+    "num_train_trials",
+    "skip_bad_entries",
+    "suite",
+    "output_path",
+)
 
 
-@takes_run_options
+@partial(takes_run_options, but=_OF_THE_RUNS)
 def judge_command(  # noqa: PLR0913 - one argument per flag
     *,
     paths: Annotated[list[Path], typer.Argument(help="Runs whose answers are judged; imported ones too.")],
@@ -33,8 +49,12 @@ def judge_command(  # noqa: PLR0913 - one argument per flag
         ),
     ] = None,
     pooling: Annotated[
-        Pooling, typer.Option("--pooling", help="How several opinions become one score.")
-    ] = "mean",
+        Pooling | None,
+        typer.Option(
+            "--pooling",
+            help="How several opinions become one score. Default: as the judge's spec says, or mean.",
+        ),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option("--against", help="Compare each answer with that of this run, in both orders."),
@@ -53,12 +73,15 @@ def judge_command(  # noqa: PLR0913 - one argument per flag
     """Judge the answers of stored runs. Each gets a new run next to it; the stored run stays as it is."""
     import asyncio
 
+    from evalkit.cli.output import echo_note
+    from evalkit.cli.plan import show_plan
     from evalkit.cli.progress import progress_for
     from evalkit.cli.table import show_results
     from evalkit.runs.pairs import plan_pairs
     from evalkit.runs.plan import open_plan_context
     from evalkit.runs.runner import exit_code, run_all
     from evalkit.runs.stored_answers import place_of, plan_judging
+    from evalkit.trackers.tracking import tracking
 
     pairs = all_pairs or against is not None
     _refuse_contradictions(pairs, all_pairs=all_pairs and against is not None, judge_spec=judge_spec,
@@ -71,10 +94,13 @@ def judge_command(  # noqa: PLR0913 - one argument per flag
     if pairs:
         plan = plan_pairs(directories, against, template, deployments, pooling, context)
     else:
-        plan = plan_judging(directories, _specs(judge_spec, pooling), deployments, context)
-    with progress_for(quiet=quiet) as observer:
-        results = asyncio.run(run_all(plan, context, observer))
-    show_results(results, options.suite_path, as_json=as_json, bad_entries=())
+        plan = plan_judging(directories, _specs(judge_spec), deployments, context, pooling)
+    if options.dry_run:
+        raise typer.Exit(show_plan(plan, context, as_json=as_json))
+    with tracking(context.trackers, echo_note) as tracked:
+        with progress_for(quiet=quiet) as observer:
+            results = asyncio.run(run_all(plan, context, observer, *tracked))
+        show_results(results, options.suite_path, as_json=as_json, bad_entries=())
     raise typer.Exit(exit_code(results))
 
 
@@ -107,7 +133,7 @@ def _refuse_contradictions(
         raise UsageError("--template is for --against and --all-pairs; a judge spec has its own template=")
 
 
-def _specs(text: str | None, pooling: Pooling) -> tuple[JudgeSpec, ...]:
+def _specs(text: str | None) -> tuple[JudgeSpec, ...]:
     """The judge that the user names, if there is one."""
     from evalkit.specs.plugin_call import parse_plugin_call
     from evalkit.specs.run_spec import JudgeSpec
@@ -115,4 +141,4 @@ def _specs(text: str | None, pooling: Pooling) -> tuple[JudgeSpec, ...]:
     if text is None:
         return ()
     call = parse_plugin_call("judge", text)
-    return (JudgeSpec(name=call.name, args=dict(call.args), pooling=pooling),)
+    return (JudgeSpec(name=call.name, args=dict(call.args)),)

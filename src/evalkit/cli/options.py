@@ -6,12 +6,13 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from evalkit.cli.output import echo_note
 from evalkit.runs.options import RunOptions, read_options
 
 # HELM's spellings and the short ones, besides the name of the option itself.
@@ -36,8 +37,13 @@ MANY_VALUED = tuple(
 )
 
 
-def takes_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the flags of `RunOptions` and `--config`; it is called with `options=RunOptions`."""
+def takes_run_options(command: Callable[..., Any], but: Collection[str] = ()) -> Callable[..., Any]:
+    """Give a command the flags of `RunOptions` and `--config`; it is called with `options=RunOptions`.
+
+    Args:
+        command: The command.
+        but: Options that change nothing in it: it has no such flags, and a note names those of a file.
+    """
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "options"]
     config = inspect.Parameter(
         "config",
@@ -47,14 +53,20 @@ def takes_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             Path | None, typer.Option("--config", help="YAML file with any of these options.")
         ],
     )
-    flags = [_flag(name) for name in RunOptions.model_fields]
+    flags = [_flag(name) for name in RunOptions.model_fields if name not in but]
 
     @functools.wraps(command)
     def wrapped(**given: Any) -> Any:
         rest = {p.name: given.pop(p.name) for p in own}
         path = given.pop("config")
         chosen = {name: value for name, value in given.items() if value not in (None, [], ())}
-        return command(options=read_options(path, chosen), **rest)
+        options = read_options(path, chosen)
+        if unused := [
+            name for name in RunOptions.model_fields if name in options.model_fields_set & set(but)
+        ]:
+            echo_note(f"{path}: {inspect.unwrap(command).__name__.removesuffix('_command')} does not use "
+                      f"{', '.join(unused)}")  # fmt: skip
+        return command(options=options, **rest)
 
     wrapped.__signature__ = inspect.Signature([*flags, config, *own])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in [*flags, config, *own]}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from evalkit.models.deployment import ModelDeployment, Prices
     from evalkit.runs.load import LoadedRun
     from evalkit.runs.plan import Plan, PlanContext, PlannedRun
+    from evalkit.runs.stored_answers import StoredAnswers
 
 # Where a scenario knows its size, this many instances are enough to estimate tokens.
 SAMPLE_SIZE = 100
@@ -183,7 +184,11 @@ def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
         "fixups": [asdict(fixup) for fixup in run.fixups],
         "run_spec": run.run_spec.model_dump(mode="json"),
     }
-    if run.problem or not data_is_local(run, context):
+    if run.problem:
+        return row
+    if run.stored is not None:
+        return {**row, **_describe_stored(run, run.stored, context)}
+    if not data_is_local(run, context):
         return row
     known = num_evaluated(run)
     loaded = load_instances(run, context, at_most=SAMPLE_SIZE if known else None)
@@ -208,6 +213,27 @@ def describe_run(run: PlannedRun, context: PlanContext) -> dict[str, Any]:
         **_bounds(estimates, scale),
     )
     return row
+
+
+def _describe_stored(run: PlannedRun, stored: StoredAnswers, context: PlanContext) -> dict[str, Any]:
+    """What judging a stored run asks: nothing of its model, and the questions about the answers it has."""
+    from evalkit.runs.judge_bounds import judge_bounds
+
+    loaded = stored.load(run)
+    judges, notes = judge_bounds(run, loaded, 1, context)
+    if not stored.has_ended:
+        notes.append(f"{stored.directory.path.name} has not ended; counted are the answers that it has")
+    return {
+        "num_instances": len(loaded.instances),
+        "num_requests": 0,
+        "prompt_tokens": 0,
+        "max_completion_tokens": 0,
+        "thinking_tokens_per_completion": 0,
+        "max_cost_usd": 0.0,
+        "max_cost_usd_by_bytes": 0.0,
+        "judges": judges,
+        "notes": [*notes, "`judge` sends no question again that has its reply already"],
+    }
 
 
 def _bound_notes(loaded: LoadedRun) -> Iterator[str]:

@@ -46,7 +46,7 @@ def judge_bounds(
 
     Args:
         run: The run.
-        loaded: Its instances, or some of them.
+        loaded: Its instances, or some of them; the answers of a stored run are all that it has.
         scale: How many instances of the run there are for each of these.
         context: Where the judges' files are.
     """
@@ -66,7 +66,8 @@ def _row(
     opinions = opinions_of(planned.spec.deployments, planned.spec.num_opinions)
     by_name: dict[str | None, list[_Tokens]] = {}
     measures = {_member(planned, each): _Measure(each, run) for each in planned.deployments}
-    for unit in _blank_units(loaded):
+    units = _blank_units(loaded) if run.stored is None else run.stored.units(run, loaded.instances)
+    for unit in units:
         for state in first_requests(planned.judge, unit, opinions):
             tokens = measures[state.member].of(state.request)
             by_name.setdefault(state.member, []).append(tokens)

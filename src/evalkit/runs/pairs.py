@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from evalkit.errors import UsageError
 from evalkit.results.run_directory import RunDirectory, find_runs
 from evalkit.runs.plan import Plan, PlanContext
 from evalkit.runs.stored_answers import each_once, plan_judging
-from evalkit.specs.run_spec import JudgeSpec
+from evalkit.specs.run_spec import JudgeSpec, Pooling
 
 PAIRWISE = "pairwise"
 _MOST_NAMED = 4
-Pooling = Literal["mean", "median", "majority"]
 _Questions = dict[tuple[str, str | None], str]
 
 
@@ -24,7 +23,7 @@ def plan_pairs(
     against: Path | None,
     template: Path | None,
     judging: Sequence[str],
-    pooling: Pooling,
+    pooling: Pooling | None,
     context: PlanContext,
 ) -> Plan:
     """Runs that compare the answers of stored runs, each pair in both orders.
@@ -35,7 +34,7 @@ def plan_pairs(
             whatever the order in which they are given.
         template: A file with the prompt; None: the one that comes with evalkit.
         judging: Who judges: deployments.
-        pooling: How the verdicts of several become one.
+        pooling: How the verdicts of several become one; None: by their mean.
         context: Options, models and data.
 
     Raises:
@@ -52,8 +51,8 @@ def plan_pairs(
             if path not in questions:
                 questions[path] = _questions_of(path)
         _require_same(one, questions[one], other, questions[other])
-        spec = JudgeSpec(name=PAIRWISE, args={"against": str(other), **args}, pooling=pooling)
-        planned += plan_judging([one], [spec], judging, context).runs
+        spec = JudgeSpec(name=PAIRWISE, args={"against": str(other), **args})
+        planned += plan_judging([one], [spec], judging, context, pooling).runs
     return Plan(each_once(planned))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,11 @@ from evalkit.execution.journal_index import JournalIndex, read_winners, scan_jou
 from evalkit.models.deployment import ClientSpec, ModelDeployment
 from evalkit.perturbations.augmenter import Augmenter
 from evalkit.response import Origin, Outcome, Response
+from evalkit.results.complete_units import by_id
 from evalkit.results.integrity import require_unchanged, require_whole_journal, units_of
+from evalkit.results.judgements import units_with_answers
 from evalkit.results.run_directory import RunDirectory
+from evalkit.results.units import end_of_conversations
 from evalkit.runs.load import LoadedRun
 from evalkit.runs.plan import Plan, PlanContext, PlannedRun, judges_of
 from evalkit.runs.plan_judges import labelled
@@ -22,13 +25,14 @@ from evalkit.scenarios.scenario import Scenario
 from evalkit.scoring.metric import adapter_of
 from evalkit.specs.digest import run_digest
 from evalkit.specs.expanders_judge import GENERIC_JUDGE
-from evalkit.specs.run_spec import JudgeSpec
+from evalkit.specs.run_spec import JudgeSpec, Pooling
 
 if TYPE_CHECKING:
     from evalkit.execution.executor import Finished
     from evalkit.instance import Instance
     from evalkit.request import RequestState
     from evalkit.results.manifest import Manifest
+    from evalkit.scoring.unit import Unit
 
 _BATCH = 256
 
@@ -59,6 +63,16 @@ class StoredAnswers:
         adapter_spec = run.run_spec.adapter_spec
         num_requests = max(self.num_requests, len(self._index(run, instances).winners))
         return LoadedRun(adapter_of(adapter_spec)(adapter_spec), instances, [], num_requests)
+
+    def units(self, run: PlannedRun, instances: Sequence[Instance]) -> Iterator[Unit]:
+        """The units that have all their answers, one at a time.
+
+        Raises:
+            StoreError: They can't be read.
+        """
+        is_over = end_of_conversations(run.run_spec.adapter_spec)
+        for _, unit in units_with_answers(self._index(run, instances), by_id(instances), is_over):
+            yield unit
 
     def open_stream(
         self, run: PlannedRun, instances: Sequence[Instance], settled: frozenset[str]
@@ -141,7 +155,11 @@ def place_of(paths: Sequence[Path]) -> tuple[Path, str]:
 
 
 def plan_judging(
-    paths: Sequence[Path], judge_specs: Sequence[JudgeSpec], judging: Sequence[str], context: PlanContext
+    paths: Sequence[Path],
+    judge_specs: Sequence[JudgeSpec],
+    judging: Sequence[str],
+    context: PlanContext,
+    pooling: Pooling | None = None,
 ) -> Plan:
     """Runs that judge the answers of stored runs.
 
@@ -150,12 +168,16 @@ def plan_judging(
         judge_specs: The judges; none: those of a run's own spec, or the one for any answers.
         judging: Who plays them: deployments.
         context: Options, models and data.
+        pooling: How several opinions become one score; None: as the judges say.
 
     Raises:
         UsageError: A run has no answers, or no judge; or a judge is wrong.
         StoreError: A run can't be read.
     """
-    planned = [_planned(RunDirectory(path), judge_specs, judging, context) for path in paths]
+    changes: dict[str, Any] = {} if pooling is None else {"pooling": pooling}
+    if judging:
+        changes["deployments"] = tuple(context.models.resolve(name)[1] for name in judging)
+    planned = [_planned(RunDirectory(path), judge_specs, changes, context) for path in paths]
     return Plan(each_once(planned))
 
 
@@ -169,7 +191,10 @@ def each_once(planned: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
 
 
 def _planned(
-    directory: RunDirectory, judge_specs: Sequence[JudgeSpec], judging: Sequence[str], context: PlanContext
+    directory: RunDirectory,
+    judge_specs: Sequence[JudgeSpec],
+    changes: Mapping[str, Any],
+    context: PlanContext,
 ) -> PlannedRun:
     manifest = directory.manifest()
     if manifest is None or not manifest.identity.get("scenario_spec"):
@@ -177,14 +202,11 @@ def _planned(
     _require_whole(directory, manifest)
     run_spec = directory.run_spec()
     specs = judge_specs or run_spec.judge_specs or (JudgeSpec(name=GENERIC_JUDGE),)
-    deployments = tuple(context.models.resolve(name)[1] for name in judging)
-    run_spec = run_spec.with_judges(
-        *(spec.model_copy(update={"deployments": deployments or spec.deployments}) for spec in specs)
-    )
+    run_spec = run_spec.with_judges(*(spec.model_copy(update=changes) for spec in specs))
     run_spec = labelled(run_spec)
     if unplayed := [spec.stage for spec in run_spec.judge_specs if not spec.deployments]:
         raise UsageError(f"the judge '{unplayed[0]}' names no deployment; add --judge <deployment>")
-    judges, problem = judges_of(run_spec, context, fetch=True)
+    judges, problem = judges_of(run_spec, context, fetch=not context.options.dry_run)
     covered: dict[str, Any] = {**manifest.identity, "judges": [dict(judge.identity) for judge in judges]}
     name = run_spec.adapter_spec.model_deployment or run_spec.adapter_spec.model or "stored"
     return PlannedRun(

@@ -12,6 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from evalkit.specs.spec import Spec
 
 SplitName = Literal["train", "valid", "test"]
+Pooling = Literal["mean", "median", "majority"]
 
 
 class ObjectSpec(Spec):
@@ -41,7 +42,7 @@ class JudgeSpec(ObjectSpec):
     """What the stage, its journal and its scores are called; the judge's own name if left out."""
     num_opinions: int = Field(default=1, ge=1)
     """How often each of them is asked the same."""
-    pooling: Literal["mean", "median", "majority"] = "mean"
+    pooling: Pooling = "mean"
     """How several opinions become one score."""
     min_opinions: int | None = Field(default=None, ge=1)
     """How many of them a mean or median needs; None: all."""
