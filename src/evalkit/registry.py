@@ -11,7 +11,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
@@ -186,9 +186,13 @@ def metric(name: str, *, full_marks: float | None = 1.0, needs: tuple[str, ...] 
         full_marks: What a function gives a perfect prediction; `evalkit validate` checks it. None: that
             depends on the text.
         needs: Modules of the extra `metrics` that it imports; `plan` refuses a missing one.
+
+    Raises:
+        PluginError: It is a class, and a method of it takes other arguments than evalkit gives it.
     """
 
     def register(target: T) -> T:
+        _check_methods("metric", name, target, _METRIC_METHODS)
         METRICS.register(name, target, MetricFacts(full_marks, needs))
         return target
 
@@ -206,8 +210,18 @@ def metric_facts(name: str) -> MetricFacts:
 
 
 def judge(name: str) -> Callable[[T], T]:
-    """Register a judge."""
-    return _decorator(JUDGES, name)
+    """Register a `Judge` class.
+
+    Raises:
+        PluginError: A method of it takes other arguments than evalkit gives it.
+    """
+
+    def register(target: T) -> T:
+        _check_methods("judge", name, target, _JUDGE_METHODS)
+        JUDGES.register(name, target)
+        return target
+
+    return register
 
 
 def client(name: str) -> Callable[[T], T]:
@@ -259,6 +273,48 @@ def router(name: str) -> Callable[[T], T]:
 def leaderboard(name: str) -> Callable[[T], T]:
     """Register a function without parameters that returns a `LeaderboardTree`, for `evalkit leaderboard`."""
     return _decorator(LEADERBOARDS, name)
+
+
+# What evalkit calls methods of plugins with, all by position.
+_JUDGE_METHODS: Mapping[str, tuple[str, ...]] = {
+    "files": (),
+    "load": ("data",),
+    "questions": ("unit",),
+    "verdict": ("unit", "reply"),
+    "combine": ("verdicts",),
+    "run_level_row": ("instance", "scores"),
+    "run_level_scores": ("rows",),
+}
+_METRIC_METHODS: Mapping[str, tuple[str, ...]] = {
+    "check": ("instance",),
+    "score": ("unit",),
+    "detail": ("unit",),
+    "run_level_row": ("unit",),
+    "run_level_scores": ("rows",),
+}
+
+
+def _check_methods(
+    kind: str, name: str, target: Callable[..., Any], methods: Mapping[str, tuple[str, ...]]
+) -> None:
+    """Nothing, if the methods of a class can be called as evalkit calls them.
+
+    Raises:
+        PluginError: One takes other arguments.
+    """
+    for method, given in methods.items() if isinstance(target, type) else ():
+        function = inspect.getattr_static(target, method, None)
+        if not inspect.isfunction(function):
+            continue
+        try:
+            inspect.signature(function).bind("self", *given)
+        except TypeError:
+            has = ", ".join(inspect.signature(function).parameters)
+            wants = ", ".join(("self", *given))
+            raise PluginError(
+                f"{kind} '{name}' ({origin_of(target)}): evalkit calls {method}({wants}), and it is "
+                f"defined as {method}({has})"
+            ) from None
 
 
 def _ambiguous(parameter: str, run_spec: str, origin: str) -> PluginError:

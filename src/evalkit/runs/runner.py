@@ -85,15 +85,18 @@ async def _run_safely(session: Session, run: PlannedRun, handle: RunHandle) -> R
     try:
         session.events.emit(RunStarted(handle))
         result = await run_one(run, handle, session)
-    except EvalkitError as error:
-        result = RunResult(name=handle.name, status="error", message=without_keys(str(error)))
     except Exception as error:  # noqa: BLE001 - a bug in a plugin ends its own run, not the others
-        result = RunResult(name=handle.name, status="error", message=described(error))
+        result = RunResult(name=handle.name, status="error", message=_in_words(error))
     try:
         session.events.emit(RunFinished(handle, result))
     finally:
         await session.release_all(run)
     return result
+
+
+def _in_words(error: Exception) -> str:
+    """Why a run ended, in one line; of a bug in a plugin also where it is."""
+    return without_keys(str(error)) if isinstance(error, EvalkitError) else described(error)
 
 
 async def run_one(run: PlannedRun, handle: RunHandle, session: Session) -> RunResult:
@@ -154,10 +157,10 @@ def _closed_on_error(writer: ManifestWriter, lock: RunLock) -> Iterator[None]:
     """Let the manifest say why a run ended, as long as its directory is still ours."""
     try:
         yield
-    except (StoreError, DataError) as error:
+    except Exception as error:
         with suppress(StoreError):
             lock.check()
-            writer.close("error", str(error))
+            writer.close("error", _in_words(error))
         raise
 
 
