@@ -296,7 +296,10 @@ def test_a_preference_in_brackets_is_read_behind_any_text(preferred: str, before
 @given(
     rating=st.integers(1, 10),
     more=st.dictionaries(
-        st.text(min_size=1, max_size=5).filter("rating".__ne__), st.text(max_size=20), max_size=3
+        # Without the end of a thought, before which nothing is part of a reply.
+        st.text(min_size=1, max_size=5).filter("rating".__ne__),
+        st.text(alphabet=st.characters(blacklist_characters="<", blacklist_categories=["Cs"]), max_size=20),
+        max_size=3,
     ),
     around=st.text(
         alphabet=st.characters(blacklist_characters="{}<", blacklist_categories=["Cs"]), max_size=40

@@ -122,6 +122,17 @@ class Judge:
             DataError: A file is missing or damaged.
         """
 
+    def check_files(self, data: DataStore) -> None:
+        """Find what is wrong with the files, before any model is asked; nothing that is read is used later.
+
+        Override it where `load` takes long, and mistakes can be found without it.
+
+        Raises:
+            UsageError: A file that the user wrote is wrong.
+            DataError: A file is missing or damaged.
+        """
+        self.load(data)
+
     def questions(self, unit: Unit) -> Iterable[Question]:
         """What to ask about a unit; nothing where the judge has nothing to say of it."""
         raise NotImplementedError

@@ -92,6 +92,16 @@ class PairwiseJudge(Judge):
         """The other run's journal, and the template, if it is a file."""
         return (self._against, *filter(None, (self._template_file,)))
 
+    def check_files(self, data: DataStore) -> None:
+        """Read the template; the other run's answers are read when they are compared.
+
+        Raises:
+            ConfigError: The template lacks a place, or has an unknown one.
+        """
+        if self._template_file is not None:
+            path = Path(data.path(self._template_file))
+            self._template = read_prompt_template(path, PLACEHOLDERS, _REQUIRED)
+
     def load(self, data: DataStore) -> None:
         """Read the other run's answers, and the template.
 
@@ -99,9 +109,7 @@ class PairwiseJudge(Judge):
             ConfigError: The template lacks a place, or has an unknown one.
             StoreError: The journal can't be read.
         """
-        if self._template_file is not None:
-            path = Path(data.path(self._template_file))
-            self._template = read_prompt_template(path, PLACEHOLDERS, _REQUIRED)
+        self.check_files(data)
         path = Path(data.path(self._against))
         theirs = defaultdict(list)
         for record in read_winners(path, scan_journal(path)):

@@ -12,7 +12,7 @@ from evalkit.plugins import load_plugins, read_at_import
 from evalkit.read_audit import watched_reads
 from evalkit.registry import ADAPTERS, METRICS, SCENARIOS
 from evalkit.runs.options import RunOptions
-from evalkit.runs.plan_judges import PlannedJudge, plan_judges
+from evalkit.runs.plan_judges import PlannedJudge, plan_judges, refuse_wrong_files
 from evalkit.runs.plan_notes import changed_for_models, left_out, likely_typos
 from evalkit.sandbox.choice import choose
 from evalkit.specs.conf import ConfEntry, read_conf_file
@@ -294,14 +294,15 @@ def judges_of(
     """The judges of a run spec, and why the data of one of them is not available, or nothing.
 
     Raises:
-        UsageError: A judge, or who plays it, is unknown or wrong.
+        UsageError: A judge, who plays it, or a template of the user's is unknown or wrong.
     """
-    return plan_judges(
+    judges, problem = plan_judges(
         run_spec,
         lambda judge: _prepared_judge(judge, context, fetch=fetch),
         lambda judge: _identity_of(judge, (judge,)),
         lambda files: _data_digest(files, context, fetch=fetch),
     )
+    return judges, refuse_wrong_files(judges, run_spec.adapter_spec, context.data) or problem
 
 
 def _checked_adapter(run_spec: RunSpec) -> Adapter:

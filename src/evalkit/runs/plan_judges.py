@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evalkit.errors import EvalkitError, UsageError
+from evalkit.errors import EvalkitError, PluginError, UsageError
+from evalkit.plugins import described
 from evalkit.plural import counted
 from evalkit.specs.judge_identity import judge_identity
-from evalkit.specs.run_spec import JudgeSpec, RunSpec
+from evalkit.specs.run_spec import AdapterSpec, JudgeSpec, RunSpec
 
 if TYPE_CHECKING:
-    from evalkit.data import DataFile
+    from evalkit.data import DataFile, DataStore
     from evalkit.judges.judge import Judge
     from evalkit.models.deployment import ModelDeployment
 
@@ -78,6 +79,39 @@ def plan_judges(
         problems.append(problem)
     _refuse_equal_names(planned, _metric_scores(run_spec))
     return tuple(planned), next(filter(None, problems), "")
+
+
+def refuse_wrong_files(planned: Sequence[PlannedJudge], adapter_spec: AdapterSpec, data: DataStore) -> str:
+    """Why a judge could not make questions from its files, as far as they are here; or nothing.
+
+    A judge reads its files when it judges. Those read here are forgotten: a plan may have many judges.
+
+    Args:
+        planned: The judges.
+        adapter_spec: The run's.
+        data: Where the files are.
+
+    Raises:
+        UsageError: A file that the user names is missing, or is not what the judge needs.
+    """
+    from evalkit.judges.judge import build_judge
+
+    for each in planned:
+        files, stage = each.judge.files(), each.spec.stage
+        for file in files:
+            if file.local_path is not None and not data.is_local(file):
+                raise UsageError(f"the judge '{stage}' reads {file.local_path}, which does not exist")
+        if not files or not all(map(data.is_local, files)):
+            continue
+        try:
+            build_judge(each.spec, adapter_spec).check_files(data)
+        except UsageError as error:
+            raise UsageError(f"the judge '{stage}': {error}") from None
+        except EvalkitError as error:
+            return f"the judge '{stage}': {error}"
+        except Exception as error:
+            raise PluginError(f"the judge '{stage}' can't read its files: {described(error)}") from error
+    return ""
 
 
 def _deployments_of(spec: JudgeSpec, run_spec: RunSpec, prepared: Prepared) -> tuple[ModelDeployment, ...]:
