@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.registry import isolated_registries
 from tests.cli.conftest import Call, Called
-from tests.judges.scripted import Script, ScriptedClient, register, run
+from tests.judges.scripted import DEPLOYMENTS, Script, ScriptedClient, register, run
 
 N = 4
 SUITE = Path("out/runs/s")
@@ -116,3 +116,19 @@ def test_a_file_of_options_may_have_others(call: Call, stored: Path) -> None:
     assert "options.yaml: judge does not use max_eval_instances, suite" in called.err
     assert "num_threads" not in called.err
     assert not Path("out/runs/other").exists()
+
+
+@pytest.mark.parametrize(("who", "words"), [("judge", "cost: $"), ("unpriced", "cost: at least $")])
+def test_a_cost_without_that_of_the_judge_is_a_lower_bound(
+    call: Call, script: Script, who: str, words: str
+) -> None:
+    Path("deployments.yaml").write_text(DEPLOYMENTS)
+    entry = f"judged:num_test={N},model=own/model,judge=own/{who}"
+    called = call("run", "-r", entry, "--model-deployments", "deployments.yaml")
+    assert called.code == 0, called.err
+    (line,) = (line for line in called.out.splitlines() if line.startswith("cost: "))
+    assert line.startswith(words)
+    assert ("what has no prices or reports no tokens is not in it" in line) == (who == "unpriced")
+    # Four answers at 10 + 2 * 5 millionths; the judge's, if they are known, at 100 + 100.
+    assert f"${N * 20 / 1e6 + (who == 'judge') * N * 200 / 1e6:.4f}" in line
+    assert ("≥ $" in called.err) == (who == "unpriced")

@@ -11,7 +11,8 @@ from evalkit.cli import progress
 from evalkit.cli.progress import LiveProgress, PlainProgress
 from evalkit.response import Completion, Origin, Response, Usage
 from evalkit.results.run_result import RunResult
-from tests.run_events import finished_request, finished_run, loaded, loading, opened, planned, scored
+from evalkit.runs.events import EventObserver, RequestFinished, StageStarted
+from tests.run_events import finished_request, finished_run, handle, loaded, loading, opened, planned, scored
 
 ANSWER = Response((Completion("yes"),), Usage(3, 1))
 
@@ -184,3 +185,53 @@ def test_questions_that_are_asked_again_are_never_more_than_there_are(
         finished_request(shown, "a", ANSWER, None)
     last = capsys.readouterr().err.splitlines()[-1]
     assert "3/3 done" in last
+
+
+def judged(observer: EventObserver, name: str, key: str, cost_usd: float | None = None) -> None:
+    observer.on_event(RequestFinished(handle(name), "judge:rating", key, ANSWER, cost_usd))
+
+
+def test_judging_is_shown_as_such(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY_S", 0.0)
+    shown = PlainProgress()
+    opened(shown, "a", 2, 0)
+    shown.on_event(StageStarted(handle("a"), "judge:rating", 2, 0))
+    finished_request(shown, "a", ANSWER)
+    scored(shown, "a", 1, {"exact_match": 0.0})
+    judged(shown, "a", "t0/id0/judge=verdict")
+    assert capsys.readouterr().err.splitlines()[-1].endswith("exact_match 0.000 so far, judged 1 of 2")
+    finished_request(shown, "a", ANSWER)
+    judged(shown, "a", "t0/id1/judge=verdict")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "exact_match" not in last
+    assert last.startswith("a: 4/4 done")
+    assert last.endswith("judged 2 of 2")
+
+
+def test_a_question_that_is_asked_again_is_done_once() -> None:
+    shown = LiveProgress()
+    opened(shown, "a", 1, 0)
+    shown.on_event(StageStarted(handle("a"), "judge:rating", 1, 0))
+    finished_request(shown, "a", ANSWER)
+    for again in ("", "/again1", "/again2"):
+        judged(shown, "a", f"t0/id0/judge=verdict{again}", 0.5)
+    run = shown.runs["a"]
+    assert (run.num_done, run.num_requests) == (2, 2)
+    assert (run.num_tokens, run.cost_usd) == (16, 1.5)
+    # Nor does what an earlier start asked again make it more than all.
+    shown = LiveProgress()
+    opened(shown, "a", 1, 1)
+    shown.on_event(StageStarted(handle("a"), "judge:rating", 1, 3))
+    assert (shown.runs["a"].num_done, shown.runs["a"].num_requests) == (2, 2)
+
+
+def test_a_cost_in_part_is_a_lower_bound() -> None:
+    shown = LiveProgress()
+    opened(shown, "a", 1, 0)
+    shown.on_event(StageStarted(handle("a"), "judge:rating", 1, 0))
+    finished_request(shown, "a", ANSWER, 0.25)
+    assert "$0.2500" in shown.runs["a"].cells(0)
+    judged(shown, "a", "t0/id0/judge=verdict")
+    assert "≥ $0.2500" in shown.runs["a"].cells(0)

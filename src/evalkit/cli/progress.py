@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ LEAST_SENDING_S = 3.0
 REDRAW_PER_S = 4
 # How many running runs a terminal shows at once; the line below them counts the rest.
 MAX_SHOWN = 12
+_AGAIN = re.compile(r"/again\d+$")
 _COLUMNS = (
     TableColumn("run", is_label=True),
     TableColumn("done"),
@@ -61,11 +63,14 @@ class RunProgress:
     num_failed: int = 0
     num_tokens: int = 0
     num_without_usage: int = 0
+    num_unpriced: int = 0
     cost_usd: float | None = None
     score: tuple[str, float] | None = None
     began_s: float = 0.0
     is_loading: bool = False
     status: str = "running"
+    num_judged: int = 0
+    num_to_judge: int = 0
 
     @property
     def num_done(self) -> int:
@@ -88,6 +93,22 @@ class RunProgress:
         return None if rate is None else (self.num_requests - self.num_done) / rate
 
     @property
+    def judging(self) -> str:
+        """How far the judges are, in words; "" where nobody judges yet."""
+        return f"judged {self.num_judged:,} of {self.num_to_judge:,}" if self.num_judged else ""
+
+    @property
+    def main_score(self) -> str:
+        """The mean so far of the main score; "" once all answers are there and judges go on with them."""
+        if self.score is None or (self.num_judged and self.num_done - self.num_judged >= self._num_to_answer):
+            return ""
+        return f"{self.score[0]} {self.score[1]:.3f}"
+
+    @property
+    def _num_to_answer(self) -> int:
+        return self.num_requests - self.num_to_judge
+
+    @property
     def _at_least(self) -> str:
         return "≥ " if self.num_without_usage else ""
 
@@ -95,6 +116,11 @@ class RunProgress:
         if self.num_without_usage and not self.num_tokens:
             return "not reported"
         return f"{self._at_least}{self.num_tokens:,}"
+
+    def _cost(self) -> str:
+        if self.cost_usd is None:
+            return ""
+        return f"{'≥ ' if self.num_unpriced else self._at_least}${self.cost_usd:.4f}"
 
     def cells(self, now_s: float) -> tuple[str, ...]:
         """The run as a row: name, done, failed, rate, ETA, tokens, cost, score so far."""
@@ -109,8 +135,8 @@ class RunProgress:
             self.status if not running else "" if rate is None else f"{rate:,.1f}/s",
             "" if eta_s is None else _duration(eta_s),
             self._tokens(),
-            "" if self.cost_usd is None else f"{self._at_least}${self.cost_usd:.4f}",
-            f"{self.score[0]} {self.score[1]:.3f}" if running and self.score else "",
+            self._cost(),
+            ", ".join(filter(None, (self.main_score, self.judging))) if running else "",
         )
 
 
@@ -161,23 +187,30 @@ class ProgressObserver(QuietProgress):
     def _count(self, event: RequestFinished) -> RunProgress:
         run = self.runs[event.run.name]
         self._count_outcome(run, event)
-        # Questions that follow unclear replies of a judge come on top of what was announced.
+        # Of a judge it was what the first unit asks; others may ask more.
         run.num_requests = max(run.num_requests, run.num_done)
         return run
 
     @staticmethod
     def _count_outcome(run: RunProgress, event: RequestFinished) -> None:
         outcome = event.outcome
+        # A question that is asked again after an unclear reply was done when that reply came.
+        is_again = event.stage != ANSWERS and _AGAIN.search(event.key) is not None
+        if event.stage != ANSWERS and not is_again:
+            run.num_judged += 1
         if isinstance(outcome, Failure):
             run.num_failed += 1
+            if is_again:
+                run.num_answered -= 1
             return
         if outcome.origin is not None:
-            run.num_before += 1  # at no cost, and at no rate that could go on
+            run.num_before += not is_again  # at no cost, and at no rate that could go on
             return
-        run.num_answered += 1
+        run.num_answered += not is_again
         usage = outcome.usage
         run.num_tokens += usage.total_tokens
         run.num_without_usage += not (usage.is_reported or outcome.cached)
+        run.num_unpriced += event.cost_usd is None and usage.is_reported
         if event.cost_usd is not None:
             run.cost_usd = (run.cost_usd or 0.0) + event.cost_usd
 
@@ -186,8 +219,11 @@ class ProgressObserver(QuietProgress):
         run = self.runs.setdefault(name, RunProgress(name))
         if event.stage != ANSWERS:
             # Judges count with the run: it is done when they are.
+            num_before = min(event.num_answered, event.num_requests)  # without what was asked again
             run.num_requests += event.num_requests
-            run.num_before += event.num_answered
+            run.num_before += num_before
+            run.num_to_judge += event.num_requests
+            run.num_judged += num_before
             return
         run.num_requests, run.num_before = event.num_requests, event.num_answered
         run.began_s, run.is_loading = time.monotonic(), name in self._loading
@@ -243,7 +279,8 @@ class PlainProgress(ProgressObserver):
             already = " already; nothing to send" if run.status == "complete" else ""
             echo(f"{without_controls(run.name)}: {run.status}{already}", err=True)
             return
-        name, done, failed, rate, eta, tokens, cost, score = run.cells(now_s)
+        name, done, failed, rate, eta, tokens, cost, _ = run.cells(now_s)
+        is_running = run.status == "running"
         counted = f"tokens {tokens}" if tokens == "not reported" else f"{tokens} tokens"
         spent = ", ".join(part for part in (counted, cost) if part)
         parts = [
@@ -252,7 +289,8 @@ class PlainProgress(ProgressObserver):
             rate,
             f"ETA {eta}" if eta else "",
             f"{spent} in this start" if run.num_before else spent,
-            f"{score} so far" if score else "",
+            f"{run.main_score} so far" if is_running and run.main_score else "",
+            run.judging if is_running else "",
         ]
         echo(f"{without_controls(name)}: {', '.join(part for part in parts if part)}", err=True)
 

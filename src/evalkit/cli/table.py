@@ -148,11 +148,18 @@ def _cost_line(results: Sequence[RunResult]) -> str | None:
         cost = f"cost: {NOT_REPORTED} by the server" if num_without or num_failed else ""
         return "; ".join(filter(None, (cost, failed))) or None
     without = f"for {num_without:,} answers it is {NOT_REPORTED} by the server" if num_without else ""
-    cost = f"cost: {'at least ' if without or failed else ''}${sum(known):.4f}"
+    # Part of a run is known, and nothing above says what the rest is: a judge, say.
+    is_partly_known = any(r.cost_usd is None and r.reported_cost_usd is not None for r in results)
+    rest = (
+        ""
+        if without or failed or not is_partly_known
+        else "what has no prices or reports no tokens is not in it"
+    )
+    cost = f"cost: {'at least ' if without or failed or rest else ''}${sum(known):.4f}"
     num_found = sum(result.counts.get(FOUND, 0) for result in results)
     found = f"; {counted(num_found, 'answer')} taken from earlier runs cost nothing" if num_found else ""
     kept = f"(of the answers kept, over all starts{found})"
-    return f"{'; '.join(filter(None, (cost, without, failed)))} {kept}"
+    return f"{'; '.join(filter(None, (cost, without, failed, rest)))} {kept}"
 
 
 def _problem_lines(results: Sequence[RunResult]) -> list[str]:
