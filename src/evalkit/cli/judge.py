@@ -13,6 +13,7 @@ from evalkit.runs.options import RunOptions
 from evalkit.specs.run_spec import Pooling
 
 if TYPE_CHECKING:
+    from evalkit.runs.plan import Plan, PlanContext
     from evalkit.specs.run_spec import JudgeSpec
 
 
@@ -71,37 +72,42 @@ def judge_command(  # noqa: PLR0913 - one argument per flag
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the table.")] = False,
 ) -> None:
     """Judge the answers of stored runs. Each gets a new run next to it; the stored run stays as it is."""
-    import asyncio
-
-    from evalkit.cli.output import echo_note
-    from evalkit.cli.plan import show_plan
-    from evalkit.cli.progress import progress_for
-    from evalkit.cli.table import show_results
     from evalkit.runs.pairs import plan_pairs
     from evalkit.runs.plan import open_plan_context
-    from evalkit.runs.runner import exit_code, run_all
     from evalkit.runs.stored_answers import place_of, plan_judging
-    from evalkit.trackers.tracking import tracking
 
     pairs = all_pairs or against is not None
     _refuse_contradictions(pairs, all_pairs=all_pairs and against is not None, judge_spec=judge_spec,
                            template=template)  # fmt: skip
     directories = _directories(paths, against)
     output_path, suite = place_of(directories)
-    options = options.model_copy(update={"output_path": output_path, "suite": suite})
-    context = open_plan_context(options)
+    context = open_plan_context(options.model_copy(update={"output_path": output_path, "suite": suite}))
     deployments = tuple(judges or ())
     if pairs:
         plan = plan_pairs(directories, against, template, deployments, pooling, context)
     else:
         plan = plan_judging(directories, _specs(judge_spec), deployments, context, pooling)
-    if options.dry_run:
-        raise typer.Exit(show_plan(plan, context, as_json=as_json))
+    raise typer.Exit(_show_or_judge(plan, context, as_json=as_json, quiet=quiet))
+
+
+def _show_or_judge(plan: Plan, context: PlanContext, *, as_json: bool, quiet: bool) -> int:
+    """Do the runs, or only show them with `--dry-run`; returns the exit code."""
+    import asyncio
+
+    from evalkit.cli.output import echo_note
+    from evalkit.cli.plan import show_plan
+    from evalkit.cli.progress import progress_for
+    from evalkit.cli.table import show_results
+    from evalkit.runs.runner import exit_code, run_all
+    from evalkit.trackers.tracking import tracking
+
+    if context.options.dry_run:
+        return show_plan(plan, context, as_json=as_json)
     with tracking(context.trackers, echo_note) as tracked:
         with progress_for(quiet=quiet) as observer:
             results = asyncio.run(run_all(plan, context, observer, *tracked))
-        show_results(results, options.suite_path, as_json=as_json, bad_entries=())
-    raise typer.Exit(exit_code(results))
+        show_results(results, context.options.suite_path, as_json=as_json, bad_entries=())
+    return exit_code(results)
 
 
 def _directories(paths: list[Path], against: Path | None) -> list[Path]:
