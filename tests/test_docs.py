@@ -331,6 +331,7 @@ def test_yaml_is_what_it_says(block: Block, tmp_path: Path) -> None:
     from evalkit.routers.router import build_router
     from evalkit.runs.options import read_options
     from evalkit.specs.conf import parse_conf
+    from evalkit.specs.judge_spec_file import read_judge_spec
 
     load_builtins()
     path = tmp_path / "file.yaml"
@@ -347,8 +348,10 @@ def test_yaml_is_what_it_says(block: Block, tmp_path: Path) -> None:
         assert parse_conf(block.text, "page", is_yaml=True)
     elif kind == "leaderboard":
         assert read_leaderboard(path).parts
+    elif kind == "judge":
+        assert read_judge_spec(path).name
     else:
-        assert kind == "options", "mark a YAML block as deployments, conf, leaderboard or options"
+        assert kind == "options", "mark a YAML block as deployments, conf, leaderboard, judge or options"
         assert read_options(path, {}).run_entries
 
 

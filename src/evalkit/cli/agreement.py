@@ -28,6 +28,9 @@ def agreement_command(
         float | None,
         typer.Option("--right-from", help="Verdicts from this number on mean that an answer is right."),
     ] = None,
+    plugins: Annotated[
+        list[str] | None, typer.Option("--plugin", "--plugins", help="Plugins that the runs' judges need.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
 ) -> None:
     """Compare verdicts on the same answers: agreement, Cohen's kappa, and judges by human labels.
@@ -35,7 +38,8 @@ def agreement_command(
     Sends nothing. Several runs are compared by one score, or one run by several scores.
     """
     from evalkit.cli.output import print_json
-    from evalkit.errors import UsageError
+    from evalkit.errors import UnknownNameError, UsageError
+    from evalkit.plugins import load_plugins
     from evalkit.reports.agreement import agreement_report
     from evalkit.reports.raters import judged_answers, labels_in_field, labels_in_file
     from evalkit.results.run_directory import find_runs
@@ -43,9 +47,13 @@ def agreement_command(
 
     if labels is not None and label_field is not None:
         raise UsageError("--labels and --label-field exclude each other")
+    load_plugins(plugins or ())
     found = {run.path.resolve(): run for path in paths for run in find_runs(path)}
     runs = [StoredRun.open(run.path) for run in found.values()]
-    judged = judged_answers(runs, scores)
+    try:
+        judged = judged_answers(runs, scores)
+    except UnknownNameError as error:
+        raise UsageError(f"{error}; if a plugin defines it, name the plugin with --plugin") from None
     human = None
     if labels is not None:
         human = labels_in_file(labels)

@@ -46,7 +46,8 @@ def judge_command(  # noqa: PLR0913 - one argument per flag
         str | None,
         typer.Option(
             "--judge-spec",
-            help="The judge, such as rating:low=1,high=5. Default: those of the run's own spec, or rating.",
+            help="The judge, such as rating:low=1,high=5, or a YAML file with name and args. "
+            "Default: those of the run's own spec, or rating.",
         ),
     ] = None,
     pooling: Annotated[
@@ -141,10 +142,20 @@ def _refuse_contradictions(
 
 def _specs(text: str | None) -> tuple[JudgeSpec, ...]:
     """The judge that the user names, if there is one."""
+    from evalkit.errors import EntryError, UsageError
+    from evalkit.specs.judge_spec_file import SUFFIXES, read_judge_spec
     from evalkit.specs.plugin_call import parse_plugin_call
     from evalkit.specs.run_spec import JudgeSpec
 
     if text is None:
         return ()
-    call = parse_plugin_call("judge", text)
+    if text.endswith(SUFFIXES):
+        return (read_judge_spec(Path(text)),)
+    try:
+        call = parse_plugin_call("judge", text)
+    except EntryError as error:
+        raise UsageError(
+            f"{error}\narguments that have parts, such as `verdict`, are written in a file: "
+            "--judge-spec judge.yaml"
+        ) from None
     return (JudgeSpec(name=call.name, args=dict(call.args)),)
