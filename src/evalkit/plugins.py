@@ -152,6 +152,19 @@ def described(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {error}{place}")
 
 
+def is_of_a_plugin(error: BaseException) -> bool:
+    """Whether an exception passed through the code of a plugin that does not come with evalkit."""
+    modules = {origin.__module__ for each in REGISTRIES.values() for origin in each.targets.values()}
+    packages = {module.partition(".")[0] for module in modules} - {"evalkit"}
+    frame = error.__traceback__
+    while frame is not None:
+        package = str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in packages or package.startswith(PLUGIN_FILE_PREFIX):
+            return True
+        frame = frame.tb_next
+    return False
+
+
 def _entry_points() -> Iterable[Any]:
     """Entry points of the plugin group, in order of name.
 

@@ -146,3 +146,23 @@ def test_nobody_judges(call: Call, script: Script) -> None:
     called = call("judge", one, "--against", two)
     assert called.code == 2
     assert "--judge" in called.err
+
+
+def test_the_table_says_against_whom_and_no_jargon(call: Call, script: Script) -> None:
+    runs = [
+        stored(script, "model", 6),
+        stored(script, "resident_model", 3),
+        stored(script, "model", 1, ",temperature=0.5"),
+    ]
+    called = judged(call, *runs, "--all-pairs")
+    assert called.code == 0
+    said = [line.split(" compares with ") for line in called.out.splitlines() if " compares with " in line]
+    assert len(said) == 3
+    assert {other for _, other in said} <= {path.name for path in runs}
+    for name, other in said:
+        spec = json.loads((SUITE / name / "run_spec.json").read_text())
+        assert Path(spec["judge_specs"][0]["args"]["against"]).name == other
+    notes = [line for line in called.err.splitlines() if "judging differs" in line]
+    assert notes
+    assert all("stays as it is" in note and "judges.0" not in note for note in notes)
+    assert "kept apart" not in called.err

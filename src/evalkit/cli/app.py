@@ -116,6 +116,13 @@ def _run() -> int:
             raise
         echo(remark("error", os_error_in_words(error)), err=True)
         return 3
+    except Exception as error:
+        from evalkit.plugins import described, is_of_a_plugin
+
+        if not is_of_a_plugin(error):
+            raise
+        echo(remark("error", f"a plugin failed: {described(error)}"), err=True)
+        return 2
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     return 0

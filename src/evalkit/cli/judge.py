@@ -95,7 +95,7 @@ def _show_or_judge(plan: Plan, context: PlanContext, *, as_json: bool, quiet: bo
     """Do the runs, or only show them with `--dry-run`; returns the exit code."""
     import asyncio
 
-    from evalkit.cli.output import echo_note
+    from evalkit.cli.output import echo, echo_note
     from evalkit.cli.plan import show_plan
     from evalkit.cli.progress import progress_for
     from evalkit.cli.table import show_results
@@ -108,6 +108,10 @@ def _show_or_judge(plan: Plan, context: PlanContext, *, as_json: bool, quiet: bo
         with progress_for(quiet=quiet) as observer:
             results = asyncio.run(run_all(plan, context, observer, *tracked))
         show_results(results, context.options.suite_path, as_json=as_json, bad_entries=())
+    for run, result in zip(plan.runs if not as_json else (), results, strict=not as_json):
+        for spec in run.run_spec.judge_specs:
+            if against := spec.args.get("against"):
+                echo(f"{result.name} compares with {Path(against).name}")
     return exit_code(results)
 
 

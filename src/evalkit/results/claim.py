@@ -36,13 +36,16 @@ def name_runs(runs: Iterable[tuple[str, RunDigest | None, Mapping[str, Any]]], s
     return names
 
 
-def claim_directory(run_identity: RunIdentity, path: Path, *, fresh: bool) -> tuple[RunDirectory, list[str]]:
+def claim_directory(
+    run_identity: RunIdentity, path: Path, *, fresh: bool, answers_of: str = ""
+) -> tuple[RunDirectory, list[str]]:
     """The directory of a run, made if need be, and what the user should know about it.
 
     Args:
         run_identity: The run.
         path: Where it is to be, with the name that `name_runs` gave it.
         fresh: Move an earlier start of this very run out of the way.
+        answers_of: The run whose answers are judged; "" where they are to be asked for.
 
     Raises:
         StoreError: `fresh` was asked for a run that another process is working on, or another process has
@@ -63,9 +66,12 @@ def claim_directory(run_identity: RunIdentity, path: Path, *, fresh: bool) -> tu
             sent = (
                 "its requests are sent again" if fresh else "answers to the same requests are taken from it"
             )
-        notes.append(
-            f"a different run is named {name}; kept apart as {directory.path.name}: {fields}; {sent}"
-        )
+        note = f"a different run is named {name}; kept apart as {directory.path.name}: {fields}; {sent}"
+        if not answers_of and choice.is_alike and not fresh and _only_judges(choice.differs):
+            answers_of = name
+        if answers_of:
+            note = f"the answers are those of {answers_of}, which stays as it is; only their judging differs"
+        notes.append(note)
     if choice.displaces:
         with RunLock(directory.lock_path):
             aside = set_aside(directory)
@@ -77,6 +83,10 @@ def claim_directory(run_identity: RunIdentity, path: Path, *, fresh: bool) -> tu
             notes.append(f"set aside as {set_aside(directory)}")
     directory.path.mkdir(parents=True, exist_ok=True)
     return directory, notes
+
+
+def _only_judges(differs: Iterable[str]) -> bool:
+    return all(line.startswith("judges") for line in differs)
 
 
 def _with_files(line: str, own_files: Sequence[str]) -> str:

@@ -20,7 +20,6 @@ from evalkit.redaction import without_keys
 from evalkit.results.claim import claim_directory, name_runs
 from evalkit.results.manifest import RunStatus
 from evalkit.results.manifest_writer import ManifestWriter, RunIdentity
-from evalkit.results.run_directory import RunDirectory
 from evalkit.results.run_result import RunResult, result_of
 from evalkit.results.scores import score_answers, write_scores
 from evalkit.runs.completed import result_of_complete, result_of_read_only
@@ -112,7 +111,11 @@ async def run_one(run: PlannedRun, handle: RunHandle, session: Session) -> RunRe
         DataError: The instances can't be made.
     """
     identity = _identity_of(run)
-    directory = _claim_directory(identity, handle, session)
+    answers_of = "" if run.stored is None else run.stored.directory.path.name
+    directory, notes = claim_directory(
+        identity, handle.path, fresh=session.context.options.fresh, answers_of=answers_of
+    )
+    session.note(handle, notes)
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(RunLock(directory.lock_path))
@@ -144,12 +147,6 @@ def _identity_of(run: PlannedRun) -> RunIdentity:
         raise DataError(run.problem or f"{run.name}: its data is not local")
     own_files = tuple(path.name for file in run.files() if (path := file.local_path) is not None)
     return RunIdentity(run.run_spec, run.entry, run.digest, run.identity, own_files)
-
-
-def _claim_directory(identity: RunIdentity, handle: RunHandle, session: Session) -> RunDirectory:
-    directory, notes = claim_directory(identity, handle.path, fresh=session.context.options.fresh)
-    session.note(handle, notes)
-    return directory
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from evalkit.errors import (
     EntryError,
+    EvalkitError,
     PluginError,
     UnknownNameError,
     UsageError,
@@ -23,6 +24,7 @@ from evalkit.errors import (
     without_nearest_names,
 )
 from evalkit.parameters import parameters_of, says_how_many
+from evalkit.plugins import described
 from evalkit.registry import ADAPTERS, EXPANDERS, RUN_SPECS, SCENARIOS
 from evalkit.specs.conf import ConfEntry
 from evalkit.specs.entry import Arg, RunEntry, Span, parse_run_entry
@@ -300,6 +302,10 @@ def _marking(entry: RunEntry, span: Span | None) -> Iterator[None]:
         field_name = ".".join(map(str, problem["loc"]))
         message = f"{field_name} can't be {problem['input']!r}: {problem['msg']}"
         raise entry.error(message, span) from None
+    except EvalkitError:
+        raise
+    except Exception as error:
+        raise entry.error(f"'{entry.name}' made no run spec: {described(error)}", span) from error
 
 
 # Fanning out
