@@ -84,7 +84,7 @@ def test_a_bug_of_evalkit_is_not_blamed_on_a_plugin(call: Call, monkeypatch: pyt
     def fails(args: list[str]) -> None:
         raise TypeError("of evalkit")
 
-    monkeypatch.setattr(app, "command", lambda: fails)
+    monkeypatch.setattr(app, "single_command", lambda name: fails)
     monkeypatch.setattr("sys.argv", ["evalkit", "list"])
     with pytest.raises(TypeError, match="of evalkit"):
         app.main()
