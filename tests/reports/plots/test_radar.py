@@ -15,7 +15,7 @@ from evalkit.reports.plots.radar import Radar, Series, radar_scene
 from evalkit.reports.plots.scene import Box, Circle, Line, Scene, Text
 from evalkit.reports.plots.series_style import MOST_SERIES, STYLES
 from evalkit.reports.plots.svg import svg_text
-from evalkit.reports.plots.text_size import text_box, text_width, wrapped
+from evalkit.reports.plots.text_size import balanced, text_box, text_width, wrapped
 
 SVG = "{http://www.w3.org/2000/svg}"
 LONG_AXES = (
@@ -216,3 +216,28 @@ def test_no_line_begins_with_a_mark_that_clings() -> None:
     for width in range(60, 200):  # a word with its marks fits
         for line in wrapped("表現、翻訳。アプリケーション（開発）ー・終わり", width, 13)[1:]:
             assert line[0] not in "、。ー）・ョ"
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("GLP_応用的言語性能", ("GLP_応用的", "言語性能")),
+        ("GLP_アプリケーション開発", ("GLP_", "アプリケーション", "開発")),
+        ("GLP_知識・質問応答", ("GLP_知識・", "質問応答")),
+        ("GLP_関数呼び出し", ("GLP_関数", "呼び出し")),
+        ("ALT_制御性", ("ALT_制御性",)),
+    ],
+)
+def test_japanese_names_break_between_words(name: str, lines: tuple[str, ...]) -> None:
+    found = balanced(name, 9.5 * 12, 12)
+    assert "".join(found) == name
+    pieces = ("応用的", "言語", "性能", "アプリケーション", "開発", "知識", "質問", "応答", "関数", "制御性")
+    assert all(any(piece in line for line in found) for piece in pieces if piece in name)
+    assert len(found) <= len(lines)
+
+
+def test_latin_letters_have_a_font_on_machines_without_a_japanese_one() -> None:
+    """Linux mostly has one of these; drawing programs give `sans-serif` a font of another system."""
+    text = svg_text(Scene(Box(0, 0, 40, 40), (Text((10, 30), "応用 GLP", 20),)))
+    family = text.partition("font-family=")[2].partition(">")[0]
+    assert family.index("Noto Sans CJK JP") < family.index("DejaVu Sans") < family.index("sans-serif")

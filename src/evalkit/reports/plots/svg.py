@@ -14,7 +14,7 @@ from evalkit.reports.plots.text_size import has_han, is_japanese
 
 FONTS = (
     "'Noto Sans', 'Noto Sans CJK JP', 'Noto Sans JP', 'Hiragino Sans', 'Yu Gothic', Meiryo, IPAexGothic, "
-    "'Helvetica Neue', Arial, sans-serif"
+    "'Helvetica Neue', Arial, 'DejaVu Sans', 'Liberation Sans', sans-serif"
 )
 # What XML has no way to write.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -15,6 +15,11 @@ _WIDE = frozenset("mwMW%@")
 # May not begin a line.
 _CLINGS = frozenset("、。，．・：；？！ー）」』】〕〉》”’ゃゅょっぁぃぅぇぉャュョッァィゥェォ々゛゜%")
 _PIECE = re.compile(r"[^\s_/\-:,]*[_/\-:,]*\s*")
+_HAN, _HIRAGANA, _KATAKANA = "[\u4e00-\u9fff]", "[\u3040-\u309f]", "[\u30a0-\u30fa\u30fc-\u30ff]"
+_WORD = re.compile(
+    f"(?:{_HAN}{{2}}的|{_HAN}{{2}}(?:{_HAN}(?!{_HAN}))?|{_HAN}|{_KATAKANA}+){_HIRAGANA}*|{_HIRAGANA}+"
+    r"|[\x00-\x7f]+|."
+)
 
 
 def text_width(text: str, size: float) -> float:
@@ -25,7 +30,7 @@ def text_width(text: str, size: float) -> float:
 def wrapped(text: str, width: float, size: float) -> tuple[str, ...]:
     """The text in lines of at most this width, as far as its letters allow; nothing is left out.
 
-    Lines break at blanks, behind `_ / - : ,` and between Japanese characters; a longer word breaks anywhere.
+    Lines break at blanks, behind `_ / - : ,` and between words of Japanese; a longer word breaks anywhere.
     """
     lines: list[str] = []
     line = ""
@@ -39,6 +44,8 @@ def wrapped(text: str, width: float, size: float) -> tuple[str, ...]:
             cut = _fitting(line, width, size)
             if cut >= len(line.rstrip()):
                 break
+            while cut > 1 and line[cut] in _CLINGS:
+                cut -= 1
             lines.append(line[:cut])
             line = line[cut:]
     return (*lines, line.rstrip()) if line.rstrip() or not lines else tuple(lines)
@@ -47,8 +54,10 @@ def wrapped(text: str, width: float, size: float) -> tuple[str, ...]:
 def balanced(text: str, width: float, size: float) -> tuple[str, ...]:
     """As `wrapped`, in as few lines, but all about equally long."""
     lines = wrapped(text, width, size)
+    words = (text_width(piece.rstrip(), size) for piece in _pieces(text))
+    longest = max((word for word in words if word <= width), default=0.0)
     narrower = width
-    while len(lines) > 1 and (narrower := narrower - size / 2) > 0:
+    while len(lines) > 1 and (narrower := narrower - size / 2) >= max(longest, size / 2):
         tried = wrapped(text, narrower, size)
         if len(tried) > len(lines):
             break
@@ -86,15 +95,19 @@ def _em(character: str) -> float:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """What may not be broken: words with the marks behind them, and single wide characters."""
+    """What may not be broken: words with the marks behind them; those of Japanese as far as letters tell.
+
+    Katakana are one word. Han characters make words of two, and a third one at their end, or 的, belongs to
+    them; so do the hiragana behind them.
+    """
     for match in _PIECE.finditer(text):
         word = ""
-        for character in match[0]:
-            is_wide = not character.isascii() and unicodedata.east_asian_width(character) in "WF"
-            if word and character not in _CLINGS and (is_wide or _is_wide(word[-1])):
+        for part in _WORD.findall(match[0]):
+            # A mark on its own belongs to the word before, blanks and Latin marks too.
+            if word and (_is_wide(part[0]) or _is_wide(word[-1])) and part[0] not in _CLINGS:
                 yield word
                 word = ""
-            word += character
+            word += part
         if word:
             yield word
 
