@@ -298,18 +298,18 @@ def test_a_preference_in_brackets_is_read_behind_any_text(preferred: str, before
     more=st.dictionaries(
         # Without the end of a thought, before which nothing is part of a reply.
         st.text(min_size=1, max_size=5).filter("rating".__ne__),
-        st.text(alphabet=st.characters(blacklist_characters="<", blacklist_categories=["Cs"]), max_size=20),
+        st.text(alphabet=st.characters(blacklist_characters="<[◁", blacklist_categories=["Cs"]), max_size=20),
         max_size=3,
     ),
     around=st.text(
-        alphabet=st.characters(blacklist_characters="{}<", blacklist_categories=["Cs"]), max_size=40
+        alphabet=st.characters(blacklist_characters="{}<[◁", blacklist_categories=["Cs"]), max_size=40
     ),
     indent=st.sampled_from([None, 2]),
 )
 def test_a_rating_in_json_is_read_between_any_texts(
     rating: int, more: dict[str, str], around: str, indent: int | None
 ) -> None:
-    if not around.strip().lower().startswith(("analysis", "[think]", "◁think▷")):
+    if not around.strip().lower().startswith("analysis"):
         reply = f"{around}\n```json\n{json.dumps({**more, 'rating': rating}, indent=indent)}\n```\n{around}"
         assert read(JsonReader(), reply) == rating
 

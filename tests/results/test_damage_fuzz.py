@@ -142,7 +142,8 @@ def prepared(folder: Path, entry: str, state: str) -> Bench:
     options = RunOptions(
         run_entries=(entry,),
         output_path=folder / "out",
-        max_eval_instances=6,
+        # Where the entry says how many, the option has no effect, which is noted.
+        max_eval_instances=None if "num_test" in entry else 6,
         plugins=PLUGINS,
         model_deployments=(deployments,),
     )
@@ -174,10 +175,10 @@ def prepared(folder: Path, entry: str, state: str) -> Bench:
 
 def begin_earlier(options: RunOptions, entry: str) -> None:
     """Do a run over fewer instances, and leave the name to the run that comes."""
-    fewer = {
-        "run_entries": (entry.replace("max_eval_instances=3", "max_eval_instances=2"),),
-        "max_eval_instances": 4,
-    }
+    few = entry.replace("max_eval_instances=3", "max_eval_instances=2")
+    if "num_test" in entry:
+        few = entry.replace(",model=", ",max_eval_instances=4,model=")
+    fewer = {"run_entries": (few,), "max_eval_instances": options.max_eval_instances and 4}
     place = open_plan_context(options.model_copy(update=fewer))
     (result,) = asyncio.run(run_all(make_plan(place), place, Notes()))
     assert result.path is not None
