@@ -79,7 +79,7 @@ def write_files(folder: Path) -> None:
 
 
 def write_deployments(folder: Path, url: str, in_flight: int | None) -> None:
-    """Who answers and who judges, each with so many in flight from the start; None: the default limits."""
+    """Who answers and who judges; each sends `in_flight` requests at once, None: the default limits."""
     limits = {} if in_flight is None else {"max_concurrency": in_flight, "initial_concurrency": in_flight}
     deployments = [
         {

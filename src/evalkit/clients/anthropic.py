@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, tokens_at_most
 from evalkit.clients.api_client import ApiClient
 from evalkit.clients.completion_parsing import (
+    answer_of_known_shape,
     finish_reason,
     is_broken_off,
     refuse_blocked,
@@ -20,7 +21,7 @@ from evalkit.clients.credentials import key_advice, names_header, read_key, sent
 from evalkit.clients.http import Endpoint, error_in, sent_before, served_model
 from evalkit.clients.thinking import AnswerReader
 from evalkit.clients.unsupported_parameters import RefusedParameters
-from evalkit.errors import BadRequestError, TransientError, UsageError
+from evalkit.errors import BadRequestError, UsageError
 from evalkit.registry import client
 from evalkit.request import Request
 from evalkit.response import Completion, Response, Usage
@@ -139,12 +140,8 @@ class AnthropicClient(ApiClient):
 
     async def _send_one(self, request: Request, body: Mapping[str, Any]) -> Response:
         answer, latency_s = await self._endpoint.post(body)
-        try:
+        with answer_of_known_shape():
             completion = _completion(answer)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            detail = f"{type(error).__name__}: {error}"
-            message = f"the server's answer has an unexpected shape ({detail})"
-            raise TransientError(message, "malformed") from None
         refuse_blocked([completion])
         usage = _usage(answer.get("usage"), wrote=bool(completion.text))
         completion = self._answers.answer(request, completion)

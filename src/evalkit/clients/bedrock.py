@@ -12,6 +12,7 @@ from urllib.parse import quote
 from evalkit.clients.allowance import Allowance, thinking_limit, tokens_at_most
 from evalkit.clients.api_client import ApiClient
 from evalkit.clients.completion_parsing import (
+    answer_of_known_shape,
     finish_reason,
     refuse_blocked,
     refuse_other_speaker,
@@ -23,7 +24,7 @@ from evalkit.clients.http import Endpoint, error_in, sent_before
 from evalkit.clients.sigv4 import AwsKeys, Signer
 from evalkit.clients.thinking import AnswerReader
 from evalkit.clients.unsupported_parameters import RefusedParameters
-from evalkit.errors import BadRequestError, TransientError, UsageError
+from evalkit.errors import BadRequestError, UsageError
 from evalkit.redaction import remember
 from evalkit.registry import client
 from evalkit.request import Request
@@ -151,12 +152,8 @@ class BedrockClient(ApiClient):
 
     async def _send_one(self, request: Request, body: Mapping[str, Any]) -> Response:
         answer, latency_s = await self._endpoint.post(body)
-        try:
+        with answer_of_known_shape():
             completion = _completion(answer)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            detail = f"{type(error).__name__}: {error}"
-            message = f"the server's answer has an unexpected shape ({detail})"
-            raise TransientError(message, "malformed") from None
         refuse_blocked([completion])
         usage = _usage(answer.get("usage"), wrote=bool(completion.text))
         completion = self._answers.answer(request, completion)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from evalkit.errors import ContentFilterError
+from evalkit.errors import ContentFilterError, TransientError
 from evalkit.response import Completion, FinishReason, Response, summed, total_logprob
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
@@ -59,6 +60,20 @@ _SHOWN_ROLE = 40
 _MOST_TOKENS = 10**9
 _NUMERAL = re.compile(r"\s*\d{1,12}(\.\d{1,12})?\s*", re.ASCII)
 _WORD_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|[- ]")
+
+
+@contextmanager
+def answer_of_known_shape() -> Iterator[None]:
+    """Inside, an answer is taken apart.
+
+    Raises:
+        TransientError: It has another shape than the API describes.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        detail = f"{type(error).__name__}: {error}"
+        raise TransientError(f"the server's answer has an unexpected shape ({detail})", "malformed") from None
 
 
 def finish_reason(word: object) -> FinishReason:
