@@ -25,7 +25,7 @@ MAX_COUNT = 20_000_000
 MAX_INTEGER = 2**63 - 1
 _COUNTS = frozenset({"max_eval_instances", "max_train_instances"})
 # Parameters of run specs by which an entry says how many items are evaluated.
-_HOW_MANY = frozenset({"items", "num_test", "question_end", "testmode"})
+_HOW_MANY = frozenset({"items", "question_end", "testmode"})
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 

@@ -142,7 +142,6 @@ def prepared(folder: Path, entry: str, state: str) -> Bench:
     options = RunOptions(
         run_entries=(entry,),
         output_path=folder / "out",
-        # Where the entry says how many, the option has no effect, which is noted.
         max_eval_instances=None if "num_test" in entry else 6,
         plugins=PLUGINS,
         model_deployments=(deployments,),

@@ -288,9 +288,7 @@ def test_a_limit_in_the_entry_or_the_benchmark_wins(models: FakeModels) -> None:
         assert made.adapter_spec.max_eval_instances == limit
 
 
-@pytest.mark.parametrize(
-    "number", ["jamp:items=20", "jnli:items=all", "jamp:testmode=true", "arithmetic:num_test=9"]
-)
+@pytest.mark.parametrize("number", ["jamp:items=20", "jnli:items=all", "jamp:testmode=true"])
 def test_a_number_of_items_in_the_entry_wins(models: FakeModels, number: str) -> None:
     said = number.partition(":")[2]
     (run,) = expand(models, f"{number},model=openai/gpt2", max_eval_instances=5).run_specs
@@ -298,8 +296,10 @@ def test_a_number_of_items_in_the_entry_wins(models: FakeModels, number: str) ->
     assert run.notes == (f"-m 5 has no effect where an entry says {said}",)
 
 
-@pytest.mark.parametrize("free", ["jamp:items=edition,", "jamp:testmode=false,", "jamp:", "mt_bench_ja:"])
-def test_a_default_number_of_items_is_no_number_of_the_entry(models: FakeModels, free: str) -> None:
+@pytest.mark.parametrize(
+    "free", ["jamp:items=edition,", "jamp:testmode=false,", "jamp:", "mt_bench_ja:", "arithmetic:num_test=9,"]
+)
+def test_m_counts_where_the_entry_says_only_how_many_items_there_are(models: FakeModels, free: str) -> None:
     made = the_one(expand(models, f"{free}model=openai/gpt2", max_eval_instances=5))
     assert made.adapter_spec.max_eval_instances == 5
 
