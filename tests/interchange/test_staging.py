@@ -23,12 +23,12 @@ CONFIG = {"output_type": "multiple_choice", "test_split": "test"}
 KILLED = """
 import importlib, os, signal, sys
 from pathlib import Path
-from evalkit.interchange import imported_run
+from evalkit.interchange import import_writer
 from evalkit.interchange.helm_import import read_helm_run
 from evalkit.plugins import load_builtins
 load_builtins()
-setattr(imported_run, sys.argv[3], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-imported_run.keep_run(read_helm_run(Path(sys.argv[1])), Path(sys.argv[2]))
+setattr(import_writer, sys.argv[3], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+import_writer.keep_run(read_helm_run(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 

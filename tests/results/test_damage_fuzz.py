@@ -353,7 +353,10 @@ def test_no_damage_passes_in_silence(
         chance = rng.random()
         if chance < 0.3:
             is_torn = any("incomplete" in finding.problem for finding in report.findings)
-            assert is_scored(bench.directory) >= (report.is_sound and not is_torn), (place, report)
+            # A line without a checksum may say what no line can, and look whole.
+            is_unchecked = has_old_lines and name == "journal.jsonl"
+            is_whole = report.is_sound and not is_torn and not is_unchecked
+            assert is_scored(bench.directory) >= is_whole, (place, report)
         elif chance < 0.6:
             repair_and_compare(bench, place)
         result, notes = bench.start()

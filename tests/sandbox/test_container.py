@@ -226,7 +226,7 @@ def test_nothing_is_left_of_a_container_whose_evalkit_was_killed(
         (_SLEEP, None) if moment != "in the tests" else ("def f(): pass", Checks(f"f(); {_SLEEP}", ("f",)))
     )
     program = (
-        "from evalkit.sandbox import run_program\n"
+        "from evalkit.sandbox import execute\n"
         "from evalkit.sandbox.process import SandboxProcess\n"
         "from evalkit.sandbox.program import Checks, Limits, Program\n"
         "report = SandboxProcess.report\n"

@@ -168,7 +168,7 @@ def test_nothing_is_left_of_a_sandbox_whose_evalkit_was_killed(sandbox: None, mo
         "in the tests": ("def f(): pass", Checks(f"f(); {sleep}", functions=("f",))),
     }[moment]
     program = (
-        "from evalkit.sandbox import run_program\nfrom evalkit.sandbox.process import SandboxProcess\n"
+        "from evalkit.sandbox import execute\nfrom evalkit.sandbox.process import SandboxProcess\n"
         "from evalkit.sandbox.program import Checks, Limits, Program\n"
         "report = SandboxProcess.report\n"
         "def said(self, timeout_s):\n"
