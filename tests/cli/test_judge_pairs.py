@@ -70,7 +70,7 @@ def test_all_pairs_are_compared_once(call: Call, script: Script) -> None:
     won = {(each["won"], each["lost"]) for each in plain["pairs"]}
     assert won <= {(3, 0), (0, 3), (5, 0), (0, 5), (2, 0), (0, 2)}
     assert len(plain["pairs"]) == 3
-    # Two runs of one deployment and one name are told apart by their requests.
+    # The requests distinguish two runs of one deployment and one name.
     first, second, third = (each["model"] for each in plain["strengths"])
     assert second == "own/resident_model"
     assert (

@@ -10,12 +10,12 @@ from evalkit.clients.allowance import Allowance, length_limit, thinking_limit, t
 from evalkit.clients.api_client import ApiClient
 from evalkit.clients.completion_parsing import (
     answer_of_known_shape,
+    billed_usage,
     finish_reason,
     is_broken_off,
     refuse_blocked,
     refuse_other_speaker,
     send_all,
-    token_count,
 )
 from evalkit.clients.credentials import key_advice, names_header, read_key, sent_headers
 from evalkit.clients.http import Endpoint, error_in, sent_before, served_model
@@ -24,7 +24,9 @@ from evalkit.clients.unsupported_parameters import RefusedParameters
 from evalkit.errors import BadRequestError, UsageError
 from evalkit.registry import client
 from evalkit.request import Request
-from evalkit.response import Completion, Response, Usage
+from evalkit.response import Completion, Response
+
+_PROMPT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
 @client("anthropic")
@@ -143,7 +145,9 @@ class AnthropicClient(ApiClient):
         with answer_of_known_shape():
             completion = _completion(answer)
         refuse_blocked([completion])
-        usage = _usage(answer.get("usage"), wrote=bool(completion.text))
+        usage = billed_usage(
+            answer.get("usage"), _PROMPT_TOKENS, "output_tokens", wrote=bool(completion.text)
+        )
         completion = self._answers.answer(request, completion)
         return Response(
             (completion,), usage, latency_s, served_model(answer), efficiency=sent_before(latency_s)
@@ -176,19 +180,3 @@ def _completion(answer: Mapping[str, Any]) -> Completion:
         elif block["type"] != "tool_use":
             raise ValueError(f"a block of the content is '{block['type']}'")
     return Completion("".join(texts), reason, thinking="".join(thoughts) if has_thought else None)
-
-
-def _usage(usage: Any, *, wrote: bool) -> Usage:
-    """Tokens billed: those written to and read from the prompt cache are prompt tokens too.
-
-    Not reported as soon as one of them is not a count, or where a text was written with none.
-    """
-    if not isinstance(usage, Mapping):
-        return Usage()
-    names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-    parts = [token_count(value) for name in names if (value := usage.get(name)) is not None]
-    prompt = 0 if None in parts else sum(part or 0 for part in parts)
-    written = token_count(usage.get("output_tokens"))
-    if not prompt or written is None or (wrote and not written):
-        return Usage()
-    return Usage(prompt, written)

@@ -13,11 +13,11 @@ from evalkit.clients.allowance import Allowance, thinking_limit, tokens_at_most
 from evalkit.clients.api_client import ApiClient
 from evalkit.clients.completion_parsing import (
     answer_of_known_shape,
+    billed_usage,
     finish_reason,
     refuse_blocked,
     refuse_other_speaker,
     send_all,
-    token_count,
 )
 from evalkit.clients.credentials import key_advice, read_key
 from evalkit.clients.http import Endpoint, error_in, sent_before
@@ -28,12 +28,14 @@ from evalkit.errors import BadRequestError, UsageError
 from evalkit.redaction import remember
 from evalkit.registry import client
 from evalkit.request import Request
-from evalkit.response import Completion, Response, Usage
+from evalkit.response import Completion, Response
 
 _BEARER = "AWS_BEARER_TOKEN_BEDROCK"
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _MAX_STOPS = 4
+
+_PROMPT_TOKENS = ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
 
 
 @client("bedrock")
@@ -155,7 +157,7 @@ class BedrockClient(ApiClient):
         with answer_of_known_shape():
             completion = _completion(answer)
         refuse_blocked([completion])
-        usage = _usage(answer.get("usage"), wrote=bool(completion.text))
+        usage = billed_usage(answer.get("usage"), _PROMPT_TOKENS, "outputTokens", wrote=bool(completion.text))
         completion = self._answers.answer(request, completion)
         return Response((completion,), usage, latency_s, self.model, efficiency=sent_before(latency_s))
 
@@ -202,16 +204,3 @@ def _completion(answer: Mapping[str, Any]) -> Completion:
     if not texts and not has_thought and reason == "unknown":
         raise ValueError("it has neither a text nor a reason why it ended")
     return Completion("".join(texts), reason, thinking="".join(thoughts) if has_thought else None)
-
-
-def _usage(usage: Any, *, wrote: bool) -> Usage:
-    """Tokens billed, those of the prompt cache included; not reported as soon as one is not a count."""
-    if not isinstance(usage, Mapping):
-        return Usage()
-    names = ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
-    parts = [token_count(value) for name in names if (value := usage.get(name)) is not None]
-    prompt = 0 if None in parts else sum(part or 0 for part in parts)
-    written = token_count(usage.get("outputTokens"))
-    if not prompt or written is None or (wrote and not written):
-        return Usage()
-    return Usage(prompt, written)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from evalkit.errors import ContentFilterError, TransientError
-from evalkit.response import Completion, FinishReason, Response, summed, total_logprob
+from evalkit.response import Completion, FinishReason, Response, Usage, summed, total_logprob
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "stop": "stop",
@@ -204,3 +204,24 @@ def seed_of(random: str | None) -> int | None:
         return int(random)
     digest = hashlib.sha256(random.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:4], "big") >> 1
+
+
+def billed_usage(usage: Any, prompt_names: Sequence[str], written_name: str, *, wrote: bool) -> Usage:
+    """Tokens billed: those written to and read from the prompt cache are prompt tokens too.
+
+    Not reported as soon as one of them is not a count, or where a text was written with none.
+
+    Args:
+        usage: What the server says of it.
+        prompt_names: The fields that count tokens of the prompt.
+        written_name: The field that counts what was written.
+        wrote: Whether there is a text.
+    """
+    if not isinstance(usage, Mapping):
+        return Usage()
+    parts = [token_count(value) for name in prompt_names if (value := usage.get(name)) is not None]
+    prompt = 0 if None in parts else sum(part or 0 for part in parts)
+    written = token_count(usage.get(written_name))
+    if not prompt or written is None or (wrote and not written):
+        return Usage()
+    return Usage(prompt, written)
